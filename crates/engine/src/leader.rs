@@ -1,0 +1,279 @@
+//! The leader's half of the protocol: what may enter the log, and how a replica's claim is answered.
+
+use thiserror::Error;
+
+use crate::{
+    Batch, Digest, Event, Index, LogId, Operation, Position, Refusal, Resume, Snapshot, SnapshotReason, Term,
+    Timestamp, Verdict, apply,
+};
+
+/// The most events that one batch holds. At five bytes an event a full batch fits in one write of 64 KiB.
+pub const MAX_BATCH_EVENTS: usize = 8_192;
+
+/// Validates operations one by one and seals them into batches: the one place where a log grows.
+///
+/// It runs ahead of the store: [`propose`](Self::propose) applies to the newest value, committed or not, so that a
+/// batch can fill while another one is being made durable. What the store did not take is undone by
+/// [`roll_back`](Self::roll_back).
+#[derive(Clone, Debug)]
+pub struct Sequencer {
+    log: LogId,
+    term: Term,
+    /// Where the durable log ends, and the value there.
+    committed: (Position, i64),
+    /// The end of everything that was sealed or proposed, and the value there.
+    newest: (Position, i64),
+    /// Proposed since the last seal.
+    open: Vec<Operation>,
+}
+
+/// The batch under construction is full: seal it first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the open batch already holds {MAX_BATCH_EVENTS} events; seal it before proposing more")]
+pub struct BatchFull;
+
+/// Why [`Sequencer::propose`] took nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ProposeError {
+    /// The calculator cannot do this to its present value.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// There is no room in the open batch.
+    #[error(transparent)]
+    Full(#[from] BatchFull),
+}
+
+impl Sequencer {
+    /// Continues the log whose durable end is `tail`, as the leader of `term`.
+    #[must_use]
+    pub fn new(term: Term, tail: Snapshot) -> Self {
+        let end = (tail.position(), tail.value());
+        Self { log: tail.log(), term, committed: end, newest: end, open: Vec::new() }
+    }
+
+    /// Applies `operation` to the newest value and adds it to the open batch.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError`] if the operation is refused or the batch is full; nothing has changed then.
+    pub fn propose(&mut self, operation: Operation) -> Result<Event, ProposeError> {
+        if self.open.len() >= MAX_BATCH_EVENTS {
+            return Err(BatchFull.into());
+        }
+        let (end, value) = self.newest;
+        let value = apply(value, operation)?;
+        let index = end.index.next();
+        let digest = end.digest.after(index, operation, value);
+        self.newest = (Position { index, digest }, value);
+        self.open.push(operation);
+        self.assert_order();
+        Ok(Event { index, operation, value })
+    }
+
+    /// Closes the open batch, to be made durable; `None` if nothing was proposed.
+    pub fn seal(&mut self, committed_at: Timestamp) -> Option<Batch> {
+        let operations = std::mem::take(&mut self.open);
+        let end = self.newest.0;
+        let first = Index(end.index.0 - operations.len() as u64).next();
+        Batch::new(self.term, first, operations, end.digest, committed_at).ok()
+    }
+
+    /// The store has made everything sealed so far durable.
+    pub fn commit(&mut self) {
+        debug_assert!(self.open.is_empty(), "only sealed batches can be committed");
+        self.committed = self.newest;
+        self.assert_order();
+    }
+
+    /// The store did not take what was sealed: forgets everything after the durable end.
+    pub fn roll_back(&mut self) {
+        self.newest = self.committed;
+        self.open.clear();
+    }
+
+    /// The newest value, committed or not: what the next operation meets.
+    #[must_use]
+    pub fn value(&self) -> i64 {
+        self.newest.1
+    }
+
+    /// The durable end of the log and the value there.
+    #[must_use]
+    pub fn committed(&self) -> Snapshot {
+        Snapshot::take(self.log, self.committed.0, self.committed.1)
+    }
+
+    /// How many events the open batch holds.
+    #[must_use]
+    pub fn open_events(&self) -> usize {
+        self.open.len()
+    }
+
+    fn assert_order(&self) {
+        debug_assert!(self.committed.0.index <= self.newest.0.index, "the durable end lies beyond the newest event");
+    }
+}
+
+/// What a leader knows of its own log when it answers a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogView {
+    /// The log's identity.
+    pub log: LogId,
+    /// The leader's term.
+    pub term: Term,
+    /// The newest committed event.
+    pub tail: Position,
+    /// Events at or below it were compacted away.
+    pub floor: Index,
+}
+
+impl LogView {
+    /// Judges what a replica says it holds. `digest_there` is this log's digest at the replica's index, or `None`
+    /// where no batch ends at that index (a replica only ever stands at the end of a batch).
+    #[must_use]
+    pub fn verdict(&self, resume: Option<Resume>, digest_there: Option<Digest>) -> Verdict {
+        debug_assert!(self.floor <= self.tail.index, "the floor lies beyond the tail");
+        let Some(Resume { log, position }) = resume else {
+            return Verdict::Snapshot(SnapshotReason::Fresh);
+        };
+        if log != self.log {
+            Verdict::Snapshot(SnapshotReason::OtherLog)
+        } else if position.index > self.tail.index {
+            Verdict::Snapshot(SnapshotReason::Ahead)
+        } else if position.index < self.floor {
+            Verdict::Snapshot(SnapshotReason::Compacted)
+        } else if digest_there == Some(position.digest) {
+            Verdict::Resumed
+        } else {
+            Verdict::Snapshot(SnapshotReason::Diverged)
+        }
+    }
+
+    /// Where the events from `next` on are to be had, for a subscriber that was sent everything before.
+    ///
+    /// `ring_first` is the first event that the ring still holds, or `None` when it holds none.
+    #[must_use]
+    pub fn source(&self, next: Index, ring_first: Option<Index>) -> Source {
+        let in_ring = ring_first.is_some_and(|first| first <= next);
+        if in_ring || next > self.tail.index {
+            Source::Ring
+        } else if next > self.floor {
+            Source::Store
+        } else {
+            Source::Snapshot
+        }
+    }
+}
+
+/// Where a subscriber reads next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The shared ring of recent frames.
+    Ring,
+    /// Storage: the subscriber fell out of the ring.
+    Store,
+    /// A snapshot: the history it needs was compacted away.
+    Snapshot,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: LogId = LogId(1);
+
+    fn sequencer() -> Sequencer {
+        Sequencer::new(Term(1), Snapshot::take(LOG, Position::ORIGIN, 0))
+    }
+
+    #[test]
+    fn a_refused_operation_leaves_no_trace() {
+        let mut sequencer = sequencer();
+        sequencer.propose(Operation::Add(7)).unwrap();
+        assert!(matches!(sequencer.propose(Operation::Divide(0)), Err(ProposeError::Refused(_))));
+        let event = sequencer.propose(Operation::PowerOfTwo).unwrap();
+        assert_eq!(event, Event { index: Index(2), operation: Operation::PowerOfTwo, value: 49 });
+        let batch = sequencer.seal(Timestamp(5)).unwrap();
+        assert_eq!(batch.operations(), [Operation::Add(7), Operation::PowerOfTwo]);
+        assert_eq!(batch.replay(0, Digest::EMPTY), Ok((49, batch.digest())));
+    }
+
+    #[test]
+    fn batches_follow_each_other_without_a_hole() {
+        let mut sequencer = sequencer();
+        assert_eq!(sequencer.seal(Timestamp(0)), None);
+        for round in 0..3_u64 {
+            for _ in 0..=round {
+                sequencer.propose(Operation::Add(1)).unwrap();
+            }
+            let batch = sequencer.seal(Timestamp(0)).unwrap();
+            assert_eq!(batch.first(), sequencer.committed().position().index.next());
+            sequencer.commit();
+            assert_eq!(batch.end(), sequencer.committed().position());
+        }
+        assert_eq!(sequencer.committed().position().index, Index(6));
+    }
+
+    #[test]
+    fn what_the_store_did_not_take_is_undone() {
+        let mut sequencer = sequencer();
+        sequencer.propose(Operation::Add(1)).unwrap();
+        sequencer.seal(Timestamp(0)).unwrap();
+        sequencer.commit();
+        sequencer.propose(Operation::Add(10)).unwrap();
+        sequencer.seal(Timestamp(0)).unwrap();
+        sequencer.propose(Operation::Add(100)).unwrap();
+        sequencer.roll_back();
+        assert_eq!((sequencer.value(), sequencer.open_events()), (1, 0));
+        assert_eq!(sequencer.propose(Operation::Add(2)).unwrap().index, Index(2));
+    }
+
+    #[test]
+    fn a_full_batch_takes_no_more_until_it_is_sealed() {
+        let mut sequencer = sequencer();
+        for _ in 0..MAX_BATCH_EVENTS {
+            sequencer.propose(Operation::Add(0)).unwrap();
+        }
+        assert_eq!(sequencer.propose(Operation::Add(0)), Err(ProposeError::Full(BatchFull)));
+        assert_eq!(sequencer.seal(Timestamp(0)).unwrap().operations().len(), MAX_BATCH_EVENTS);
+        assert!(sequencer.propose(Operation::Add(0)).is_ok());
+    }
+
+    #[test]
+    fn each_verdict_names_the_check_that_failed() {
+        let digest = Digest(77);
+        let view = LogView {
+            log: LOG,
+            term: Term(1),
+            tail: Position { index: Index(20), digest: Digest(99) },
+            floor: Index(10),
+        };
+        let ask = |log, index, digest_there| {
+            let position = Position { index: Index(index), digest };
+            view.verdict(Some(Resume { log, position }), digest_there)
+        };
+        use SnapshotReason::{Ahead, Compacted, Diverged, Fresh, OtherLog};
+        assert_eq!(view.verdict(None, None), Verdict::Snapshot(Fresh));
+        // A longer log of another identity is not a continuation, however its indexes compare.
+        assert_eq!(ask(LogId(2), 15, Some(digest)), Verdict::Snapshot(OtherLog));
+        assert_eq!(ask(LOG, 21, Some(digest)), Verdict::Snapshot(Ahead));
+        assert_eq!(ask(LOG, 9, Some(digest)), Verdict::Snapshot(Compacted));
+        assert_eq!(ask(LOG, 15, Some(Digest(78))), Verdict::Snapshot(Diverged));
+        assert_eq!(ask(LOG, 15, None), Verdict::Snapshot(Diverged));
+        for index in [10, 15, 20] {
+            assert_eq!(ask(LOG, index, Some(digest)), Verdict::Resumed, "both bounds are inclusive");
+        }
+    }
+
+    #[test]
+    fn a_subscriber_reads_the_ring_then_the_store_then_a_snapshot() {
+        let tail = Position { index: Index(20), digest: Digest(0) };
+        let view = LogView { log: LOG, term: Term(1), tail, floor: Index(10) };
+        assert_eq!(view.source(Index(21), None), Source::Ring);
+        assert_eq!(view.source(Index(18), Some(Index(18))), Source::Ring);
+        assert_eq!(view.source(Index(17), Some(Index(18))), Source::Store);
+        assert_eq!(view.source(Index(11), Some(Index(18))), Source::Store);
+        assert_eq!(view.source(Index(10), Some(Index(18))), Source::Snapshot);
+        assert_eq!(view.source(Index(20), None), Source::Store);
+    }
+}

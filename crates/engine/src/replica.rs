@@ -1,0 +1,606 @@
+//! The replica's half of the protocol.
+//!
+//! A [`Replica`] is driven from outside: tell it what happened (`handle_*`), then carry out what it asks for
+//! ([`poll_action`](Replica::poll_action)), report what it tells ([`poll_notice`](Replica::poll_notice)) and call
+//! [`handle_timeout`](Replica::handle_timeout) no later than [`poll_timeout`](Replica::poll_timeout) says.
+//!
+//! It always holds `snapshot <= applied <= tail`: the state it started from, the end of what it applied, and the newest
+//! event of the leader's that it knows of.
+#![doc = include_str!("replica/table.md")]
+
+mod backoff;
+mod notice;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod table;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use backoff::Backoff;
+pub use notice::{Divergence, Notice, Resync, Violation};
+
+use crate::frame::SnapshotFrame;
+use crate::{
+    Batch, Frame, Goodbye, Heartbeat, Index, LogId, Moment, Position, Resume, Snapshot, SnapshotReason, Subscribe,
+    Term, Timestamp, Verdict, Welcome,
+};
+
+/// How many heartbeat intervals may pass without a frame before the link counts as stale.
+pub const STALE_AFTER_HEARTBEATS: u32 = 3;
+
+/// How long a leader may take from the request to its welcome.
+pub const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a replica is doing, in the words that users see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Asked for the stream; no welcome yet.
+    Connecting,
+    /// Welcomed, and on the way to the tail that the welcome named.
+    CatchingUp,
+    /// Holds everything that the leader is known to have committed.
+    Live,
+    /// Heard nothing for three heartbeat intervals; gave the link up and will reconnect.
+    Stale,
+    /// Not connected; waits before the next attempt.
+    Waiting,
+}
+
+impl State {
+    /// The state as one word for logs and programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::CatchingUp => "catching_up",
+            Self::Live => "live",
+            Self::Stale => "stale",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+/// What the replica asks its driver to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Open a stream with this request, and hand in its frames.
+    Connect(Subscribe),
+    /// Drop the stream; hand in nothing more of it.
+    Disconnect,
+}
+
+/// Keeps one value in step with a leader's log. See the [module](self) for the rules.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    held: Option<Held>,
+    /// The highest term seen, and the log it is of: terms of different logs do not compare.
+    seen_term: Option<(LogId, Term)>,
+    link: Link,
+    backoff: Backoff,
+    /// At most one each: a `Disconnect` is always carried out before a `Connect`.
+    disconnect: bool,
+    connect: Option<Subscribe>,
+    /// Drained by the driver after each call; one call adds at most four.
+    notices: VecDeque<Notice>,
+    /// Microseconds to add to a `Moment` to get the leader's clock.
+    clock_offset: Option<i64>,
+    tail: Index,
+    floor: Index,
+    lag: Option<Duration>,
+}
+
+/// The state that the replica vouches for.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    log: LogId,
+    value: i64,
+    position: Position,
+    /// Where the snapshot lay that this state grew from.
+    snapshot: Index,
+    /// The term of the last applied batch. Terms never go back along a log.
+    term: Term,
+}
+
+#[derive(Clone, Debug)]
+enum Link {
+    Connecting { since: Moment, asked: Subscribe },
+    Open(Session),
+    Stale { until: Moment },
+    Waiting { until: Moment },
+}
+
+/// One stream from its welcome on.
+#[derive(Clone, Debug)]
+struct Session {
+    welcome: Welcome,
+    /// A snapshot must come next.
+    awaits_snapshot: bool,
+    last_frame: Moment,
+    /// `None` once caught up.
+    resync: Option<Resync>,
+    connecting_since: Moment,
+}
+
+impl Replica {
+    /// A replica that holds nothing. `seed` decides the jitter of its reconnects and nothing else.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            held: None,
+            seen_term: None,
+            link: Link::Waiting { until: Moment::default() },
+            backoff: Backoff::new(seed),
+            disconnect: false,
+            connect: None,
+            notices: VecDeque::new(),
+            clock_offset: None,
+            tail: Index::ZERO,
+            floor: Index::ZERO,
+            lag: None,
+        }
+    }
+
+    /// A replica that kept `state` from an earlier life and will ask to resume from it.
+    #[must_use]
+    pub fn restore(seed: u64, state: Snapshot) -> Self {
+        let mut replica = Self::new(seed);
+        replica.hold(state);
+        replica
+    }
+
+    // What happened.
+
+    /// A frame arrived on the stream.
+    pub fn handle_frame(&mut self, frame: Frame, now: Moment) {
+        match &mut self.link {
+            Link::Connecting { .. } => match frame {
+                Frame::Welcome(welcome) => self.handle_welcome(welcome, now),
+                Frame::Goodbye(goodbye) => self.handle_goodbye(goodbye, now),
+                Frame::Snapshot(_) | Frame::Batch(_) | Frame::Heartbeat(_) => {
+                    self.violated(Violation::NoWelcomeFirst, now);
+                }
+            },
+            Link::Open(session) => {
+                session.last_frame = now;
+                match frame {
+                    Frame::Welcome(_) => self.violated(Violation::SecondWelcome, now),
+                    Frame::Snapshot(snapshot) => self.handle_snapshot(snapshot, now),
+                    Frame::Batch(batch) => self.handle_batch(batch, now),
+                    Frame::Heartbeat(heartbeat) => self.handle_heartbeat(heartbeat, now),
+                    Frame::Goodbye(goodbye) => self.handle_goodbye(goodbye, now),
+                }
+            }
+            // A late frame of a link that was already given up.
+            Link::Stale { .. } | Link::Waiting { .. } => {}
+        }
+        self.assert_order();
+    }
+
+    /// The stream ended without a goodbye, or could not be opened.
+    pub fn handle_closed(&mut self, now: Moment) {
+        if matches!(self.link, Link::Connecting { .. } | Link::Open(_)) {
+            self.notices.push_back(Notice::LinkLost);
+            // There is nothing left to disconnect.
+            self.wait(Duration::ZERO, now);
+        }
+    }
+
+    /// The time that [`poll_timeout`](Self::poll_timeout) named has come. Calling early does nothing.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        if self.poll_timeout() > now {
+            return;
+        }
+        match &self.link {
+            Link::Connecting { .. } => {
+                self.notices.push_back(Notice::NoWelcome);
+                self.give_up(now);
+            }
+            Link::Open(session) => {
+                let silence = now.since(session.last_frame);
+                let until = now.plus(self.backoff.next_delay());
+                self.notices.push_back(Notice::Silent { silence });
+                self.disconnect = true;
+                self.enter(Link::Stale { until });
+            }
+            Link::Stale { .. } | Link::Waiting { .. } => {
+                let asked = Subscribe { resume: self.resume() };
+                self.connect = Some(asked);
+                self.enter(Link::Connecting { since: now, asked });
+            }
+        }
+    }
+
+    // What to do about it.
+
+    /// The next thing to do, until there is nothing left.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        if std::mem::take(&mut self.disconnect) {
+            return Some(Action::Disconnect);
+        }
+        self.connect.take().map(Action::Connect)
+    }
+
+    /// The next thing to tell, until there is nothing left.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Moment {
+        match &self.link {
+            Link::Connecting { since, .. } => since.plus(WELCOME_TIMEOUT),
+            Link::Open(session) => session.last_frame.plus(session.welcome.heartbeat_interval * STALE_AFTER_HEARTBEATS),
+            Link::Stale { until } | Link::Waiting { until } => *until,
+        }
+    }
+
+    // What it holds.
+
+    /// The state that this replica vouches for, or `None` before its first snapshot and after a divergence.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        self.held.map(|held| Snapshot::take(held.log, held.position, held.value))
+    }
+
+    /// The value, if one is held.
+    #[must_use]
+    pub fn value(&self) -> Option<i64> {
+        self.held.map(|held| held.value)
+    }
+
+    /// The end of what was applied; [`Position::ORIGIN`] if nothing is held.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.held.map_or(Position::ORIGIN, |held| held.position)
+    }
+
+    /// What the replica is doing.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match &self.link {
+            Link::Connecting { .. } => State::Connecting,
+            Link::Open(Session { resync: Some(_), .. }) => State::CatchingUp,
+            Link::Open(_) => State::Live,
+            Link::Stale { .. } => State::Stale,
+            Link::Waiting { .. } => State::Waiting,
+        }
+    }
+
+    /// The welcome of the present stream.
+    #[must_use]
+    pub fn welcome(&self) -> Option<&Welcome> {
+        match &self.link {
+            Link::Open(session) => Some(&session.welcome),
+            _ => None,
+        }
+    }
+
+    /// The newest event of the leader's that this replica knows of.
+    #[must_use]
+    pub fn tail(&self) -> Index {
+        self.tail
+    }
+
+    /// The leader's floor, as last heard.
+    #[must_use]
+    pub fn floor(&self) -> Index {
+        self.floor
+    }
+
+    /// How many events the leader is known to be ahead.
+    #[must_use]
+    pub fn lag_events(&self) -> u64 {
+        self.tail.events_since(self.position().index)
+    }
+
+    /// How long after its commit the newest applied batch was applied, corrected for the difference between the two
+    /// clocks (to within half of the time that the welcome took). `None` before the first batch.
+    #[must_use]
+    pub fn lag(&self) -> Option<Duration> {
+        self.lag
+    }
+
+    /// The highest term seen of the log that is held.
+    #[must_use]
+    pub fn term(&self) -> Option<Term> {
+        let held = self.held?;
+        self.seen_term.filter(|(log, _)| *log == held.log).map(|(_, term)| term)
+    }
+
+    /// When the present attempt to connect began, while one is under way.
+    #[must_use]
+    pub fn connecting_since(&self) -> Option<Moment> {
+        match &self.link {
+            Link::Connecting { since, .. } => Some(*since),
+            _ => None,
+        }
+    }
+
+    /// When the next attempt to connect begins, while none is under way.
+    #[must_use]
+    pub fn next_attempt(&self) -> Option<Moment> {
+        match &self.link {
+            Link::Stale { until } | Link::Waiting { until } => Some(*until),
+            _ => None,
+        }
+    }
+
+    fn resume(&self) -> Option<Resume> {
+        self.held.map(|held| Resume { log: held.log, position: held.position })
+    }
+
+    // One method for each frame.
+
+    fn handle_welcome(&mut self, welcome: Welcome, now: Moment) {
+        let Link::Connecting { since, asked } = self.link else {
+            return;
+        };
+        if self.is_stale_leader(welcome.log, welcome.term, now) {
+            return;
+        }
+        if !is_possible(&welcome, asked) {
+            return self.violated(Violation::ImpossibleWelcome, now);
+        }
+        let resumed = welcome.verdict == Verdict::Resumed;
+
+        self.seen_term = Some((welcome.log, welcome.term));
+        self.tail = welcome.tail;
+        self.floor = welcome.floor;
+        self.clock_offset = Some(clock_offset(welcome.leader_time, since, now));
+        if let Some(held) = self.held.filter(|held| held.log != welcome.log) {
+            self.notices.push_back(Notice::NewLog { old: held.log, new: welcome.log });
+        }
+        match welcome.verdict {
+            // A compacted prefix is still true: it is kept until the snapshot replaces it.
+            Verdict::Resumed | Verdict::Snapshot(SnapshotReason::Compacted) => {}
+            Verdict::Snapshot(reason) => {
+                if reason == SnapshotReason::Diverged {
+                    self.notices.push_back(Notice::Diverged(Divergence::Verdict { at: self.position() }));
+                }
+                self.held = None;
+            }
+        }
+        let resync =
+            Resync { from: asked.resume, verdict: welcome.verdict, snapshot: None, events: 0, took: Duration::ZERO };
+        let session = Session {
+            welcome,
+            awaits_snapshot: !resumed,
+            last_frame: now,
+            resync: Some(resync),
+            connecting_since: since,
+        };
+        self.enter(Link::Open(session));
+        self.notices.push_back(Notice::Welcomed(welcome));
+        self.catch_up(now);
+    }
+
+    fn handle_snapshot(&mut self, SnapshotFrame { term, snapshot }: SnapshotFrame, now: Moment) {
+        let Link::Open(session) = &mut self.link else {
+            return;
+        };
+        if snapshot.log() != session.welcome.log {
+            return self.violated(Violation::ForeignSnapshot { log: snapshot.log() }, now);
+        }
+        let awaited = std::mem::take(&mut session.awaits_snapshot);
+        if self.is_stale_leader(snapshot.log(), term, now) {
+            return;
+        }
+        let position = snapshot.position();
+        if let Some(held) = self.held {
+            if position.index == held.position.index && position.digest != held.position.digest {
+                let divergence =
+                    Divergence::Digest { at: position.index, own: held.position.digest, leader: position.digest };
+                return self.diverged(divergence, now);
+            }
+            // An awaited one (`compacted`) is newer by the leader's word; otherwise it may be an echo.
+            if !awaited && position.index <= held.position.index {
+                self.notices.push_back(Notice::Duplicate { first: position.index, last: position.index });
+                return;
+            }
+        }
+        self.see_term(snapshot.log(), term);
+        self.hold(snapshot);
+        self.backoff.reset();
+        if let Link::Open(Session { resync: Some(resync), .. }) = &mut self.link {
+            resync.snapshot = Some(position);
+            resync.events = 0;
+        }
+        self.notices.push_back(Notice::SnapshotLoaded { snapshot });
+        self.catch_up(now);
+    }
+
+    fn handle_batch(&mut self, batch: Batch, now: Moment) {
+        let Link::Open(session) = &self.link else {
+            return;
+        };
+        if session.awaits_snapshot {
+            return self.gap(Index::ZERO, batch.first(), now);
+        }
+        let Some(held) = self.held else {
+            return self.gap(Index::ZERO, batch.first(), now);
+        };
+        let expected = held.position.index.next();
+        if batch.last() < expected {
+            self.notices.push_back(Notice::Duplicate { first: batch.first(), last: batch.last() });
+            return;
+        }
+        // One that starts earlier but ends later was cut differently from what was applied: resuming sorts it out.
+        if batch.first() != expected {
+            return self.gap(expected, batch.first(), now);
+        }
+        // History may be of any earlier term, but along a log terms never go back.
+        if batch.term() < held.term {
+            return self.stale_leader(held.term, batch.term(), now);
+        }
+        match batch.replay(held.value, held.position.digest) {
+            Err(refusal) => self.diverged(Divergence::Refused { first: batch.first(), refusal }, now),
+            Ok((_, own)) if own != batch.digest() => {
+                self.diverged(Divergence::Digest { at: batch.last(), own, leader: batch.digest() }, now);
+            }
+            Ok((value, _)) => self.apply(held, batch, value, now),
+        }
+    }
+
+    fn apply(&mut self, held: Held, batch: Batch, value: i64, now: Moment) {
+        let events = batch.operations().len() as u64;
+        self.see_term(held.log, batch.term());
+        self.held = Some(Held { value, position: batch.end(), term: batch.term(), ..held });
+        self.tail = self.tail.max(batch.last());
+        self.lag = self.clock_offset.map(|offset| age(batch.committed_at(), offset, now));
+        self.backoff.reset();
+        self.notices.push_back(Notice::Applied { value_before: held.value, batch });
+        if let Link::Open(Session { resync: Some(resync), .. }) = &mut self.link {
+            resync.events += events;
+            self.catch_up(now);
+        }
+    }
+
+    fn handle_heartbeat(&mut self, heartbeat: Heartbeat, now: Moment) {
+        let Link::Open(session) = &self.link else {
+            return;
+        };
+        let (log, awaits_snapshot) = (session.welcome.log, session.awaits_snapshot);
+        if self.is_stale_leader(log, heartbeat.term, now) {
+            return;
+        }
+        // Everything up to the heartbeat's tail was sent before it, so what is missing now is lost.
+        let applied = self.position().index;
+        if awaits_snapshot || heartbeat.tail > applied {
+            return self.gap(applied.next(), heartbeat.tail.next(), now);
+        }
+        self.see_term(log, heartbeat.term);
+        self.floor = self.floor.max(heartbeat.floor);
+        self.backoff.reset();
+    }
+
+    fn handle_goodbye(&mut self, goodbye: Goodbye, now: Moment) {
+        self.notices.push_back(Notice::Goodbye(goodbye));
+        self.disconnect = true;
+        self.wait(goodbye.retry_after, now);
+    }
+
+    // Transitions.
+
+    /// Live as soon as everything is applied that the welcome promised.
+    fn catch_up(&mut self, now: Moment) {
+        let applied = self.position().index;
+        if let Link::Open(session) = &mut self.link
+            && !session.awaits_snapshot
+            && applied >= session.welcome.tail
+            && let Some(mut resync) = session.resync.take()
+        {
+            resync.took = now.since(session.connecting_since);
+            self.notices.push_back(Notice::CaughtUp(resync));
+            self.notices.push_back(Notice::StateChanged { from: State::CatchingUp, to: State::Live });
+        }
+    }
+
+    fn hold(&mut self, snapshot: Snapshot) {
+        let position = snapshot.position();
+        self.held = Some(Held {
+            log: snapshot.log(),
+            value: snapshot.value(),
+            position,
+            snapshot: position.index,
+            term: Term::default(),
+        });
+        self.tail = self.tail.max(position.index);
+    }
+
+    fn is_stale_leader(&mut self, log: LogId, term: Term, now: Moment) -> bool {
+        match self.seen_term {
+            Some((seen_log, seen)) if seen_log == log && term < seen => {
+                self.stale_leader(seen, term, now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn see_term(&mut self, log: LogId, term: Term) {
+        match &mut self.seen_term {
+            Some((seen_log, seen)) if *seen_log == log => *seen = term.max(*seen),
+            seen => *seen = Some((log, term)),
+        }
+    }
+
+    fn stale_leader(&mut self, seen: Term, got: Term, now: Moment) {
+        self.notices.push_back(Notice::StaleLeader { seen, got });
+        self.give_up(now);
+    }
+
+    fn gap(&mut self, expected: Index, got: Index, now: Moment) {
+        self.notices.push_back(Notice::Gap { expected, got });
+        self.give_up(now);
+    }
+
+    fn diverged(&mut self, divergence: Divergence, now: Moment) {
+        self.held = None;
+        self.notices.push_back(Notice::Diverged(divergence));
+        self.give_up(now);
+    }
+
+    fn violated(&mut self, violation: Violation, now: Moment) {
+        self.notices.push_back(Notice::Violated(violation));
+        self.give_up(now);
+    }
+
+    fn give_up(&mut self, now: Moment) {
+        self.disconnect = true;
+        self.wait(Duration::ZERO, now);
+    }
+
+    fn wait(&mut self, at_least: Duration, now: Moment) {
+        // The jitter comes on top, so that a whole crowd told the same time does not arrive at once.
+        let until = now.plus(at_least).plus(self.backoff.next_delay());
+        self.enter(Link::Waiting { until });
+    }
+
+    fn enter(&mut self, link: Link) {
+        let from = self.state();
+        self.link = link;
+        let to = self.state();
+        if from != to {
+            self.notices.push_back(Notice::StateChanged { from, to });
+        }
+    }
+
+    fn assert_order(&self) {
+        if let Some(held) = self.held {
+            debug_assert!(held.snapshot <= held.position.index, "applied lies before the snapshot");
+            debug_assert!(held.position.index <= self.tail, "applied lies beyond the tail");
+        }
+    }
+}
+
+/// Whether a welcome can be the answer to what was asked. A wrong one would break the order of the positions.
+fn is_possible(welcome: &Welcome, asked: Subscribe) -> bool {
+    let (floor, tail) = (welcome.floor, welcome.tail);
+    let same_log = asked.resume.filter(|resume| resume.log == welcome.log);
+    let applied = same_log.map(|resume| resume.position.index);
+    let possible = match welcome.verdict {
+        Verdict::Resumed => applied.is_some_and(|applied| floor <= applied && applied <= tail),
+        Verdict::Snapshot(SnapshotReason::Compacted) => applied.is_some_and(|applied| applied < floor),
+        Verdict::Snapshot(_) => true,
+    };
+    possible && floor <= tail && !welcome.heartbeat_interval.is_zero()
+}
+
+/// What to add to a moment, in microseconds, to get the leader's clock: the welcome was written about halfway between
+/// the request and its arrival.
+fn clock_offset(leader_time: Timestamp, asked: Moment, now: Moment) -> i64 {
+    let halfway = asked.0 + now.since(asked) / 2;
+    signed_micros(leader_time.0).saturating_sub(signed_micros(u64::try_from(halfway.as_micros()).unwrap_or(u64::MAX)))
+}
+
+fn age(committed_at: Timestamp, offset: i64, now: Moment) -> Duration {
+    let leader_now = signed_micros(u64::try_from(now.0.as_micros()).unwrap_or(u64::MAX)).saturating_add(offset);
+    Duration::from_micros(u64::try_from(leader_now.saturating_sub(signed_micros(committed_at.0))).unwrap_or(0))
+}
+
+fn signed_micros(micros: u64) -> i64 {
+    i64::try_from(micros).unwrap_or(i64::MAX)
+}

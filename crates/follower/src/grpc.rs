@@ -1,0 +1,247 @@
+//! The link over gRPC: HTTP/2 from a native process, gRPC-Web from a browser.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use engine::{Event, Frame, Index, Operation, Resume, Subscribe};
+use futures_util::Stream;
+use thiserror::Error;
+use tonic::body::Body;
+use tonic::client::GrpcService;
+use tonic::codegen::{Body as HttpBody, Bytes, StdError};
+use tonic::{Code, Status, Streaming};
+use wire::pb::calculator_service_client::CalculatorServiceClient;
+use wire::{Identity, pb};
+
+use crate::link::{Link, LinkError, Reporter, Standing};
+use crate::timer::Clock;
+
+/// How long [`Calls::submit`] waits for an answer.
+pub const SUBMIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A transport that the generated client can use: tonic's `Channel`, or the browser's fetch.
+pub trait Transport:
+    GrpcService<
+        Body,
+        Error: Into<StdError>,
+        ResponseBody: HttpBody<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+    > + Clone
+{
+}
+
+impl<T> Transport for T where
+    T: GrpcService<
+            Body,
+            Error: Into<StdError>,
+            ResponseBody: HttpBody<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+        > + Clone
+{
+}
+
+/// The address given for a leader cannot be one.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{address:?} is not the address of a leader; it looks like http://127.0.0.1:8080")]
+pub struct InvalidAddress {
+    /// What was given.
+    pub address: String,
+}
+
+/// A link from a native process to the leader at `address`, such as `http://127.0.0.1:8080`.
+///
+/// # Errors
+///
+/// [`InvalidAddress`] if it is not an `http://` address with a host. Nothing is connected yet, so a leader that does
+/// not answer is no error here.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic::transport::Channel>, InvalidAddress> {
+    use tonic::transport::Endpoint;
+
+    /// Enough for several full batches under way; HTTP/2's default of 64 KiB is less than one.
+    const WINDOW: u32 = 1 << 20;
+
+    let invalid = || InvalidAddress { address: address.to_owned() };
+    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| invalid())?;
+    if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none_or(str::is_empty) {
+        return Err(invalid());
+    }
+    let endpoint = endpoint
+        .connect_timeout(engine::replica::WELCOME_TIMEOUT)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW);
+    // Connecting happens when the first call is made.
+    Ok(GrpcLink::new(move || endpoint.connect_lazy(), identity))
+}
+
+/// A link from a browser page to the leader at `address`, which is usually the page's own origin.
+///
+/// # Errors
+///
+/// None: the browser judges the address when the first call is made.
+#[cfg(target_arch = "wasm32")]
+pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic_web_wasm_client::Client>, InvalidAddress> {
+    let address = address.trim_end_matches('/').to_owned();
+    Ok(GrpcLink::new(move || tonic_web_wasm_client::Client::new(address.clone()), identity))
+}
+
+/// A way to a leader over gRPC.
+pub struct GrpcLink<T> {
+    /// Makes a new, unconnected transport: a broken connection must not be met again.
+    connect: Box<dyn Fn() -> T + Send + Sync>,
+    /// What the newest stream runs over.
+    transport: T,
+    identity: Identity,
+}
+
+impl<T> fmt::Debug for GrpcLink<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcLink").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl<T: Transport> GrpcLink<T> {
+    fn new(connect: impl Fn() -> T + Send + Sync + 'static, identity: Identity) -> Self {
+        let transport = connect();
+        Self { connect: Box::new(connect), transport, identity }
+    }
+
+    /// Single calls to the same leader, on a connection of their own.
+    #[must_use]
+    pub fn calls(&self) -> Calls<T> {
+        Calls { transport: (self.connect)() }
+    }
+}
+
+impl<T: Transport> Link for GrpcLink<T> {
+    type Frames = Frames;
+    type Reporter = GrpcReporter<T>;
+
+    async fn subscribe(&mut self, request: Subscribe) -> Result<Frames, LinkError> {
+        self.transport = (self.connect)();
+        let request = pb::SubscribeRequest {
+            replica: Some(self.identity.clone().into()),
+            resume_from: request.resume.map(Into::into),
+        };
+        let response = client(&self.transport).subscribe(request).await.map_err(LinkError::Call)?;
+        Ok(Frames { messages: response.into_inner() })
+    }
+
+    fn reporter(&self) -> GrpcReporter<T> {
+        GrpcReporter { transport: self.transport.clone(), identity: self.identity.clone() }
+    }
+}
+
+fn client<T: Transport>(transport: &T) -> CalculatorServiceClient<T> {
+    CalculatorServiceClient::new(transport.clone())
+}
+
+/// The frames of one stream.
+#[derive(Debug)]
+pub struct Frames {
+    messages: Streaming<pb::SubscribeResponse>,
+}
+
+impl Stream for Frames {
+    type Item = Result<Frame, LinkError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            return match Pin::new(&mut self.messages).poll_next(context) {
+                Poll::Ready(Some(Ok(message))) => {
+                    // A newer leader may send kinds of frames that this version does not know: protobuf drops them.
+                    if message.frame.is_none() {
+                        continue;
+                    }
+                    Poll::Ready(Some(Frame::try_from(message).map_err(LinkError::Frame)))
+                }
+                Poll::Ready(Some(Err(status))) => Poll::Ready(Some(Err(LinkError::Call(status)))),
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+    }
+}
+
+/// Reports over the transport of a stream.
+#[derive(Clone, Debug)]
+pub struct GrpcReporter<T> {
+    transport: T,
+    identity: Identity,
+}
+
+impl<T: Transport> Reporter for GrpcReporter<T> {
+    async fn report(&mut self, at: Resume, lag: Option<Duration>) -> Result<Standing, LinkError> {
+        let lag_ms = lag.map_or(0, |lag| u32::try_from(lag.as_millis()).unwrap_or(u32::MAX));
+        let request = pb::ReportProgressRequest {
+            replica: Some(self.identity.clone().into()),
+            position: Some(at.into()),
+            lag_ms,
+        };
+        let response = client(&self.transport).report_progress(request).await.map_err(LinkError::Call)?;
+        let response = response.into_inner();
+        Ok(match response.standing() {
+            pb::Standing::InStep => Standing::InStep,
+            pb::Standing::OtherLog => Standing::OtherLog,
+            pb::Standing::Ahead => Standing::Ahead,
+            pb::Standing::Compacted => Standing::Compacted,
+            pb::Standing::Diverged => Standing::Diverged,
+            pb::Standing::Unspecified => {
+                let unknown = wire::convert::UnknownValue { field: "standing", value: response.standing };
+                return Err(LinkError::Frame(unknown.into()));
+            }
+        })
+    }
+}
+
+/// Single calls to a leader.
+#[derive(Clone, Debug)]
+pub struct Calls<T> {
+    transport: T,
+}
+
+/// Why an operation was not put into the log, or why that is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SubmitError {
+    /// The calculator cannot do it to its present value. It is not in the log.
+    #[error("{0}")]
+    Refused(String),
+    /// The leader has too much to do. It is not in the log; try again.
+    #[error("{0}")]
+    Busy(String),
+    /// No answer came in time, so it may or may not be in the log.
+    #[error("no answer within {} s; the operation may or may not be in the log", SUBMIT_TIMEOUT.as_secs())]
+    NoAnswer,
+    /// The call failed on its way, so it may or may not be in the log.
+    #[error("{0}; the operation may or may not be in the log")]
+    Failed(String),
+}
+
+impl<T: Transport> Calls<T> {
+    /// Puts an operation into the log and returns its event once it is committed.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] tells a refusal from an unknown outcome.
+    pub async fn submit(&self, operation: Operation) -> Result<Event, SubmitError> {
+        let clock = Clock::start();
+        let mut client = client(&self.transport);
+        let request = pb::SubmitRequest { operation: Some(operation.into()) };
+        let answer = tokio::select! {
+            answer = client.submit(request) => answer,
+            () = clock.sleep_until(clock.now().plus(SUBMIT_TIMEOUT)) => return Err(SubmitError::NoAnswer),
+        };
+        let committed = answer.map_err(|status| submit_error(&status))?.into_inner();
+        Ok(Event { index: Index(committed.index), operation, value: committed.value })
+    }
+}
+
+fn submit_error(status: &Status) -> SubmitError {
+    let message = status.message().to_owned();
+    match status.code() {
+        Code::InvalidArgument | Code::OutOfRange => SubmitError::Refused(message),
+        Code::ResourceExhausted => SubmitError::Busy(message),
+        _ => SubmitError::Failed(LinkError::Call(status.clone()).to_string()),
+    }
+}

@@ -1,0 +1,18 @@
+//! Keeps one [`engine::Replica`] in step with a leader.
+//!
+//! [`follow`] is the whole session: it opens the stream, hands frames to the replica, reconnects when the replica says
+//! so, reports progress, and tells an [`Observer`] what happened. It is generic over the [`Link`], so a native process,
+//! a browser page and a test with a faulty link run the same loop. What differs between native and wasm is two
+//! functions called `connect` in [`grpc`] and the module `timer`.
+
+pub mod grpc;
+pub mod link;
+pub mod observer;
+mod report;
+mod session;
+mod timer;
+
+pub use grpc::{Calls, GrpcLink, InvalidAddress, connect};
+pub use link::{Link, LinkError, Standing};
+pub use observer::Observer;
+pub use session::follow;

@@ -1,0 +1,117 @@
+//! The clock and the waiting, which differ between native and wasm.
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use native::{Breather, Clock};
+#[cfg(target_arch = "wasm32")]
+pub(crate) use wasm::{Breather, Clock};
+
+#[cfg(not(target_arch = "wasm32"))]
+mod native {
+    use engine::Moment;
+    use tokio::time::Instant;
+
+    /// Tokio's clock, so that a simulated network also simulates time.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Clock {
+        origin: Instant,
+    }
+
+    impl Clock {
+        pub(crate) fn start() -> Self {
+            Self { origin: Instant::now() }
+        }
+
+        pub(crate) fn now(&self) -> Moment {
+            Moment(self.origin.elapsed())
+        }
+
+        pub(crate) async fn sleep_until(&self, moment: Moment) {
+            tokio::time::sleep_until(self.origin + moment.0).await;
+        }
+    }
+
+    /// Lets others run during a long catch-up. Tokio does that by itself.
+    #[derive(Debug, Default)]
+    pub(crate) struct Breather;
+
+    impl Breather {
+        pub(crate) async fn rest(&mut self, _now: Moment) {}
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+mod wasm {
+    use std::time::Duration;
+
+    use engine::Moment;
+    use gloo_timers::future::TimeoutFuture;
+    use js_sys::Promise;
+    use wasm_bindgen::JsCast;
+    use wasm_bindgen::closure::Closure;
+    use wasm_bindgen_futures::JsFuture;
+    use web_sys::MessageChannel;
+    use web_time::Instant;
+
+    /// How long the page may be kept from drawing and from answering a click.
+    const PATIENCE: Duration = Duration::from_millis(8);
+
+    /// The browser's monotonic clock; `std`'s panics on wasm32.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Clock {
+        origin: Instant,
+    }
+
+    impl Clock {
+        pub(crate) fn start() -> Self {
+            Self { origin: Instant::now() }
+        }
+
+        pub(crate) fn now(&self) -> Moment {
+            Moment(self.origin.elapsed())
+        }
+
+        pub(crate) async fn sleep_until(&self, moment: Moment) {
+            let wait = moment.since(self.now());
+            // Rounded up, so that the moment has come when the timer fires.
+            let millis = u32::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX);
+            TimeoutFuture::new(millis).await;
+        }
+    }
+
+    /// Gives the browser a turn at least every eight milliseconds of work: frames that are already there arrive
+    /// without one.
+    #[derive(Debug, Default)]
+    pub(crate) struct Breather {
+        since: Moment,
+    }
+
+    impl Breather {
+        pub(crate) async fn rest(&mut self, now: Moment) {
+            if now.since(self.since) >= PATIENCE {
+                next_turn().await;
+                self.since = now;
+            }
+        }
+    }
+
+    /// Waits for the next turn of the event loop. A message does it, because browsers hold timers of hidden pages back
+    /// for up to a minute.
+    async fn next_turn() {
+        let Ok(channel) = MessageChannel::new() else {
+            return TimeoutFuture::new(0).await;
+        };
+        let (ours, theirs) = (channel.port1(), channel.port2());
+        let turn = Promise::new(&mut |resolve, _reject| {
+            let arrived = Closure::once_into_js(move || {
+                // It fails only if the page is going away.
+                let _ = resolve.call0(&wasm_bindgen::JsValue::UNDEFINED);
+            });
+            ours.set_onmessage(Some(arrived.unchecked_ref()));
+        });
+        if theirs.post_message(&wasm_bindgen::JsValue::NULL).is_ok() {
+            // The promise is never rejected.
+            let _ = JsFuture::from(turn).await;
+        }
+        ours.close();
+    }
+}

@@ -1,0 +1,74 @@
+//! Frames as they travel: encoded once, as complete gRPC messages.
+//!
+//! An encoded frame is a `SubscribeResponse` behind gRPC's five-byte prefix (a zero for "not compressed" and the length,
+//! big-endian). gRPC over HTTP/2 and gRPC-Web frame a message the same way, so the same bytes serve both, and several
+//! frames behind each other are a valid stretch of either stream. Nothing is ever encoded for one subscriber alone but
+//! its welcome.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use engine::Frame;
+use prost::Message;
+use thiserror::Error;
+
+use crate::convert::DecodeError;
+use crate::pb;
+
+/// gRPC's prefix: one byte of flags, four of length.
+const PREFIX: usize = 5;
+
+/// Encodes a frame with its gRPC prefix.
+#[must_use]
+pub fn encode(frame: &Frame) -> Bytes {
+    let message = pb::SubscribeResponse::from(frame);
+    let length = message.encoded_len();
+    let mut bytes = BytesMut::with_capacity(PREFIX + length);
+    bytes.put_u8(0);
+    // A frame holds at most `MAX_BATCH_EVENTS` operations, far below 4 GiB.
+    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    message.encode_raw(&mut bytes);
+    bytes.freeze()
+}
+
+/// Bytes that are not a run of encoded frames.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// The bytes end within a frame.
+    #[error("the frame is cut off: {missing} bytes are missing")]
+    Truncated {
+        /// How many bytes should still come.
+        missing: usize,
+    },
+    /// The prefix has flags other than "not compressed".
+    #[error("the frame's flags are {0:#04x}, expected 0 (not compressed)")]
+    Flags(u8),
+    /// The message is not protobuf.
+    #[error("the frame is not a SubscribeResponse: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    /// The message breaks a rule of the protocol.
+    #[error(transparent)]
+    Content(#[from] DecodeError),
+}
+
+/// Takes the first frame off `bytes`; `None` when they are empty.
+///
+/// # Errors
+///
+/// [`FrameError`]; `bytes` then stand somewhere within the bad frame.
+pub fn decode_next(bytes: &mut Bytes) -> Result<Option<Frame>, FrameError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if bytes.len() < PREFIX {
+        return Err(FrameError::Truncated { missing: PREFIX - bytes.len() });
+    }
+    let flags = bytes.get_u8();
+    if flags != 0 {
+        return Err(FrameError::Flags(flags));
+    }
+    let length = bytes.get_u32() as usize;
+    if bytes.len() < length {
+        return Err(FrameError::Truncated { missing: length - bytes.len() });
+    }
+    let message = pb::SubscribeResponse::decode(bytes.split_to(length))?;
+    Ok(Some(Frame::try_from(message)?))
+}
