@@ -91,10 +91,10 @@ impl Sequencer {
         self.open.clear();
     }
 
-    /// The newest value, committed or not: what the next operation meets.
+    /// The newest state, durable or not: what the next operation meets.
     #[must_use]
-    pub fn value(&self) -> i64 {
-        self.newest.1
+    pub fn newest(&self) -> Snapshot {
+        Snapshot::take(self.log, self.newest.0, self.newest.1)
     }
 
     /// The durable end of the log and the value there.
@@ -224,7 +224,7 @@ mod tests {
         sequencer.seal(Timestamp(0)).unwrap();
         sequencer.propose(Operation::Add(100)).unwrap();
         sequencer.roll_back();
-        assert_eq!((sequencer.value(), sequencer.open_events()), (1, 0));
+        assert_eq!((sequencer.newest().value(), sequencer.open_events()), (1, 0));
         assert_eq!(sequencer.propose(Operation::Add(2)).unwrap().index, Index(2));
     }
 

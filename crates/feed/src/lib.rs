@@ -1,1 +1,18 @@
-//! feed
+//! Fans the committed log out to subscribers.
+//!
+//! Every frame is encoded once, when it is published, and lies in one [ring] that all subscribers share. Each subscriber
+//! has a [`Cursor`], which pulls: it takes as many frames as fit in one write, waits when there is nothing new, reads the
+//! store when it fell out of the ring, and takes a snapshot when the store no longer has what it needs. So a subscriber
+//! that reads slowly or not at all holds up nobody, and costs a cursor and what its connection buffers.
+
+mod cursor;
+#[expect(clippy::module_inception, reason = "the crate is named after its main type")]
+mod feed;
+mod ring;
+mod roster;
+mod subscribe;
+
+pub use cursor::{Cursor, Delivery, SPAN_BYTES};
+pub use feed::{Feed, Published};
+pub use roster::{Member, Roster, RosterFull};
+pub use subscribe::SubscribeService;

@@ -6,7 +6,7 @@
 //! its welcome.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use engine::Frame;
+use engine::{Batch, Frame};
 use prost::Message;
 use thiserror::Error;
 
@@ -19,7 +19,17 @@ const PREFIX: usize = 5;
 /// Encodes a frame with its gRPC prefix.
 #[must_use]
 pub fn encode(frame: &Frame) -> Bytes {
-    let message = pb::SubscribeResponse::from(frame);
+    encode_message(&pb::SubscribeResponse::from(frame))
+}
+
+/// Encodes a batch as a frame. This happens once in a batch's life.
+#[must_use]
+pub fn encode_batch(batch: &Batch) -> Bytes {
+    let frame = pb::subscribe_response::Frame::Batch(batch.into());
+    encode_message(&pb::SubscribeResponse { frame: Some(frame) })
+}
+
+fn encode_message(message: &pb::SubscribeResponse) -> Bytes {
     let length = message.encoded_len();
     let mut bytes = BytesMut::with_capacity(PREFIX + length);
     bytes.put_u8(0);

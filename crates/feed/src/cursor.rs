@@ -1,0 +1,307 @@
+//! One subscriber's place in the log.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine::Index;
+use engine::leader::Source;
+use store::ReadError;
+use tokio::sync::watch;
+use wire::frame::encode;
+
+use crate::feed::Shared;
+use crate::ring::FellOut;
+
+/// The most bytes that one write carries, but for a single frame that is larger. Raw loopback TCP moves more than ten
+/// times as much in 64 KiB writes as in 512-byte writes, and hardly more beyond.
+pub const SPAN_BYTES: usize = 64 << 10;
+
+/// Reads the feed at its own speed. Nothing is buffered for it: it takes what it can send.
+pub struct Cursor {
+    shared: Arc<Shared>,
+    publications: watch::Receiver<u64>,
+    /// The first event that was not delivered yet.
+    next: Index,
+    /// The next frame in the ring, while this cursor is in it.
+    in_ring: Option<u64>,
+}
+
+/// What a cursor delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Encoded frames, one behind the other.
+    Frames(Bytes),
+    /// An encoded goodbye: the end.
+    Goodbye(Bytes),
+}
+
+impl Cursor {
+    pub(crate) fn new(shared: Arc<Shared>, next: Index) -> Self {
+        let publications = shared.publications();
+        Self { shared, publications, next, in_ring: None }
+    }
+
+    /// The first event that was not delivered yet.
+    #[must_use]
+    pub fn next_index(&self) -> Index {
+        self.next
+    }
+
+    /// Waits for something to deliver. May be dropped before it is done without losing anything.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the store cannot be read. A position that was compacted away is no error: a snapshot follows.
+    pub async fn next(&mut self) -> Result<Delivery, ReadError> {
+        loop {
+            // Before the look at what there is, so that nothing published in between is slept through.
+            self.publications.borrow_and_update();
+            match self.look() {
+                Look::Deliver(delivery) => return Ok(delivery),
+                Look::Again => {}
+                Look::ReadStore => {
+                    if let Some(frames) = self.read_store().await? {
+                        return Ok(Delivery::Frames(frames));
+                    }
+                }
+                Look::Wait => {
+                    // The sender lives in `shared`, so it cannot be gone.
+                    let _ = self.publications.changed().await;
+                }
+            }
+        }
+    }
+
+    fn look(&mut self) -> Look {
+        let state = self.shared.read();
+        if let Some(goodbye) = &state.goodbye {
+            return Look::Deliver(Delivery::Goodbye(goodbye.clone()));
+        }
+        let Some(sequence) = self.in_ring else {
+            let source = state.view().source(self.next, state.ring.first_event());
+            return match source {
+                Source::Ring => {
+                    self.in_ring = Some(state.ring.locate(self.next));
+                    Look::Again
+                }
+                Source::Store => Look::ReadStore,
+                Source::Snapshot => {
+                    let frame = encode(&state.snapshot_frame());
+                    self.next = state.tail.position().index.next();
+                    Look::Deliver(Delivery::Frames(frame))
+                }
+            };
+        };
+        match state.ring.span(sequence, SPAN_BYTES) {
+            Err(FellOut) => {
+                self.in_ring = None;
+                Look::Again
+            }
+            Ok(span) if span.frames.is_empty() => Look::Wait,
+            Ok(span) => {
+                // Copying happens after the lock is free: the writer waits for nobody's copy.
+                drop(state);
+                self.in_ring = Some(span.next);
+                self.next = self.next.max(span.after.next());
+                Look::Deliver(Delivery::Frames(join(span.frames, span.bytes)))
+            }
+        }
+    }
+
+    /// `None` if the floor has passed this cursor meanwhile, or the store has nothing new after all.
+    async fn read_store(&mut self) -> Result<Option<Bytes>, ReadError> {
+        let batches = match self.shared.store.read(self.next, SPAN_BYTES).await {
+            Ok(batches) => batches,
+            Err(ReadError::Compacted(compacted)) => {
+                // The feed learns of a risen floor with the next batch; the cursor must not wait for that.
+                self.shared.raise_floor(compacted.floor);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(last) = batches.last() else { return Ok(None) };
+        self.next = last.end.index.next();
+        let bytes = batches.iter().map(|batch| batch.frame.len()).sum();
+        Ok(Some(join(batches.into_iter().map(|batch| batch.frame).collect(), bytes)))
+    }
+}
+
+enum Look {
+    Deliver(Delivery),
+    Again,
+    ReadStore,
+    Wait,
+}
+
+/// One piece of memory for one write; a single frame is passed on as it is.
+fn join(mut frames: Vec<Bytes>, bytes: usize) -> Bytes {
+    if frames.len() == 1 {
+        return frames.swap_remove(0);
+    }
+    let mut joined = Vec::with_capacity(bytes);
+    for frame in frames {
+        joined.extend_from_slice(&frame);
+    }
+    joined.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use engine::leader::Sequencer;
+    use engine::{Batch, Frame, Goodbye, GoodbyeReason, LogId, Operation, Resume, Snapshot, Timestamp, Verdict};
+    use store::{MemoryStore, Store, StoredBatch};
+    use wire::frame::decode_next;
+
+    use super::*;
+    use crate::Feed;
+
+    struct World {
+        feed: Feed,
+        store: Arc<MemoryStore>,
+        sequencer: Sequencer,
+    }
+
+    impl World {
+        fn new(retain: u64, ring_bytes: usize) -> Self {
+            let store = Arc::new(MemoryStore::new(LogId(1), retain));
+            let feed = Feed::with_ring(store.clone(), Duration::from_secs(1), ring_bytes);
+            let sequencer = Sequencer::new(store.term(), store.opened_at());
+            Self { feed, store, sequencer }
+        }
+
+        async fn commit(&mut self, events: usize) -> Batch {
+            for _ in 0..events {
+                self.sequencer.propose(Operation::Add(1)).unwrap();
+            }
+            let batch = self.sequencer.seal(Timestamp(0)).unwrap();
+            let stored = StoredBatch::new(&batch, encode(&Frame::Batch(batch.clone())));
+            self.sequencer.commit();
+            let tail: Snapshot = self.sequencer.committed();
+            self.store.append(stored.clone(), tail).await.unwrap();
+            self.feed.publish(stored, tail);
+            batch
+        }
+    }
+
+    fn frames(delivery: Delivery) -> Vec<Frame> {
+        let (Delivery::Frames(mut bytes) | Delivery::Goodbye(mut bytes)) = delivery;
+        std::iter::from_fn(|| decode_next(&mut bytes).unwrap()).collect()
+    }
+
+    async fn read_to(cursor: &mut Cursor, tail: Index) -> Vec<Frame> {
+        let mut all = Vec::new();
+        while cursor.next_index() <= tail {
+            all.extend(frames(cursor.next().await.unwrap()));
+        }
+        all
+    }
+
+    fn batches(frames: Vec<Frame>) -> Vec<Batch> {
+        let only_batches = frames.into_iter().filter_map(|frame| match frame {
+            Frame::Batch(batch) => Some(batch),
+            _ => None,
+        });
+        only_batches.collect()
+    }
+
+    #[tokio::test]
+    async fn a_cursor_that_fell_out_of_the_ring_reads_the_store_and_returns_without_a_hole() {
+        let mut world = World::new(u64::MAX, 300);
+        let mut cursor = world.feed.cursor(Index(1));
+        let mut committed = vec![world.commit(1).await];
+        let mut seen = batches(frames(cursor.next().await.unwrap()));
+        for round in 0..200 {
+            committed.push(world.commit(1 + round % 3).await);
+            if round % 50 == 0 {
+                world.feed.heartbeat(Timestamp(0));
+            }
+        }
+        assert!(cursor.shared.read().ring.first_event().unwrap() > Index(300), "the ring is shorter than the log");
+        seen.extend(batches(read_to(&mut cursor, committed.last().unwrap().last()).await));
+        assert_eq!(seen, committed);
+        // From here on the ring serves it again.
+        assert!(cursor.in_ring.is_some() || cursor.next_index() > committed.last().unwrap().last());
+        let newest = world.commit(2).await;
+        assert_eq!(batches(frames(cursor.next().await.unwrap())), [newest]);
+    }
+
+    #[tokio::test]
+    async fn a_cursor_that_the_floor_passed_gets_a_snapshot() {
+        let mut world = World::new(10, 100);
+        let mut cursor = world.feed.cursor(Index(1));
+        for _ in 0..50 {
+            world.commit(1).await;
+        }
+        let first = frames(cursor.next().await.unwrap());
+        assert!(matches!(&first[..], [Frame::Snapshot(snapshot)] if snapshot.snapshot == world.sequencer.committed()));
+        let newest = world.commit(1).await;
+        assert_eq!(batches(frames(cursor.next().await.unwrap())), [newest]);
+    }
+
+    #[tokio::test]
+    async fn a_lagging_cursor_gets_many_frames_in_one_span_and_an_idle_one_waits() {
+        let mut world = World::new(u64::MAX, 1 << 20);
+        let mut cursor = world.feed.cursor(Index(1));
+        for _ in 0..100 {
+            world.commit(1).await;
+        }
+        assert_eq!(frames(cursor.next().await.unwrap()).len(), 100);
+        let idle = tokio::time::timeout(Duration::from_millis(20), cursor.next()).await;
+        assert!(idle.is_err(), "there is nothing to deliver");
+        // Being dropped while it waited has lost nothing.
+        world.feed.heartbeat(Timestamp(7));
+        assert!(matches!(frames(cursor.next().await.unwrap())[..], [Frame::Heartbeat(_)]));
+    }
+
+    #[tokio::test]
+    async fn spans_are_bounded() {
+        let mut world = World::new(u64::MAX, 8 << 20);
+        let mut cursor = world.feed.cursor(Index(1));
+        for _ in 0..100 {
+            world.commit(1_000).await;
+        }
+        let mut largest = 0;
+        while cursor.next_index() <= Index(100_000) {
+            let Delivery::Frames(bytes) = cursor.next().await.unwrap() else { panic!("no goodbye was said") };
+            largest = largest.max(bytes.len());
+        }
+        assert!(largest <= SPAN_BYTES && largest > SPAN_BYTES / 2, "{largest}");
+    }
+
+    #[tokio::test]
+    async fn closing_ends_every_cursor_with_a_goodbye_even_one_that_is_behind() {
+        let mut world = World::new(u64::MAX, 100);
+        let (mut waiting, mut behind) = (world.feed.cursor(Index(51)), world.feed.cursor(Index(1)));
+        for _ in 0..50 {
+            world.commit(1).await;
+        }
+        let feed = world.feed.clone();
+        let (first, ()) = tokio::join!(waiting.next(), async {
+            tokio::task::yield_now().await;
+            feed.close(Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after: Duration::from_secs(1) });
+        });
+        for delivery in [first.unwrap(), behind.next().await.unwrap()] {
+            assert!(matches!(&delivery, Delivery::Goodbye(_)));
+            assert!(matches!(frames(delivery)[..], [Frame::Goodbye(_)]));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_subscription_begins_with_a_welcome_and_what_the_verdict_promises() {
+        let mut world = World::new(u64::MAX, 1 << 20);
+        let third = [world.commit(1).await, world.commit(1).await, world.commit(1).await][2].clone();
+        let fourth = world.commit(1).await;
+        let resume = Resume { log: LogId(1), position: third.end() };
+
+        let mut resumed = world.feed.subscribe(Some(resume), Timestamp(0)).await.unwrap();
+        assert_eq!(resumed.verdict, Verdict::Resumed);
+        assert!(matches!(frames(Delivery::Frames(resumed.frames))[..], [Frame::Welcome(_)]));
+        assert_eq!(batches(frames(resumed.cursor.next().await.unwrap())), [fourth]);
+
+        let fresh = world.feed.subscribe(None, Timestamp(0)).await.unwrap();
+        assert!(matches!(frames(Delivery::Frames(fresh.frames))[..], [Frame::Welcome(_), Frame::Snapshot(_)]));
+        assert_eq!(fresh.cursor.next_index(), Index(5));
+    }
+}

@@ -1,0 +1,212 @@
+//! The shared end of the log: what was published, and waking who waits for it.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::frame::SnapshotFrame;
+use engine::leader::LogView;
+use engine::{Durability, Frame, Goodbye, Heartbeat, Index, Resume, Snapshot, Term, Timestamp, Verdict, Welcome};
+use store::{ReadError, Store, StoredBatch};
+use tokio::sync::watch;
+use wire::frame::encode;
+
+use crate::Cursor;
+use crate::ring::Ring;
+
+/// How many bytes of frames the ring keeps: some seconds of a million five-byte events each second, so that a
+/// subscriber that falls behind for a moment need not read the store.
+const RING_BYTES: usize = 16 << 20;
+
+/// The committed log as subscribers see it. Cheap to clone: all clones are the same feed.
+#[derive(Clone)]
+pub struct Feed {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    heartbeat_interval: Duration,
+    /// A std lock: held for as long as it takes to copy a few pointers, and never across an await.
+    published: RwLock<State>,
+    /// Counts publications; it is what waiting cursors wait for.
+    wake: watch::Sender<u64>,
+}
+
+pub(crate) struct State {
+    pub(crate) ring: Ring,
+    pub(crate) tail: Snapshot,
+    pub(crate) term: Term,
+    pub(crate) floor: Index,
+    /// Set once the feed is closed: the last frame for everybody.
+    pub(crate) goodbye: Option<Bytes>,
+}
+
+/// The end of the log at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The newest committed state.
+    pub tail: Snapshot,
+    /// The leader's term.
+    pub term: Term,
+    /// Events at or below it were compacted away.
+    pub floor: Index,
+}
+
+impl State {
+    pub(crate) fn view(&self) -> LogView {
+        LogView { log: self.tail.log(), term: self.term, tail: self.tail.position(), floor: self.floor }
+    }
+
+    pub(crate) fn snapshot_frame(&self) -> Frame {
+        Frame::Snapshot(SnapshotFrame { term: self.term, snapshot: self.tail })
+    }
+}
+
+impl Feed {
+    /// The feed of the log in `store`, which ends where it was opened. Subscribers are told to expect a heartbeat every
+    /// `heartbeat_interval`; the owner calls [`heartbeat`](Self::heartbeat) that often.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, heartbeat_interval: Duration) -> Self {
+        Self::with_ring(store, heartbeat_interval, RING_BYTES)
+    }
+
+    pub(crate) fn with_ring(store: Arc<dyn Store>, heartbeat_interval: Duration, ring_bytes: usize) -> Self {
+        let state = State {
+            ring: Ring::new(ring_bytes),
+            tail: store.opened_at(),
+            term: store.term(),
+            floor: store.floor(),
+            goodbye: None,
+        };
+        let (wake, _) = watch::channel(0);
+        let shared = Shared { store, heartbeat_interval, published: RwLock::new(state), wake };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Publishes a batch that the store has made durable; `tail` is the state after it.
+    pub fn publish(&self, batch: StoredBatch, tail: Snapshot) {
+        let mut state = self.shared.write();
+        debug_assert_eq!(batch.first, state.tail.position().index.next(), "batches are published in order");
+        state.tail = tail;
+        state.floor = self.shared.store.floor();
+        state.ring.push_batch(batch.first, batch.end.index, batch.frame);
+        drop(state);
+        self.shared.wake();
+    }
+
+    /// Sends everybody a sign of life, behind everything that was published before.
+    pub fn heartbeat(&self, leader_time: Timestamp) {
+        let mut state = self.shared.write();
+        let tail = state.tail.position().index;
+        let heartbeat = Heartbeat { term: state.term, tail, floor: state.floor, leader_time };
+        state.ring.push_heartbeat(tail, encode(&Frame::Heartbeat(heartbeat)));
+        drop(state);
+        self.shared.wake();
+    }
+
+    /// Ends every stream, present and future, with a goodbye.
+    pub fn close(&self, goodbye: Goodbye) {
+        self.shared.write().goodbye = Some(encode(&Frame::Goodbye(goodbye)));
+        self.shared.wake();
+    }
+
+    /// The end of the log now.
+    #[must_use]
+    pub fn published(&self) -> Published {
+        let state = self.shared.read();
+        Published { tail: state.tail, term: state.term, floor: state.floor }
+    }
+
+    /// What a crash can take away.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.shared.store.durability()
+    }
+
+    /// Judges a position that a replica claims to hold.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the store cannot say what the digest there is.
+    pub async fn judge(&self, resume: Resume) -> Result<Verdict, ReadError> {
+        let digest_there = self.shared.store.digest_at(resume.position.index).await?;
+        Ok(self.shared.read().view().verdict(Some(resume), digest_there))
+    }
+
+    /// Answers a subscription: the frames that begin the stream, encoded, and the cursor that goes on from there.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the store cannot say whether the position is part of the log.
+    pub async fn subscribe(&self, resume: Option<Resume>, leader_time: Timestamp) -> Result<Opening, ReadError> {
+        let digest_there = match resume {
+            Some(resume) => self.shared.store.digest_at(resume.position.index).await?,
+            None => None,
+        };
+        let state = self.shared.read();
+        let view = state.view();
+        let verdict = view.verdict(resume, digest_there);
+        let welcome = Welcome {
+            log: view.log,
+            term: view.term,
+            tail: view.tail.index,
+            floor: view.floor,
+            heartbeat_interval: self.shared.heartbeat_interval,
+            durability: self.shared.store.durability(),
+            leader_time,
+            verdict,
+        };
+        let mut frames = vec![encode(&Frame::Welcome(welcome))];
+        let next = match (verdict, resume) {
+            (Verdict::Resumed, Some(resume)) => resume.position.index.next(),
+            _ => {
+                frames.push(encode(&state.snapshot_frame()));
+                view.tail.index.next()
+            }
+        };
+        drop(state);
+        Ok(Opening { verdict, frames: frames.concat().into(), cursor: self.cursor(next) })
+    }
+
+    /// A cursor whose first event is the one at `next`.
+    #[must_use]
+    pub fn cursor(&self, next: Index) -> Cursor {
+        Cursor::new(Arc::clone(&self.shared), next)
+    }
+}
+
+/// The beginning of a stream.
+pub struct Opening {
+    /// How the replica's position was judged.
+    pub verdict: Verdict,
+    /// The welcome, and the snapshot if there is one.
+    pub frames: Bytes,
+    /// Everything after.
+    pub cursor: Cursor,
+}
+
+impl Shared {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        // Each change under the lock is a few assignments that cannot panic half-way.
+        self.published.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.published.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store's floor has risen since the last batch.
+    pub(crate) fn raise_floor(&self, floor: Index) {
+        let mut state = self.write();
+        state.floor = state.floor.max(floor);
+    }
+
+    fn wake(&self) {
+        self.wake.send_modify(|publications| *publications += 1);
+    }
+
+    pub(crate) fn publications(&self) -> watch::Receiver<u64> {
+        self.wake.subscribe()
+    }
+}

@@ -1,0 +1,174 @@
+//! The newest frames, in order, bounded in bytes.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use engine::Index;
+
+/// A frame in the ring.
+#[derive(Clone, Debug)]
+struct Entry {
+    /// The newest event that a subscriber was sent once it was sent this frame.
+    after: Index,
+    bytes: Bytes,
+}
+
+/// Frames numbered by a sequence that never repeats, of which the newest are kept.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    entries: VecDeque<Entry>,
+    /// The sequence number of the oldest entry.
+    oldest: u64,
+    /// Where batches are among the entries: the index of their first event and their sequence number. Heartbeats
+    /// between them would otherwise have to be skipped one by one.
+    batches: VecDeque<(Index, u64)>,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+/// Frames taken from the ring, to be sent in one write.
+#[derive(Debug, Default)]
+pub(crate) struct Span {
+    pub(crate) frames: Vec<Bytes>,
+    pub(crate) bytes: usize,
+    /// The sequence number after the last frame.
+    pub(crate) next: u64,
+    /// The newest event that the subscriber was sent with it, if there is a frame.
+    pub(crate) after: Index,
+}
+
+/// The sequence number asked for is no longer in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FellOut;
+
+impl Ring {
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self { entries: VecDeque::new(), oldest: 0, batches: VecDeque::new(), bytes: 0, max_bytes }
+    }
+
+    /// Adds a batch that starts at `first` and ends at `last`.
+    pub(crate) fn push_batch(&mut self, first: Index, last: Index, bytes: Bytes) {
+        self.batches.push_back((first, self.next()));
+        self.push(last, bytes);
+    }
+
+    /// Adds a frame without events, after everything up to `tail`.
+    pub(crate) fn push_heartbeat(&mut self, tail: Index, bytes: Bytes) {
+        self.push(tail, bytes);
+    }
+
+    fn push(&mut self, after: Index, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.entries.push_back(Entry { after, bytes });
+        while self.bytes > self.max_bytes && self.entries.len() > 1 {
+            if let Some(entry) = self.entries.pop_front() {
+                self.bytes -= entry.bytes.len();
+            }
+            if self.batches.front().is_some_and(|&(_, sequence)| sequence == self.oldest) {
+                self.batches.pop_front();
+            }
+            self.oldest += 1;
+        }
+    }
+
+    /// The sequence number of the next frame to come.
+    pub(crate) fn next(&self) -> u64 {
+        self.oldest + self.entries.len() as u64
+    }
+
+    /// The first event in the ring.
+    pub(crate) fn first_event(&self) -> Option<Index> {
+        self.batches.front().map(|&(first, _)| first)
+    }
+
+    /// The sequence number of the batch that holds the event at `index`, or of the next frame to come if that event is
+    /// yet to come. `index` must not lie before [`first_event`](Self::first_event).
+    pub(crate) fn locate(&self, index: Index) -> u64 {
+        let tail = self.entries.back().map(|entry| entry.after);
+        if tail.is_none_or(|tail| index > tail) {
+            return self.next();
+        }
+        let found = self.batches.partition_point(|&(first, _)| first <= index);
+        found.checked_sub(1).and_then(|at| self.batches.get(at)).map_or(self.oldest, |&(_, sequence)| sequence)
+    }
+
+    /// The frames from `sequence` on that fit in `max_bytes`, at least one if there is one.
+    pub(crate) fn span(&self, sequence: u64, max_bytes: usize) -> Result<Span, FellOut> {
+        let skip = sequence.checked_sub(self.oldest).ok_or(FellOut)?;
+        let mut span = Span { next: sequence, ..Span::default() };
+        for entry in self.entries.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
+            if span.bytes > 0 && span.bytes + entry.bytes.len() > max_bytes {
+                break;
+            }
+            span.bytes += entry.bytes.len();
+            span.frames.push(entry.bytes.clone());
+            span.next += 1;
+            span.after = entry.after;
+        }
+        Ok(span)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(mark: u8) -> Bytes {
+        Bytes::from(vec![mark; 10])
+    }
+
+    /// Batches (1,2), (3,4), (5,6), a heartbeat after the second.
+    fn ring(max_bytes: usize) -> Ring {
+        let mut ring = Ring::new(max_bytes);
+        ring.push_batch(Index(1), Index(2), frame(1));
+        ring.push_batch(Index(3), Index(4), frame(3));
+        ring.push_heartbeat(Index(4), frame(0));
+        ring.push_batch(Index(5), Index(6), frame(5));
+        ring
+    }
+
+    fn marks(span: &Span) -> Vec<u8> {
+        span.frames.iter().map(|bytes| bytes[0]).collect()
+    }
+
+    #[test]
+    fn a_span_holds_what_fits_and_at_least_one_frame() {
+        let ring = ring(1_000);
+        let span = ring.span(0, 25).unwrap();
+        assert_eq!((marks(&span), span.next, span.after), (vec![1, 3], 2, Index(4)));
+        let rest = ring.span(span.next, 1_000).unwrap();
+        assert_eq!((marks(&rest), rest.next, rest.after), (vec![0, 5], 4, Index(6)));
+        assert_eq!(marks(&ring.span(1, 1).unwrap()), [3]);
+        assert!(ring.span(4, 1_000).unwrap().frames.is_empty(), "nothing new yet");
+    }
+
+    #[test]
+    fn the_oldest_frames_fall_out_and_it_is_told() {
+        let ring = ring(25);
+        assert_eq!(ring.bytes(), 20);
+        assert_eq!(ring.span(1, 1_000).err(), Some(FellOut));
+        assert_eq!(marks(&ring.span(2, 1_000).unwrap()), [0, 5]);
+        assert_eq!(ring.first_event(), Some(Index(5)));
+    }
+
+    #[test]
+    fn an_event_is_located_in_its_batch() {
+        let ring = ring(1_000);
+        let sequences: Vec<u64> = (1..=8).map(|index| ring.locate(Index(index))).collect();
+        assert_eq!(sequences, [0, 0, 1, 1, 3, 3, 4, 4]);
+    }
+
+    #[test]
+    fn a_frame_larger_than_the_ring_is_kept_until_the_next_one() {
+        let mut ring = Ring::new(5);
+        ring.push_batch(Index(1), Index(1), frame(1));
+        assert_eq!(marks(&ring.span(0, 1).unwrap()), [1]);
+        ring.push_batch(Index(2), Index(2), frame(2));
+        assert_eq!((ring.span(0, 1).err(), ring.bytes()), (Some(FellOut), 10));
+    }
+}

@@ -1,0 +1,147 @@
+//! The `Subscribe` call, served straight from encoded frames.
+//!
+//! tonic's generated service would encode every message again for every subscriber. This service writes the shared
+//! bytes as they are: to HTTP, gRPC's framing is just a body.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::{Frame, Goodbye, GoodbyeReason, Resume, Timestamp};
+use futures_util::Stream;
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http_body_util::StreamBody;
+use store::ReadError;
+use tonic::codec::{Codec, Streaming};
+use tonic::{Status, body::Body};
+use tower::Service;
+use tracing::{debug, info};
+use wire::frame::encode;
+use wire::{Identity, pb};
+
+use crate::roster::Presence;
+use crate::{Cursor, Delivery, Feed, Roster};
+
+/// The largest request that is read; a well-formed one has under 300 bytes.
+const MAX_REQUEST_BYTES: usize = 4 << 10;
+
+/// When a subscriber that was turned away should come back.
+const OVERLOADED_RETRY: Duration = Duration::from_secs(5);
+
+/// Serves `calculator.v1.CalculatorService/Subscribe`.
+#[derive(Clone)]
+pub struct SubscribeService {
+    feed: Feed,
+    roster: Roster,
+    max_subscribers: usize,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl SubscribeService {
+    /// Where the service is mounted.
+    pub const PATH: &'static str = "/calculator.v1.CalculatorService/Subscribe";
+
+    /// Serves `feed` to at most `max_subscribers` at a time, which are listed in `roster`. `clock` tells the leader's
+    /// time.
+    pub fn new(
+        feed: Feed,
+        roster: Roster,
+        max_subscribers: usize,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Self {
+        Self { feed, roster, max_subscribers, clock: Arc::new(clock) }
+    }
+
+    async fn subscribe<B>(&self, request: Request<B>) -> Result<Response<Body>, Status>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
+    {
+        if request.method() != Method::POST {
+            return Err(Status::unimplemented("Subscribe is called with POST"));
+        }
+        let decoder = tonic_prost::ProstCodec::<pb::SubscribeResponse, pb::SubscribeRequest>::default().decoder();
+        let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(MAX_REQUEST_BYTES));
+        let request = messages.message().await?.ok_or_else(|| Status::invalid_argument("the request is missing"))?;
+        let (identity, resume) = parse(request)?;
+
+        if self.roster.streams() >= self.max_subscribers {
+            info!(name = identity.name, limit = self.max_subscribers, "turned a subscriber away: too many");
+            let goodbye = Goodbye { reason: GoodbyeReason::Overloaded, retry_after: OVERLOADED_RETRY };
+            return Ok(respond(stream::iter([encode(&Frame::Goodbye(goodbye))])));
+        }
+        let opening = self.feed.subscribe(resume, (self.clock)()).await.map_err(|error| unavailable(&error))?;
+        let (name, at) = (identity.name.as_str(), resume.map(|resume| resume.position.index.0));
+        info!(name, at, verdict = ?opening.verdict, "a replica subscribed");
+        let presence = self.roster.join(identity);
+        Ok(respond(deliver(opening.frames, opening.cursor, presence)))
+    }
+}
+
+/// Parses at the edge: past here there is no generated type.
+fn parse(request: pb::SubscribeRequest) -> Result<(Identity, Option<Resume>), Status> {
+    let invalid = |error: &dyn std::error::Error| Status::invalid_argument(error.to_string());
+    let identity = Identity::try_from(request.replica.unwrap_or_default()).map_err(|error| invalid(&error))?;
+    let resume = request.resume_from.map(Resume::try_from).transpose().map_err(|error| invalid(&error))?;
+    Ok((identity, resume))
+}
+
+fn unavailable(error: &ReadError) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+/// The opening, and then what the cursor delivers, up to and including a goodbye.
+fn deliver(opening: Bytes, cursor: Cursor, presence: Presence) -> impl Stream<Item = Bytes> + Send {
+    let state = Some((Some(opening), cursor, presence));
+    stream::unfold(state, |state| async {
+        let (opening, mut cursor, presence) = state?;
+        if let Some(opening) = opening {
+            return Some((opening, Some((None, cursor, presence))));
+        }
+        match cursor.next().await {
+            Ok(Delivery::Frames(bytes)) => Some((bytes, Some((None, cursor, presence)))),
+            Ok(Delivery::Goodbye(bytes)) => Some((bytes, None)),
+            Err(error) => {
+                // The replica reconnects and resumes; the operator sees the store's own report.
+                debug!(%error, "a stream ended because the store could not be read");
+                None
+            }
+        }
+    })
+}
+
+/// A gRPC response whose body is `frames` and then the trailer for "no error".
+fn respond(frames: impl Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
+    use futures_util::StreamExt;
+
+    let trailers = HeaderMap::from_iter([(Status::GRPC_STATUS, HeaderValue::from_static("0"))]);
+    let body = frames
+        .map(http_body::Frame::data)
+        .chain(stream::once(std::future::ready(http_body::Frame::trailers(trailers))))
+        .map(Ok::<_, Infallible>);
+    let mut response = Response::new(Body::new(StreamBody::new(body)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+impl<B> Service<Request<B>> for SubscribeService
+where
+    B: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.subscribe(request).await.unwrap_or_else(Status::into_http)) })
+    }
+}

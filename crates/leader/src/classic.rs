@@ -1,0 +1,103 @@
+//! The original demo's service, so that its replicas can follow this leader without a change.
+//!
+//! It translates: batches from the feed become single events, whose `eventindex` counts from 0. Each subscriber's events
+//! are encoded for it alone, which is fine for the few that there are; everybody else uses `Subscribe`.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use engine::{Frame, Index};
+use feed::{Cursor, Delivery, Feed};
+use futures_util::{Stream, stream};
+use tonic::{Request, Response, Status};
+use wire::frame::decode_next;
+use wire::sharedcalculator::leader_server::Leader;
+use wire::sharedcalculator::{Event, GetMostRecentValueRequest, GetMostRecentValueResponse, GetUpdatesRequest};
+
+use crate::service::read_status;
+
+/// Serves `sharedcalculator.Leader` from a feed.
+#[derive(Clone)]
+pub struct Classic {
+    feed: Feed,
+}
+
+impl Classic {
+    /// Serves `feed`.
+    #[must_use]
+    pub fn new(feed: Feed) -> Self {
+        Self { feed }
+    }
+}
+
+#[tonic::async_trait]
+impl Leader for Classic {
+    type StreamUpdatesStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
+
+    async fn stream_updates(
+        &self,
+        request: Request<GetUpdatesRequest>,
+    ) -> Result<Response<Self::StreamUpdatesStream>, Status> {
+        // `eventindex` N is index N + 1, so "the next event wanted" is this index. One beyond the tail is of a log that
+        // this leader does not have; events from the tail on then do not follow the caller's, and it starts over.
+        let tail = self.feed.published().tail.position().index;
+        let first = Index(request.into_inner().from_index).next().min(tail.next());
+        let events = Events { cursor: self.feed.cursor(first), first, ready: VecDeque::new() };
+        let events = stream::try_unfold(events, |mut events| async move {
+            let next = events.next().await?;
+            Ok(next.map(|event| (event, events)))
+        });
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn get_most_recent_value(
+        &self,
+        _request: Request<GetMostRecentValueRequest>,
+    ) -> Result<Response<GetMostRecentValueResponse>, Status> {
+        let tail = self.feed.published().tail;
+        Ok(Response::new(GetMostRecentValueResponse {
+            current_value: tail.value(),
+            latest_index: tail.position().index.0,
+        }))
+    }
+}
+
+/// Single events, pulled from a cursor.
+struct Events {
+    cursor: Cursor,
+    /// Events before it were not asked for, though they may share a batch with those that were.
+    first: Index,
+    /// What was translated and not sent yet: at most one span's worth.
+    ready: VecDeque<Event>,
+}
+
+impl Events {
+    async fn next(&mut self) -> Result<Option<Event>, Status> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            match self.cursor.next().await.map_err(|error| read_status(&error))? {
+                Delivery::Frames(span) => self.translate(span)?,
+                Delivery::Goodbye(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn translate(&mut self, mut span: Bytes) -> Result<(), Status> {
+        while let Some(frame) = decode_next(&mut span).map_err(|error| Status::data_loss(error.to_string()))? {
+            // There is no word for a snapshot or a heartbeat in this protocol. After a snapshot the events do not
+            // follow each other, which the original replica takes as a reason to ask for the value again.
+            let Frame::Batch(batch) = frame else { continue };
+            let events = batch.operations().iter().zip(batch.first().0..);
+            let wanted = events.filter(|(_, index)| *index >= self.first.0);
+            self.ready.extend(wanted.map(|(operation, index)| Event {
+                eventindex: index - 1,
+                operation: operation.name().to_owned(),
+                argument: operation.argument().unwrap_or(0),
+            }));
+        }
+        Ok(())
+    }
+}

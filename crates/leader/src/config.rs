@@ -1,0 +1,169 @@
+//! The flags, and what they mean.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Parser;
+use thiserror::Error;
+
+/// Owns one number and an ordered log of operations on it, and streams the log to replicas.
+///
+/// One port serves native gRPC (cleartext HTTP/2), gRPC-Web, the page and /healthz.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "calculator-leader", version)]
+pub struct Args {
+    /// Address and port to listen on. Port 0 takes a free one, which the log names
+    #[arg(long, default_value = "127.0.0.1:8080", env = "CALCULATOR_LISTEN", value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+
+    /// Pause before each random operation, drawn evenly from this range
+    #[arg(long, default_value = "10ms..1s", value_name = "MIN..MAX", conflicts_with_all = ["rate", "no_generator"])]
+    pub pace: Pace,
+
+    /// Random operations per second, evenly spaced, instead of --pace (1 to 1000000)
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        conflicts_with = "no_generator"
+    )]
+    pub rate: Option<u32>,
+
+    /// Make up no operations: only what people submit happens
+    #[arg(long)]
+    pub no_generator: bool,
+
+    /// Seed of the random operations; the same seed makes up the same ones. Random if not given
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// Events of history to keep for replicas that resume and for ReadEvents; older ones are compacted away
+    #[arg(long, default_value = "1000000", value_name = "EVENTS")]
+    pub retain: NonZeroU64,
+
+    /// How often subscribers hear a sign of life; three missed ones make them reconnect (10ms to 60s)
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = parse_heartbeat)]
+    pub heartbeat_interval: Duration,
+
+    /// Streams to serve at a time; more are told to come back later
+    #[arg(long, default_value = "10000", value_name = "N")]
+    pub max_subscribers: usize,
+}
+
+/// What a leader needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where random operations come from.
+    pub generator: Generator,
+    /// Decides the random operations.
+    pub seed: u64,
+    /// How many events of history are kept at least.
+    pub retain: NonZeroU64,
+    /// How often subscribers hear a sign of life.
+    pub heartbeat_interval: Duration,
+    /// How many streams are served at a time.
+    pub max_subscribers: usize,
+}
+
+/// How often random operations are made up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generator {
+    /// Never.
+    Off,
+    /// After a random pause each.
+    Paced(Pace),
+    /// This many a second, evenly.
+    Rate(u32),
+}
+
+impl From<&Args> for Config {
+    fn from(args: &Args) -> Self {
+        let generator = match (args.no_generator, args.rate) {
+            (true, _) => Generator::Off,
+            (false, Some(rate)) => Generator::Rate(rate),
+            (false, None) => Generator::Paced(args.pace),
+        };
+        Self {
+            generator,
+            seed: args.seed.unwrap_or_else(rand::random),
+            retain: args.retain,
+            heartbeat_interval: args.heartbeat_interval,
+            max_subscribers: args.max_subscribers,
+        }
+    }
+}
+
+/// A range of pauses, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The shortest.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// A text that is not a range of pauses.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InvalidPace {
+    /// There are no two ends.
+    #[error("expected a range such as 10ms..1s")]
+    NotARange,
+    /// An end is not a time.
+    #[error("{0:?} is not a time such as 10ms or 1s")]
+    NotATime(String),
+    /// The first is longer than the second, or the second is zero.
+    #[error("the range must begin with the shorter pause and end above zero")]
+    Backwards,
+}
+
+impl FromStr for Pace {
+    type Err = InvalidPace;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (min, max) = text.split_once("..").ok_or(InvalidPace::NotARange)?;
+        let time = |text: &str| {
+            humantime::parse_duration(text.trim()).map_err(|_| InvalidPace::NotATime(text.trim().to_owned()))
+        };
+        let (min, max) = (time(min)?, time(max)?);
+        if min > max || max.is_zero() { Err(InvalidPace::Backwards) } else { Ok(Self { min, max }) }
+    }
+}
+
+fn parse_heartbeat(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let range = Duration::from_millis(10)..=Duration::from_secs(60);
+    if range.contains(&interval) { Ok(interval) } else { Err("choose from 10ms to 60s".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paces_are_read_as_people_write_them() {
+        let pace = |min, max| Ok(Pace { min: Duration::from_millis(min), max: Duration::from_millis(max) });
+        assert_eq!("10ms..1s".parse(), pace(10, 1_000));
+        assert_eq!("0s .. 5ms".parse(), pace(0, 5));
+        assert_eq!("10ms".parse::<Pace>(), Err(InvalidPace::NotARange));
+        assert_eq!("10..1s".parse::<Pace>(), Err(InvalidPace::NotATime("10".to_owned())));
+        assert_eq!("1s..10ms".parse::<Pace>(), Err(InvalidPace::Backwards));
+        assert_eq!("0s..0s".parse::<Pace>(), Err(InvalidPace::Backwards));
+    }
+
+    #[test]
+    fn flags_decide_the_generator() {
+        let generator = |flags: &[&str]| {
+            let flags = ["calculator-leader"].iter().chain(flags);
+            Args::try_parse_from(flags).map(|args| Config::from(&args).generator).map_err(|error| error.kind())
+        };
+        let default = Pace { min: Duration::from_millis(10), max: Duration::from_secs(1) };
+        assert_eq!(generator(&[]), Ok(Generator::Paced(default)));
+        assert_eq!(generator(&["--rate", "50"]), Ok(Generator::Rate(50)));
+        assert_eq!(generator(&["--no-generator"]), Ok(Generator::Off));
+        assert!(generator(&["--rate", "0"]).is_err());
+        assert!(generator(&["--rate", "5", "--no-generator"]).is_err());
+        assert!(generator(&["--rate", "5", "--pace", "1ms..2ms"]).is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! Makes up operations, so that there is always something to replicate.
+
+use std::time::{Duration, Instant};
+
+use engine::Operation;
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+use tokio::time::MissedTickBehavior;
+
+use crate::config::Generator;
+use crate::sequencer::Submitter;
+
+/// How often a generator with a rate draws. Operations of one turn become one batch, so a thousand a second make a
+/// batch each, and more make larger batches rather than more of them.
+const TURN: Duration = Duration::from_millis(1);
+
+/// The most operations to draw in one turn: what a stall of the leader left undone is not all made up for at once.
+const MAX_CATCH_UP: Duration = Duration::from_millis(100);
+
+/// Draws operations until the sequencer is gone. The pauses of a pace follow from `seed` too.
+pub async fn run(generator: Generator, submitter: Submitter, seed: u64) {
+    match generator {
+        Generator::Off => {}
+        Generator::Paced(pace) => {
+            let mut random = StdRng::seed_from_u64(seed.wrapping_add(1));
+            loop {
+                tokio::time::sleep(random.random_range(pace.min..=pace.max)).await;
+                if !submitter.draw(1).await {
+                    return;
+                }
+            }
+        }
+        Generator::Rate(rate) => run_at_rate(rate, &submitter).await,
+    }
+}
+
+async fn run_at_rate(rate: u32, submitter: &Submitter) {
+    let mut ticks = tokio::time::interval(TURN.max(Duration::from_secs(1) / rate));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due = Due::new(rate, Instant::now());
+    loop {
+        ticks.tick().await;
+        let count = due.take(Instant::now());
+        if count > 0 && !submitter.draw(count).await {
+            return;
+        }
+    }
+}
+
+/// Counts how many operations a rate asks for as time passes, without drifting.
+#[derive(Debug)]
+struct Due {
+    rate: u32,
+    /// Until when operations were counted.
+    until: Instant,
+}
+
+impl Due {
+    fn new(rate: u32, now: Instant) -> Self {
+        Self { rate, until: now }
+    }
+
+    fn take(&mut self, now: Instant) -> u32 {
+        if let Some(limit) = now.checked_sub(MAX_CATCH_UP.max(Duration::from_secs(1) / self.rate * 2)) {
+            self.until = self.until.max(limit);
+        }
+        let passed = now.saturating_duration_since(self.until);
+        let count = passed.as_nanos() * u128::from(self.rate) / 1_000_000_000;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        // Only whole operations are counted; the rest of the time counts next time.
+        self.until += Duration::from_nanos(u64::from(count) * 1_000_000_000 / u64::from(self.rate));
+        count
+    }
+}
+
+/// A random operation with an argument from 1 to 100. Whether it can be done depends on the value it meets.
+pub fn random_operation(random: &mut impl Rng) -> Operation {
+    let n = random.random_range(1..=100);
+    match random.random_range(0..6) {
+        0 => Operation::Add(n),
+        1 => Operation::Subtract(n),
+        2 => Operation::Multiply(n),
+        3 => Operation::Divide(n),
+        4 => Operation::SquareRoot,
+        _ => Operation::PowerOfTwo,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_met_however_uneven_the_turns_are() {
+        for rate in [1, 3, 10, 999, 1_000, 100_000, 1_000_000] {
+            let start = Instant::now();
+            let mut due = Due::new(rate, start);
+            let mut random = StdRng::seed_from_u64(5);
+            let (mut now, mut total) = (start, 0_u64);
+            while now < start + Duration::from_secs(10) {
+                now += Duration::from_micros(random.random_range(1..20_000));
+                total += u64::from(due.take(now));
+            }
+            let expected = now.duration_since(start).as_secs_f64() * f64::from(rate);
+            #[expect(clippy::cast_precision_loss)]
+            let off = (total as f64 - expected).abs();
+            assert!(off <= 1.0, "{rate} per second: {total} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn a_long_stall_is_not_made_up_for_at_once() {
+        let start = Instant::now();
+        let mut due = Due::new(10_000, start);
+        assert_eq!(due.take(start + Duration::from_secs(60)), 1_000);
+    }
+
+    #[test]
+    fn a_seed_decides_the_operations_and_all_kinds_come_up() {
+        let draw = |seed| {
+            let mut random = StdRng::seed_from_u64(seed);
+            (0..200).map(|_| random_operation(&mut random)).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+        let kinds: std::collections::BTreeSet<_> = draw(1).into_iter().map(Operation::code).collect();
+        assert_eq!(kinds.len(), 6);
+        assert!(draw(1).into_iter().filter_map(Operation::argument).all(|n| (1..=100).contains(&n)));
+    }
+}

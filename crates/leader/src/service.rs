@@ -1,0 +1,216 @@
+//! The calls of `calculator.v1.CalculatorService` but for `Subscribe`, which [`feed::SubscribeService`] serves.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::{Frame, Index, Operation, Refusal, Resume, SnapshotReason, Verdict};
+use feed::{Feed, Member, Roster};
+use futures_util::Stream;
+use store::{ReadError, Store};
+use tonic::{Request, Response, Status};
+use wire::convert::log_id_bytes;
+use wire::frame::decode_next;
+use wire::pb::calculator_service_server::CalculatorService;
+use wire::{Identity, pb};
+
+use crate::sequencer::{SubmitError, Submitter};
+
+/// What a page of history holds if the caller does not say.
+const DEFAULT_PAGE: usize = 1_000;
+/// The most that a page of history holds.
+const MAX_PAGE: usize = 10_000;
+/// How many bytes of history are read from the store at a time.
+const READ_BYTES: usize = 64 << 10;
+
+/// The service. Cheap to clone.
+#[derive(Clone)]
+pub struct Calculator {
+    feed: Feed,
+    store: Arc<dyn Store>,
+    submitter: Submitter,
+    roster: Roster,
+    started: Instant,
+}
+
+impl Calculator {
+    /// Serves the log of `feed` and `store`; operations go to `submitter`.
+    #[must_use]
+    pub fn new(feed: Feed, store: Arc<dyn Store>, submitter: Submitter, roster: Roster) -> Self {
+        Self { feed, store, submitter, roster, started: Instant::now() }
+    }
+}
+
+#[tonic::async_trait]
+impl CalculatorService for Calculator {
+    type SubscribeStream = Pin<Box<dyn Stream<Item = Result<pb::SubscribeResponse, Status>> + Send>>;
+
+    async fn subscribe(
+        &self,
+        _request: Request<pb::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        // The generated service would encode every frame again for each subscriber, so the server routes this method
+        // to `feed::SubscribeService` before it gets here.
+        Err(Status::internal("Subscribe was routed to the wrong service"))
+    }
+
+    async fn submit(&self, request: Request<pb::SubmitRequest>) -> Result<Response<pb::SubmitResponse>, Status> {
+        let operation = request.into_inner().operation.unwrap_or_default();
+        let operation = Operation::try_from(operation).map_err(|_| {
+            Status::invalid_argument(
+                "the request holds no operation: set one of add, subtract, multiply, divide, square_root, power_of_two",
+            )
+        })?;
+        let event = self.submitter.submit(operation).await?;
+        Ok(Response::new(pb::SubmitResponse { index: event.index.0, value: event.value }))
+    }
+
+    async fn read_events(
+        &self,
+        request: Request<pb::ReadEventsRequest>,
+    ) -> Result<Response<pb::ReadEventsResponse>, Status> {
+        let request = request.into_inner();
+        let page = match usize::try_from(request.page_size) {
+            Ok(0) => DEFAULT_PAGE,
+            Ok(size) => size.min(MAX_PAGE),
+            Err(_) => return Err(Status::invalid_argument("page_size must not be negative")),
+        };
+        let first = match request.first_index {
+            0 => self.store.floor().next(),
+            first => Index(first),
+        };
+        let operations = self.read_operations(first, page).await?;
+        let published = self.feed.published();
+        let next = first.plus(operations.len() as u64);
+        Ok(Response::new(pb::ReadEventsResponse {
+            first_index: first.0,
+            operations: operations.into_iter().map(Into::into).collect(),
+            next_index: next.0,
+            tail: published.tail.position().index.0,
+            floor: published.floor.0,
+        }))
+    }
+
+    async fn get_status(
+        &self,
+        _request: Request<pb::GetStatusRequest>,
+    ) -> Result<Response<pb::GetStatusResponse>, Status> {
+        let published = self.feed.published();
+        let position = published.tail.position();
+        Ok(Response::new(pb::GetStatusResponse {
+            log_id: log_id_bytes(published.tail.log()),
+            term: published.term.0,
+            tail: position.index.0,
+            digest: position.digest.0,
+            value: published.tail.value(),
+            floor: published.floor.0,
+            subscribers: u32::try_from(self.roster.streams()).unwrap_or(u32::MAX),
+            durability: pb::Durability::from(self.feed.durability()).into(),
+            uptime_ms: millis(self.started.elapsed()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+    }
+
+    async fn report_progress(
+        &self,
+        request: Request<pb::ReportProgressRequest>,
+    ) -> Result<Response<pb::ReportProgressResponse>, Status> {
+        let request = request.into_inner();
+        let identity = Identity::try_from(request.replica.unwrap_or_default())
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let position = request.position.ok_or_else(|| Status::invalid_argument("position is not set"))?;
+        let at = Resume::try_from(position).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let verdict = self.feed.judge(at).await.map_err(|error| read_status(&error))?;
+        let lag = Duration::from_millis(request.lag_ms.into());
+        self.roster
+            .report(&identity, at, verdict, lag)
+            .map_err(|_| Status::resource_exhausted("the leader remembers as many replicas as it may"))?;
+        let tail = self.feed.published().tail.position().index.0;
+        Ok(Response::new(pb::ReportProgressResponse { standing: standing(verdict).into(), tail }))
+    }
+
+    async fn list_replicas(
+        &self,
+        _request: Request<pb::ListReplicasRequest>,
+    ) -> Result<Response<pb::ListReplicasResponse>, Status> {
+        let replicas = self.roster.list().into_iter().map(replica_status).collect();
+        Ok(Response::new(pb::ListReplicasResponse { replicas }))
+    }
+}
+
+impl Calculator {
+    /// At most `page` operations from `first` on.
+    async fn read_operations(&self, first: Index, page: usize) -> Result<Vec<Operation>, Status> {
+        let mut operations = Vec::new();
+        while operations.len() < page {
+            let next = first.plus(operations.len() as u64);
+            let batches = self.store.read(next, READ_BYTES).await.map_err(|error| read_status(&error))?;
+            if batches.is_empty() {
+                break;
+            }
+            for stored in batches {
+                let mut frame = stored.frame;
+                let decoded = decode_next(&mut frame).map_err(|error| Status::data_loss(error.to_string()))?;
+                let Some(Frame::Batch(batch)) = decoded else {
+                    return Err(Status::data_loss(format!("what is stored at index {} is no batch", stored.first)));
+                };
+                // The first batch may begin before the event that was asked for.
+                let wanted = first.plus(operations.len() as u64).events_since(batch.first());
+                let skip = usize::try_from(wanted).unwrap_or(usize::MAX);
+                let room = page - operations.len();
+                operations.extend(batch.operations().iter().skip(skip).take(room));
+            }
+        }
+        Ok(operations)
+    }
+}
+
+/// The one mapping of submit errors to gRPC.
+impl From<SubmitError> for Status {
+    fn from(error: SubmitError) -> Self {
+        let message = error.to_string();
+        match error {
+            SubmitError::Refused(Refusal::Overflow(_)) => Self::out_of_range(message),
+            SubmitError::Refused(Refusal::DivisionByZero { .. } | Refusal::NegativeSquareRoot { .. }) => {
+                Self::invalid_argument(message)
+            }
+            SubmitError::QueueFull => Self::resource_exhausted(message),
+            SubmitError::Store(_) | SubmitError::ShuttingDown => Self::unavailable(message),
+        }
+    }
+}
+
+/// The one mapping of read errors to gRPC.
+pub(crate) fn read_status(error: &ReadError) -> Status {
+    match error {
+        ReadError::Compacted(_) => Status::out_of_range(error.to_string()),
+        ReadError::Unavailable(_) => Status::unavailable(error.to_string()),
+    }
+}
+
+fn standing(verdict: Verdict) -> pb::Standing {
+    match verdict {
+        Verdict::Resumed => pb::Standing::InStep,
+        Verdict::Snapshot(SnapshotReason::OtherLog) => pb::Standing::OtherLog,
+        Verdict::Snapshot(SnapshotReason::Ahead) => pb::Standing::Ahead,
+        Verdict::Snapshot(SnapshotReason::Compacted) => pb::Standing::Compacted,
+        Verdict::Snapshot(SnapshotReason::Diverged) => pb::Standing::Diverged,
+        // Only a request without a position is fresh.
+        Verdict::Snapshot(SnapshotReason::Fresh) => pb::Standing::Unspecified,
+    }
+}
+
+fn replica_status(member: Member) -> pb::ReplicaStatus {
+    pb::ReplicaStatus {
+        replica: Some(member.identity.into()),
+        connected: member.connected,
+        position: member.position.map(|(at, _)| at.into()),
+        standing: member.position.map_or(pb::Standing::Unspecified, |(_, verdict)| standing(verdict)).into(),
+        lag_ms: u32::try_from(member.lag.as_millis()).unwrap_or(u32::MAX),
+        last_heard_ms: millis(member.last_heard),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,211 @@
+//! One JSON object a line. The field names are an interface: README documents them, and they do not change.
+
+use engine::replica::{Notice, Resync};
+use engine::{Replica, Resume, Verdict};
+use follower::Standing;
+use serde::Serialize;
+
+/// A line. `type` says which fields there are.
+///
+/// Indexes and durations are numbers. Values are strings, because JavaScript and many other readers of JSON round
+/// numbers beyond 2^53; digests are 16 hexadecimal digits, log ids 32.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line {
+    State {
+        state: &'static str,
+    },
+    Welcome {
+        log_id: String,
+        term: u64,
+        tail: u64,
+        floor: u64,
+        durability: String,
+        verdict: String,
+    },
+    NewLog {
+        old_log_id: String,
+        new_log_id: String,
+    },
+    Snapshot {
+        index: u64,
+        value: String,
+        digest: String,
+    },
+    Applied {
+        index: u64,
+        value: String,
+        digest: String,
+        events: u64,
+        lag_events: u64,
+        lag_ms: Option<f64>,
+    },
+    Live {
+        index: u64,
+        verdict: String,
+        from_index: Option<u64>,
+        snapshot_index: Option<u64>,
+        events: u64,
+        took_ms: f64,
+    },
+    Duplicate {
+        first_index: u64,
+        last_index: u64,
+    },
+    Gap {
+        expected_index: u64,
+        got_index: u64,
+    },
+    Diverged {
+        reason: String,
+    },
+    StaleLeader {
+        seen_term: u64,
+        got_term: u64,
+    },
+    Goodbye {
+        reason: String,
+        retry_after_ms: f64,
+    },
+    Violation {
+        reason: String,
+    },
+    LinkFailed {
+        reason: String,
+    },
+    LinkLost,
+    NoWelcome,
+    Silent {
+        silence_ms: f64,
+    },
+    Standing {
+        standing: &'static str,
+        index: u64,
+        digest: String,
+    },
+}
+
+impl Line {
+    fn write(&self) -> Option<String> {
+        // It cannot fail: there are no maps with other keys than strings and no floats that are not numbers.
+        serde_json::to_string(self).ok()
+    }
+}
+
+/// The line for a notice.
+#[must_use]
+pub fn notice(notice: &Notice, replica: &Replica) -> Option<String> {
+    let line = match notice {
+        Notice::StateChanged { to, .. } => Line::State { state: to.name() },
+        Notice::Welcomed(welcome) => Line::Welcome {
+            log_id: welcome.log.to_string(),
+            term: welcome.term.0,
+            tail: welcome.tail.0,
+            floor: welcome.floor.0,
+            durability: welcome.durability.to_string(),
+            verdict: verdict(welcome.verdict),
+        },
+        Notice::NewLog { old, new } => Line::NewLog { old_log_id: old.to_string(), new_log_id: new.to_string() },
+        Notice::SnapshotLoaded { snapshot } => Line::Snapshot {
+            index: snapshot.position().index.0,
+            value: snapshot.value().to_string(),
+            digest: snapshot.position().digest.to_string(),
+        },
+        Notice::Applied { batch, .. } => Line::Applied {
+            index: batch.last().0,
+            value: replica.value()?.to_string(),
+            digest: batch.digest().to_string(),
+            events: batch.operations().len() as u64,
+            lag_events: replica.lag_events(),
+            lag_ms: replica.lag().map(millis),
+        },
+        Notice::CaughtUp(resync) => live(resync, replica),
+        Notice::Duplicate { first, last } => Line::Duplicate { first_index: first.0, last_index: last.0 },
+        Notice::Gap { expected, got } => Line::Gap { expected_index: expected.0, got_index: got.0 },
+        Notice::Diverged(divergence) => Line::Diverged { reason: divergence.to_string() },
+        Notice::StaleLeader { seen, got } => Line::StaleLeader { seen_term: seen.0, got_term: got.0 },
+        Notice::Goodbye(goodbye) => {
+            Line::Goodbye { reason: goodbye.reason.to_string(), retry_after_ms: millis(goodbye.retry_after) }
+        }
+        Notice::Violated(violation) => Line::Violation { reason: violation.to_string() },
+        Notice::LinkLost => Line::LinkLost,
+        Notice::NoWelcome => Line::NoWelcome,
+        Notice::Silent { silence } => Line::Silent { silence_ms: millis(*silence) },
+    };
+    line.write()
+}
+
+fn live(resync: &Resync, replica: &Replica) -> Line {
+    Line::Live {
+        index: replica.position().index.0,
+        verdict: verdict(resync.verdict),
+        from_index: resync.from.map(|from| from.position.index.0),
+        snapshot_index: resync.snapshot.map(|position| position.index.0),
+        events: resync.events,
+        took_ms: millis(resync.took),
+    }
+}
+
+/// The line for a stream that could not be opened or broke.
+#[must_use]
+pub fn link_failed(error: &str) -> String {
+    Line::LinkFailed { reason: error.to_owned() }.write().unwrap_or_default()
+}
+
+/// The line for a judgement.
+#[must_use]
+pub fn standing(standing: Standing, at: Resume) -> Option<String> {
+    let standing = match standing {
+        Standing::InStep => "in_step",
+        Standing::OtherLog => "other_log",
+        Standing::Ahead => "ahead",
+        Standing::Compacted => "compacted",
+        Standing::Diverged => "diverged",
+    };
+    Line::Standing { standing, index: at.position.index.0, digest: at.position.digest.to_string() }.write()
+}
+
+/// `resumed`, or the reason for the snapshot.
+fn verdict(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Resumed => "resumed".to_owned(),
+        Verdict::Snapshot(reason) => reason.to_string(),
+    }
+}
+
+/// Milliseconds with microseconds behind the point.
+fn millis(duration: std::time::Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use engine::{Digest, Index, LogId, Position, Snapshot};
+
+    use super::*;
+
+    #[test]
+    fn field_names_are_stable() {
+        let position = Position { index: Index(7), digest: Digest(0xab) };
+        let snapshot = Snapshot::take(LogId(1), position, i64::MIN);
+        let replica = Replica::restore(0, snapshot);
+        assert_eq!(
+            notice(&Notice::SnapshotLoaded { snapshot }, &replica).unwrap(),
+            r#"{"type":"snapshot","index":7,"value":"-9223372036854775808","digest":"00000000000000ab"}"#
+        );
+        let resync = Resync {
+            from: Some(Resume { log: LogId(1), position }),
+            verdict: Verdict::Resumed,
+            snapshot: None,
+            events: 12,
+            took: Duration::from_micros(1_500),
+        };
+        assert_eq!(
+            notice(&Notice::CaughtUp(resync), &replica).unwrap(),
+            r#"{"type":"live","index":7,"verdict":"resumed","from_index":7,"snapshot_index":null,"events":12,"took_ms":1.5}"#
+        );
+        assert_eq!(notice(&Notice::LinkLost, &replica).unwrap(), r#"{"type":"link_lost"}"#);
+    }
+}

@@ -1,0 +1,90 @@
+//! Lines for people.
+
+use std::time::Duration;
+
+use engine::replica::{Notice, Resync};
+use engine::{Replica, Resume, SnapshotReason, Verdict};
+use follower::Standing;
+
+/// The line for a notice; some need none.
+#[must_use]
+pub fn notice(notice: &Notice, replica: &Replica) -> Option<String> {
+    Some(match notice {
+        Notice::Applied { batch, .. } => {
+            let (value, index) = (replica.value()?, batch.last());
+            let lag = replica.lag().map_or_else(|| "?".to_owned(), millis);
+            format!("Current value: {value} (index {index}, lag {} events, {lag})", replica.lag_events())
+        }
+        Notice::StateChanged { to, .. } => format!("State: {}", to.name().replace('_', " ")),
+        Notice::Welcomed(welcome) => format!(
+            "Welcomed by the leader of log {} (term {}, tail {}, durability {})",
+            welcome.log, welcome.term, welcome.tail, welcome.durability
+        ),
+        Notice::NewLog { old, new } => format!("The leader started a new log: {new} (was {old})"),
+        Notice::SnapshotLoaded { snapshot } => format!(
+            "Current value: {} (index {}, from a snapshot, digest {})",
+            snapshot.value(),
+            snapshot.position().index,
+            snapshot.position().digest
+        ),
+        Notice::CaughtUp(resync) => resynced(resync, replica),
+        Notice::Duplicate { first, last } => format!("Ignored a duplicate: events {first} to {last}"),
+        Notice::Gap { expected, got } => {
+            format!("Gap: expected event {expected}, got {got}; resuming from the own position")
+        }
+        Notice::Diverged(divergence) => format!("Diverged: {divergence}; taking a fresh snapshot"),
+        Notice::StaleLeader { seen, got } => {
+            format!("Stale leader: its term is {got}, but term {seen} has begun; disconnecting")
+        }
+        Notice::Goodbye(goodbye) => {
+            let (reason, after) = (goodbye.reason.to_string().replace('_', " "), millis(goodbye.retry_after));
+            format!("The leader said goodbye ({reason}); trying again after {after}")
+        }
+        Notice::Violated(violation) => format!("The stream broke the protocol: {violation}; reconnecting"),
+        Notice::LinkLost => "The link to the leader was lost".to_owned(),
+        Notice::NoWelcome => "The leader accepted no stream in time".to_owned(),
+        Notice::Silent { silence } => format!("No word from the leader for {}; reconnecting", millis(*silence)),
+    })
+}
+
+fn resynced(resync: &Resync, replica: &Replica) -> String {
+    let took = millis(resync.took);
+    let index = replica.position().index;
+    match resync.verdict {
+        Verdict::Resumed => {
+            let from = resync.from.map_or(index, |from| from.position.index);
+            format!("Live at index {index}: resumed from index {from}, {} events in {took}", resync.events)
+        }
+        Verdict::Snapshot(reason) => {
+            let why = match reason {
+                SnapshotReason::Fresh => "nothing was held",
+                SnapshotReason::OtherLog => "the leader's log is a new one",
+                SnapshotReason::Ahead => "the own position was beyond the leader's tail",
+                SnapshotReason::Compacted => "the history since was compacted away",
+                SnapshotReason::Diverged => "the own state had diverged",
+            };
+            let at = resync.snapshot.map_or(index, |position| position.index);
+            format!(
+                "Live at index {index}: snapshot at index {at} because {why}, then {} events, {took}",
+                resync.events
+            )
+        }
+    }
+}
+
+/// The line for a stream that could not be opened or broke.
+#[must_use]
+pub fn link_failed(error: &str) -> String {
+    format!("No link to the leader: {error}")
+}
+
+/// The line for a judgement; being in step is the normal case and needs none.
+#[must_use]
+pub fn standing(standing: Standing, at: Resume) -> Option<String> {
+    (standing == Standing::Diverged).then(|| format!("The leader says that position {} is not its own", at.position))
+}
+
+fn millis(duration: Duration) -> String {
+    let millis = duration.as_secs_f64() * 1_000.0;
+    if millis < 10.0 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
+}

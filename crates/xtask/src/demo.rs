@@ -1,0 +1,291 @@
+//! `cargo xtask demo`: a leader and some replicas on this machine.
+
+use std::fs;
+use std::future::pending;
+use std::io::{self, ErrorKind, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::num::NonZeroU16;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::demo_child::{DemoChild, Ended};
+use crate::interrupt::Interrupt;
+use crate::page;
+use crate::process;
+use crate::wasm_toolchain::{Choice, WasmToolchain};
+use crate::workspace::Workspace;
+
+const LEADER: &str = "leader";
+
+/// A leader that takes longer has something wrong with it, or a very long log to read.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_POLL: Duration = Duration::from_millis(50);
+const HEALTH_LIMIT: Duration = Duration::from_secs(1);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many native replicas to start.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    replicas: usize,
+
+    /// The port for the page, gRPC and gRPC-Web.
+    #[arg(long, value_name = "PORT", default_value = "8080")]
+    port: NonZeroU16,
+
+    /// Time between the leader's random operations, such as `10ms..1s`.
+    #[arg(long, value_name = "MIN..MAX")]
+    pace: Option<String>,
+
+    /// Random operations per second.
+    #[arg(long, value_name = "N")]
+    rate: Option<u64>,
+
+    /// Compile quickly instead of well.
+    #[arg(long)]
+    dev: bool,
+}
+
+pub(crate) async fn run(args: &Args, choice: Choice, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
+    build(args, choice, workspace, interrupt).await?;
+    Demo::new(args, workspace, interrupt)?.run().await
+}
+
+async fn build(args: &Args, choice: Choice, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
+    let toolchain = WasmToolchain::find_or_install(choice, workspace, interrupt).await?;
+    page::build(args.dev, &toolchain, workspace, interrupt).await?;
+    println!("compiling the leader and the replica");
+    let mut cargo = workspace.cargo("build");
+    cargo.args(["--package", "leader", "--package", "replica"]);
+    if !args.dev {
+        cargo.arg("--release");
+    }
+    process::run("compiling the leader and the replica", cargo, interrupt).await
+}
+
+struct Demo<'a> {
+    args: &'a Args,
+    workspace: &'a Workspace,
+    interrupt: &'a Interrupt,
+    /// Where the logs go. The programs run in it too: whatever else they write lies with what was built.
+    folder: PathBuf,
+    stop: watch::Sender<bool>,
+    /// Dropped with a program still in it, as by a panic, it kills that program.
+    running: JoinSet<Result<Ended>>,
+}
+
+impl<'a> Demo<'a> {
+    fn new(args: &'a Args, workspace: &'a Workspace, interrupt: &'a Interrupt) -> Result<Self> {
+        let folder = workspace.target_dir.join("demo");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        Ok(Self { args, workspace, interrupt, folder, stop: watch::Sender::new(false), running: JoinSet::new() })
+    }
+
+    /// Returns when nothing that it started runs any more.
+    async fn run(mut self) -> Result<()> {
+        let interrupt = self.interrupt;
+        let outcome = tokio::select! {
+            outcome = self.start_and_watch() => outcome,
+            () = interrupt.requested() => {
+                say("\nending the demo (again Ctrl-C: at once)");
+                Ok(())
+            }
+        };
+        self.stop.send_replace(true);
+        while let Some(ended) = self.running.join_next().await {
+            let ended = ended.context("a task of the demo failed")??;
+            if ended.status.signal() == Some(Signal::KILL.as_raw()) {
+                say(&format!("{} (pid {}) did not end by itself and was killed", ended.name, ended.pid));
+            }
+        }
+        outcome
+    }
+
+    /// Ends only with an error: the leader's end is the demo's, and nothing else ends it but the user.
+    async fn start_and_watch(&mut self) -> Result<()> {
+        // Asked before the leader starts: on a port that is taken, somebody else would answer in its place.
+        let port_is_free = is_free(self.address());
+        let mut programs = vec![self.start_leader()?];
+        tokio::select! {
+            ready = becomes_ready(self.address()), if port_is_free => ready?,
+            ended = next_end(&mut self.running) => return Err(leader_ended(&ended?)),
+        }
+        for number in 1..=self.args.replicas {
+            programs.push(self.start_replica(number)?);
+        }
+        say(&self.banner(&programs));
+        loop {
+            let ended = next_end(&mut self.running).await?;
+            if ended.name == LEADER {
+                return Err(leader_ended(&ended));
+            }
+            say(&format!(
+                "{} (pid {}) ended: {}. The rest carries on; a new one starts with\n  {}",
+                ended.name,
+                ended.pid,
+                ended.status,
+                self.command_for_a_replica()
+            ));
+        }
+    }
+
+    fn start_leader(&mut self) -> Result<Program> {
+        let mut command = self.command("calculator-leader");
+        command.args(["--listen", &self.address().to_string()]);
+        if let Some(pace) = &self.args.pace {
+            command.args(["--pace", pace]);
+        }
+        if let Some(rate) = self.args.rate {
+            command.args(["--rate", &rate.to_string()]);
+        }
+        self.start(LEADER.to_owned(), command)
+    }
+
+    fn start_replica(&mut self, number: usize) -> Result<Program> {
+        let name = format!("replica-{number}");
+        let mut command = self.command("calculator-replica");
+        command.args(["--leader", &self.url(), "--name", &name, "--output", "log"]);
+        self.start(name, command)
+    }
+
+    fn start(&mut self, name: String, command: Command) -> Result<Program> {
+        let log = self.folder.join(format!("{name}.log"));
+        let child = DemoChild::start(&name, self.name_width(), command, &log)?;
+        let program = Program { name, pid: child.pid(), log };
+        self.running.spawn(child.finish(self.stop.subscribe(), self.interrupt.clone()));
+        Ok(program)
+    }
+
+    fn command(&self, binary: &str) -> Command {
+        let mut command = self.workspace.command(self.workspace.bin_dir(self.args.dev).join(binary));
+        command.current_dir(&self.folder);
+        command
+    }
+
+    fn banner(&self, programs: &[Program]) -> String {
+        let width = self.name_width();
+        let mut text = format!("\nThe calculator runs. Its page: {}\n\n", self.url());
+        for Program { name, pid, log } in programs {
+            text += &format!("  {name:width$}  pid {pid:<8} {}\n", self.workspace.shown(log));
+        }
+        text += "\nThings to try:\n";
+        text += "  open the page in several tabs, and send operations from one of them\n";
+        if let [_, Program { name, pid, log }, ..] = programs {
+            text += &format!("  tail -f {}   (each value that {name} holds)\n", self.workspace.shown(log));
+            text += &format!("  kill -9 {pid}   (the end of {name}; the others carry on)\n");
+        }
+        text += &format!("  {}   (one more, which catches up)\n", self.command_for_a_replica());
+        text += "\nCtrl-C ends everything.\n";
+        text
+    }
+
+    /// The same profile as the demo's, so that there is nothing left to compile.
+    fn command_for_a_replica(&self) -> String {
+        let profile = if self.args.dev { "" } else { "--release " };
+        format!("cargo run {profile}-p replica -- --leader {}", self.url())
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.args.port.get()))
+    }
+
+    fn name_width(&self) -> usize {
+        format!("replica-{}", self.args.replicas).len()
+    }
+}
+
+/// What the banner tells about a program.
+struct Program {
+    name: String,
+    pid: u32,
+    log: PathBuf,
+}
+
+/// Never resolves while all programs run.
+async fn next_end(running: &mut JoinSet<Result<Ended>>) -> Result<Ended> {
+    match running.join_next().await {
+        Some(ended) => ended.context("a task of the demo failed")?,
+        None => pending().await,
+    }
+}
+
+fn leader_ended(leader: &Ended) -> anyhow::Error {
+    anyhow!("the leader (pid {}) ended by itself: {}", leader.pid, leader.status)
+}
+
+/// Only a port that somebody else uses counts as not free; any other trouble is for the leader to tell.
+fn is_free(address: SocketAddr) -> bool {
+    !TcpListener::bind(address).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
+}
+
+async fn becomes_ready(address: SocketAddr) -> Result<()> {
+    let ready = async {
+        while !is_healthy(address).await {
+            sleep(READY_POLL).await;
+        }
+    };
+    timeout(READY_LIMIT, ready)
+        .await
+        .with_context(|| format!("the leader did not answer http://{address}/healthz within {READY_LIMIT:?}"))
+}
+
+async fn is_healthy(address: SocketAddr) -> bool {
+    const WANTED: &[u8] = b"HTTP/1.1 200 ";
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = [0; WANTED.len()];
+        stream.read_exact(&mut answer).await?;
+        io::Result::Ok(answer == WANTED)
+    };
+    timeout(HEALTH_LIMIT, asked).await.is_ok_and(|answer| answer.unwrap_or(false))
+}
+
+/// Unlike `println!`, no reason to panic: the demo goes on when what reads its output went away.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_somebody_listens_on_is_not_free() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(!is_free(address));
+        drop(listener);
+        assert!(is_free(address));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn only_a_200_is_healthy() {
+        for (status, healthy) in [("200 OK", true), ("503 Service Unavailable", false)] {
+            let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream
+            });
+            assert_eq!(is_healthy(address).await, healthy);
+            server.await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `cargo xtask`: builds, runs and checks the project.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user on the terminal")]
+
+mod apt;
+mod browser;
+mod checks;
+mod demo;
+mod demo_child;
+mod dist;
+mod interrupt;
+mod page;
+mod process;
+mod rustup;
+mod wasm_toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::wasm_toolchain::Choice;
+use crate::workspace::Workspace;
+
+/// Build, run and check the distributed calculator.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+
+    /// How to compile the page for WebAssembly.
+    #[arg(long, global = true, value_name = "WAY", env = "CALCULATOR_WASM_TOOLCHAIN", default_value = "auto")]
+    wasm_toolchain: Choice,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build everything, then run a leader and some replicas until Ctrl-C.
+    Demo(demo::Args),
+    /// Run every check that a change has to pass, one numbered step after the other.
+    Test(checks::Args),
+    /// Build the page into web/dist.
+    Web(page::Args),
+}
+
+/// What a shell reports for a program that Ctrl-C ended.
+const EXIT_INTERRUPTED: u8 = 130;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Ctrl-C is the ordinary way to leave the demo, so it's no failure there.
+    let when_interrupted = match cli.task {
+        Task::Demo(_) => ExitCode::SUCCESS,
+        Task::Test(_) | Task::Web(_) => ExitCode::from(EXIT_INTERRUPTED),
+    };
+    match run(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("interrupted");
+            when_interrupted
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    let workspace = Workspace::find()?;
+    let interrupt = Interrupt::listen()?;
+    match cli.task {
+        Task::Demo(args) => demo::run(&args, cli.wasm_toolchain, &workspace, &interrupt).await,
+        Task::Test(args) => checks::run(&args, cli.wasm_toolchain, &workspace, &interrupt).await,
+        Task::Web(args) => page::run(&args, cli.wasm_toolchain, &workspace, &interrupt).await,
+    }
+}
