@@ -6,7 +6,7 @@
 //! that reads slowly or not at all holds up nobody, and costs a cursor and what its connection buffers.
 
 mod cursor;
-#[expect(clippy::module_inception, reason = "the crate is named after its main type")]
+
 mod feed;
 mod ring;
 mod roster;

@@ -72,7 +72,7 @@ async fn run_stream<L: Link>(
     let (standing_sender, mut standings) = mpsc::channel(1);
     let mut reports = pin!(report_regularly(link.reporter(), clock, progress, standing_sender));
     let mut reporting = true;
-    let mut breather = Breather::default();
+    let mut breather = Breather::start();
     loop {
         tokio::select! {
             biased;

@@ -31,10 +31,14 @@ mod native {
     }
 
     /// Lets others run during a long catch-up. Tokio does that by itself.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(crate) struct Breather;
 
     impl Breather {
+        pub(crate) fn start() -> Self {
+            Self
+        }
+
         pub(crate) async fn rest(&mut self, _now: Moment) {}
     }
 }
@@ -86,6 +90,10 @@ mod wasm {
     }
 
     impl Breather {
+        pub(crate) fn start() -> Self {
+            Self::default()
+        }
+
         pub(crate) async fn rest(&mut self, now: Moment) {
             if now.since(self.since) >= PATIENCE {
                 next_turn().await;

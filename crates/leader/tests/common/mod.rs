@@ -1,0 +1,347 @@
+//! A leader in this process, replicas that remember everything, and links that misbehave.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use engine::replica::{Notice, State};
+use engine::{Batch, Digest, Frame, Index, LogId, Operation, Replica, Resume, Snapshot, Subscribe};
+use follower::{Calls, Link, LinkError, Observer, Standing, connect, follow};
+use futures_util::Stream;
+use leader::RunError;
+use leader::config::{Config, Generator};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+use wire::{Identity, ReplicaKind};
+
+/// How long anything in these tests may take; reached only by a failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn config(generator: Generator) -> Config {
+    Config {
+        generator,
+        seed: 7,
+        retain: NonZeroU64::new(1_000_000).unwrap(),
+        heartbeat_interval: Duration::from_millis(200),
+        max_subscribers: 1_000,
+    }
+}
+
+pub struct TestLeader {
+    pub address: SocketAddr,
+    shutdown: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), RunError>>,
+}
+
+impl TestLeader {
+    pub async fn start(config: Config) -> Self {
+        Self::start_on("127.0.0.1:0".parse().unwrap(), config).await
+    }
+
+    pub async fn start_on(address: SocketAddr, config: Config) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, told) = oneshot::channel();
+        let running = tokio::spawn(async move {
+            let told = async move {
+                let _ = told.await;
+            };
+            leader::run(config, listener, told).await
+        });
+        Self { address, shutdown, running }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub async fn channel(&self) -> Channel {
+        tonic::transport::Endpoint::from_shared(self.url()).unwrap().connect().await.unwrap()
+    }
+
+    pub fn calls(&self) -> Calls<Channel> {
+        connect(&self.url(), identity("caller")).unwrap().calls()
+    }
+
+    /// Stops it as Ctrl-C does and returns how long that took.
+    pub async fn stop(self) -> Duration {
+        let start = Instant::now();
+        self.shutdown.send(()).unwrap();
+        tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap().unwrap();
+        start.elapsed()
+    }
+
+    /// Ends it without a word, as SIGKILL does as far as its replicas can tell.
+    pub async fn kill(self) {
+        self.running.abort();
+        let _ = self.running.await;
+    }
+}
+
+pub fn identity(name: &str) -> Identity {
+    Identity { id: format!("id-of-{name}"), name: name.to_owned(), kind: ReplicaKind::Native }
+}
+
+/// Everything a replica told and held.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// Every value held, and the digest where a batch or snapshot ended.
+    pub values: BTreeMap<(LogId, Index), i64>,
+    pub digests: BTreeMap<(LogId, Index), Digest>,
+    /// Every index that was applied from a batch, in order.
+    pub applied: Vec<Index>,
+    pub notices: Vec<Notice>,
+    pub standings: Vec<Standing>,
+    pub now: Option<Snapshot>,
+    pub state: Option<State>,
+    pub worst_lag: Duration,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Recorder(pub Arc<Mutex<Record>>);
+
+impl Observer for Recorder {
+    fn notice(&mut self, notice: Notice, replica: &Replica) {
+        let mut record = self.0.lock().unwrap();
+        if let Some(held) = replica.snapshot() {
+            let at = (held.log(), held.position().index);
+            record.values.insert(at, held.value());
+            record.digests.insert(at, held.position().digest);
+            if let Notice::Applied { value_before, batch } = &notice {
+                for event in batch.events(*value_before) {
+                    record.values.insert((held.log(), event.index), event.value);
+                    record.applied.push(event.index);
+                }
+                record.worst_lag = record.worst_lag.max(replica.lag().unwrap_or_default());
+            }
+        }
+        record.now = replica.snapshot();
+        record.state = Some(replica.state());
+        if !matches!(notice, Notice::Applied { .. }) {
+            record.notices.push(notice);
+        }
+    }
+
+    fn standing(&mut self, standing: Standing, _at: Resume) {
+        self.0.lock().unwrap().standings.push(standing);
+    }
+}
+
+impl Recorder {
+    pub fn read<R>(&self, read: impl FnOnce(&Record) -> R) -> R {
+        read(&self.0.lock().unwrap())
+    }
+
+    /// Waits until `condition` holds, or fails with what was recorded.
+    pub async fn until(&self, what: &str, condition: impl Fn(&Record) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.read(&condition) {
+            assert!(Instant::now() < deadline, "never happened: {what}; told: {:#?}", self.read(|r| r.notices.clone()));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    pub async fn until_live(&self) {
+        self.until("live", |record| record.state == Some(State::Live)).await;
+    }
+
+    pub async fn until_index(&self, index: u64) {
+        self.until(&format!("index {index}"), |record| {
+            record.now.is_some_and(|now| now.position().index >= Index(index))
+        })
+        .await;
+    }
+
+    pub fn told(&self, matches: impl Fn(&Notice) -> bool) -> usize {
+        self.read(|record| record.notices.iter().filter(|notice| matches(notice)).count())
+    }
+
+    pub fn snapshots_loaded(&self) -> usize {
+        self.told(|notice| matches!(notice, Notice::SnapshotLoaded { .. }))
+    }
+}
+
+/// A replica that follows until it is dropped.
+pub struct Follower {
+    pub recorder: Recorder,
+    pub task: JoinHandle<()>,
+}
+
+impl Follower {
+    pub fn start(url: &str, name: &str) -> Self {
+        Self::start_with(Replica::new(1), connect(url, identity(name)).unwrap())
+    }
+
+    pub fn start_with<L>(replica: Replica, link: L) -> Self
+    where
+        Self: StartLink<L>,
+    {
+        <Self as StartLink<L>>::start_link(replica, link)
+    }
+}
+
+/// Whether futures of a link can move between threads is known only for each link by itself.
+pub trait StartLink<L> {
+    fn start_link(replica: Replica, link: L) -> Self;
+}
+
+macro_rules! startable {
+    ($($link:ty),*) => {$(
+        impl StartLink<$link> for Follower {
+            fn start_link(replica: Replica, link: $link) -> Self {
+                let recorder = Recorder::default();
+                let mut observer = recorder.clone();
+                let task = tokio::spawn(async move {
+                    follow(replica, link, &mut observer).await;
+                });
+                Self { recorder, task }
+            }
+        }
+    )*};
+}
+
+startable!(follower::GrpcLink<Channel>, FaultyLink<follower::GrpcLink<Channel>>);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What can happen to a batch between the wire and the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Drop,
+    Duplicate,
+    /// Exchanges it with the next one.
+    Reorder,
+    /// Changes an operation.
+    Alter,
+    /// Ends the stream in front of it.
+    Cut,
+}
+
+/// Applies faults to the frames of another link.
+pub struct FaultyLink<L> {
+    inner: L,
+    /// The next one happens to the next batch.
+    faults: Arc<Mutex<VecDeque<Fault>>>,
+}
+
+impl<L> FaultyLink<L> {
+    pub fn new(inner: L) -> (Self, Arc<Mutex<VecDeque<Fault>>>) {
+        let faults = Arc::default();
+        (Self { inner, faults: Arc::clone(&faults) }, faults)
+    }
+}
+
+impl<L: Link> Link for FaultyLink<L> {
+    type Frames = FaultyFrames<L::Frames>;
+    type Reporter = L::Reporter;
+
+    async fn subscribe(&mut self, request: Subscribe) -> Result<Self::Frames, LinkError> {
+        let inner = self.inner.subscribe(request).await?;
+        Ok(FaultyFrames { inner, faults: Arc::clone(&self.faults), ready: VecDeque::new(), held: None, cut: false })
+    }
+
+    fn reporter(&self) -> L::Reporter {
+        self.inner.reporter()
+    }
+}
+
+pub struct FaultyFrames<S> {
+    inner: S,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
+    ready: VecDeque<Frame>,
+    /// Waits to be overtaken.
+    held: Option<Frame>,
+    cut: bool,
+}
+
+impl<S: Stream<Item = Result<Frame, LinkError>> + Unpin> Stream for FaultyFrames<S> {
+    type Item = Result<Frame, LinkError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if self.cut {
+                return Poll::Ready(None);
+            }
+            let batch = match Pin::new(&mut self.inner).poll_next(context) {
+                Poll::Ready(Some(Ok(Frame::Batch(batch)))) => batch,
+                other => return other,
+            };
+            if let Some(overtaken) = self.held.take() {
+                self.ready.extend([Frame::Batch(batch), overtaken]);
+                continue;
+            }
+            let fault = self.faults.lock().unwrap().pop_front();
+            match fault {
+                None => self.ready.push_back(Frame::Batch(batch)),
+                Some(Fault::Drop) => {}
+                Some(Fault::Duplicate) => self.ready.extend([Frame::Batch(batch.clone()), Frame::Batch(batch)]),
+                Some(Fault::Reorder) => self.held = Some(Frame::Batch(batch)),
+                Some(Fault::Alter) => self.ready.push_back(Frame::Batch(alter(&batch))),
+                Some(Fault::Cut) => self.cut = true,
+            }
+        }
+    }
+}
+
+fn alter(batch: &Batch) -> Batch {
+    let mut operations = batch.operations().to_vec();
+    operations[0] = match operations[0] {
+        Operation::Add(n) => Operation::Add(n.wrapping_add(1)),
+        _ => Operation::Add(1),
+    };
+    Batch::new(batch.term(), batch.first(), operations, batch.digest(), batch.committed_at()).unwrap()
+}
+
+/// A TCP proxy whose connections can be cut.
+pub struct Proxy {
+    pub address: SocketAddr,
+    connections: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    pub async fn start(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections: Arc<Mutex<Vec<JoinHandle<()>>>> = Arc::default();
+        let accepted = Arc::clone(&connections);
+        let accepting = tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let connection = tokio::spawn(async move {
+                    if let Ok(mut far) = TcpStream::connect(target).await {
+                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    }
+                });
+                accepted.lock().unwrap().push(connection);
+            }
+        });
+        Self { address, connections, accepting }
+    }
+
+    pub fn cut(&self) {
+        for connection in self.connections.lock().unwrap().drain(..) {
+            connection.abort();
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}

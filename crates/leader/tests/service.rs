@@ -1,0 +1,203 @@
+//! The calls beside the stream, in the forms that clients use.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Follower, TestLeader, config};
+use engine::{Operation, Refusal};
+use leader::config::Generator;
+use leader::sequencer::SubmitError;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use wire::pb::calculator_service_client::CalculatorServiceClient;
+use wire::pb::operation::Kind;
+use wire::{Identity, pb};
+
+async fn client(leader: &TestLeader) -> CalculatorServiceClient<Channel> {
+    CalculatorServiceClient::new(leader.channel().await)
+}
+
+fn submit(operation: Operation) -> pb::SubmitRequest {
+    pb::SubmitRequest { operation: Some(operation.into()) }
+}
+
+#[tokio::test]
+async fn an_accepted_operation_is_answered_with_its_place_and_value() {
+    let leader = TestLeader::start(config(Generator::Off)).await;
+    let mut client = client(&leader).await;
+    for (operation, expected) in [(Operation::Add(12), (1, 12)), (Operation::PowerOfTwo, (2, 144))] {
+        let answer = client.submit(submit(operation)).await.unwrap().into_inner();
+        assert_eq!((answer.index, answer.value), expected);
+    }
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn refusals_have_the_status_codes_of_the_contract_and_change_nothing() {
+    let leader = TestLeader::start(config(Generator::Off)).await;
+    let mut client = client(&leader).await;
+    client.submit(submit(Operation::Subtract(1))).await.unwrap();
+    for (operation, code, words) in [
+        (Operation::Add(i64::MIN), Code::OutOfRange, "overflows"),
+        (Operation::Divide(0), Code::InvalidArgument, "by zero"),
+        (Operation::SquareRoot, Code::InvalidArgument, "negative"),
+    ] {
+        let status = client.submit(submit(operation)).await.unwrap_err();
+        assert_eq!(status.code(), code, "{operation}");
+        assert!(status.message().contains(words), "{}", status.message());
+    }
+    let nothing = client.submit(pb::SubmitRequest { operation: None }).await.unwrap_err();
+    assert_eq!(nothing.code(), Code::InvalidArgument);
+    let status = client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.tail, status.value, status.term), (1, -1, 1));
+    leader.stop().await;
+}
+
+#[test]
+fn every_submit_error_has_its_code() {
+    let codes = [
+        (SubmitError::QueueFull, Code::ResourceExhausted),
+        (SubmitError::ShuttingDown, Code::Unavailable),
+        (SubmitError::Refused(Refusal::DivisionByZero { value: 1 }), Code::InvalidArgument),
+        (SubmitError::Store(store::AppendError::Unavailable("full".to_owned())), Code::Unavailable),
+    ];
+    for (error, code) in codes {
+        assert_eq!(Status::from(error).code(), code);
+    }
+}
+
+#[tokio::test]
+async fn history_is_read_page_by_page_and_ends_at_the_tail() {
+    let leader = TestLeader::start(config(Generator::Off)).await;
+    let mut client = client(&leader).await;
+    for n in 1..=25 {
+        client.submit(submit(Operation::Add(n))).await.unwrap();
+    }
+    let (mut next, mut read) = (0, Vec::new());
+    loop {
+        let request = pb::ReadEventsRequest { first_index: next, page_size: 10 };
+        let page = client.read_events(request).await.unwrap().into_inner();
+        assert_eq!((page.tail, page.floor), (25, 0));
+        if page.operations.is_empty() {
+            break;
+        }
+        assert_eq!(page.first_index, read.len() as u64 + 1);
+        next = page.next_index;
+        read.extend(page.operations);
+    }
+    let expected: Vec<_> = (1..=25).map(|n| pb::Operation { kind: Some(Kind::Add(n)) }).collect();
+    assert_eq!((read, next), (expected, 26));
+    let negative = client.read_events(pb::ReadEventsRequest { first_index: 1, page_size: -1 }).await.unwrap_err();
+    assert_eq!(negative.code(), Code::InvalidArgument);
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn history_below_the_floor_is_out_of_range_and_the_message_says_where_it_starts() {
+    let mut short = config(Generator::Off);
+    short.retain = std::num::NonZeroU64::new(5).unwrap();
+    let leader = TestLeader::start(short).await;
+    let mut client = client(&leader).await;
+    for n in 1..=20 {
+        client.submit(submit(Operation::Add(n))).await.unwrap();
+    }
+    let status = client.read_events(pb::ReadEventsRequest { first_index: 3, page_size: 0 }).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange);
+    assert!(status.message().contains("history starts at index 16"), "{}", status.message());
+    let oldest = client.read_events(pb::ReadEventsRequest::default()).await.unwrap().into_inner();
+    assert_eq!((oldest.first_index, oldest.operations.len(), oldest.floor), (16, 5, 15));
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn the_leader_checks_the_digest_of_a_report_and_lists_who_reported() {
+    let leader = TestLeader::start(config(Generator::Rate(100))).await;
+    let follower = Follower::start(&leader.url(), "replica-1");
+    follower.recorder.until("in step", |record| record.standings.contains(&follower::Standing::InStep)).await;
+
+    let mut client = client(&leader).await;
+    let held = follower.recorder.read(|record| record.now.unwrap());
+    let report = |digest: u64, index: u64, log: u128| {
+        let position = pb::LogPosition { log_id: log.to_be_bytes().to_vec(), index, digest };
+        let replica = Identity { id: "liar".into(), name: "liar".into(), ..Identity::default() };
+        let request =
+            pb::ReportProgressRequest { replica: Some(replica.into()), position: Some(position), lag_ms: 3 };
+        let mut client = client.clone();
+        async move { client.report_progress(request).await.unwrap().into_inner().standing() }
+    };
+    let (position, log) = (held.position(), held.log().0);
+    assert_eq!(report(position.digest.0, position.index.0, log).await, pb::Standing::InStep);
+    assert_eq!(report(position.digest.0 ^ 1, position.index.0, log).await, pb::Standing::Diverged);
+    assert_eq!(report(position.digest.0, u64::MAX, log).await, pb::Standing::Ahead);
+    assert_eq!(report(position.digest.0, position.index.0, log ^ 1).await, pb::Standing::OtherLog);
+
+    let replicas = client.list_replicas(pb::ListReplicasRequest {}).await.unwrap().into_inner().replicas;
+    let summary: Vec<_> = replicas
+        .iter()
+        .map(|r| (r.replica.as_ref().unwrap().name.as_str(), r.connected, r.standing()))
+        .collect();
+    assert_eq!(summary, [("liar", false, pb::Standing::OtherLog), ("replica-1", true, pb::Standing::InStep)]);
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn malformed_requests_are_refused_with_a_reason() {
+    let leader = TestLeader::start(config(Generator::Off)).await;
+    let mut client = client(&leader).await;
+    let position = pb::LogPosition { log_id: vec![1], index: 1, digest: 1 };
+    let request = pb::SubscribeRequest { replica: None, resume_from: Some(position.clone()) };
+    let status = client.subscribe(request).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "log_id has 1 bytes, expected 16"));
+
+    let name = "x".repeat(65);
+    let replica = Some(pb::Replica { name, ..Default::default() });
+    let status = client.subscribe(pb::SubscribeRequest { replica, resume_from: None }).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+
+    let status = client.report_progress(pb::ReportProgressRequest::default()).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "position is not set"));
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn a_leader_with_enough_subscribers_tells_more_to_come_back_later() {
+    let mut small = config(Generator::Off);
+    small.max_subscribers = 1;
+    let leader = TestLeader::start(small).await;
+    let first = Follower::start(&leader.url(), "first");
+    first.recorder.until_live().await;
+    let mut second = client(&leader).await.subscribe(pb::SubscribeRequest::default()).await.unwrap().into_inner();
+    let frame = second.message().await.unwrap().unwrap().frame;
+    let Some(pb::subscribe_response::Frame::Goodbye(goodbye)) = frame else { panic!("{frame:?}") };
+    assert_eq!(goodbye.reason(), pb::GoodbyeReason::Overloaded);
+    assert!(goodbye.retry_after_ms > 0);
+    assert!(second.message().await.unwrap().is_none(), "the stream ends well");
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn shutting_down_says_goodbye_to_everyone_and_takes_less_than_five_seconds() {
+    let leader = TestLeader::start(config(Generator::Rate(10_000))).await;
+    let followers: Vec<_> = (0..40).map(|n| Follower::start(&leader.url(), &format!("replica-{n}"))).collect();
+    for follower in &followers {
+        follower.recorder.until_live().await;
+    }
+    // Streams on one connection that nobody reads, and a connection that says nothing at all.
+    let channel = leader.channel().await;
+    let mut unread = Vec::new();
+    for _ in 0..50 {
+        let request = pb::SubscribeRequest::default();
+        unread.push(CalculatorServiceClient::new(channel.clone()).subscribe(request).await.unwrap());
+    }
+    let silent = tokio::net::TcpStream::connect(leader.address).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+
+    let took = leader.stop().await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    for follower in &followers {
+        let goodbye = |notice: &engine::replica::Notice| matches!(notice, engine::replica::Notice::Goodbye(_));
+        follower.recorder.until("goodbye", |record| record.notices.iter().any(goodbye)).await;
+    }
+    drop((unread, silent));
+}
