@@ -35,6 +35,10 @@ pub struct Args {
     #[arg(long)]
     pub no_generator: bool,
 
+    /// Stop making up operations after this many
+    #[arg(long, value_name = "N", conflicts_with = "no_generator")]
+    pub count: Option<u64>,
+
     /// Seed of the random operations; the same seed makes up the same ones. Random if not given
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -57,6 +61,8 @@ pub struct Args {
 pub struct Config {
     /// Where random operations come from.
     pub generator: Generator,
+    /// After how many random operations to stop.
+    pub count: Option<u64>,
     /// Decides the random operations.
     pub seed: u64,
     /// How many events of history are kept at least.
@@ -87,6 +93,7 @@ impl From<&Args> for Config {
         };
         Self {
             generator,
+            count: args.count,
             seed: args.seed.unwrap_or_else(rand::random),
             retain: args.retain,
             heartbeat_interval: args.heartbeat_interval,

@@ -17,33 +17,36 @@ const TURN: Duration = Duration::from_millis(1);
 /// The most operations to draw in one turn: what a stall of the leader left undone is not all made up for at once.
 const MAX_CATCH_UP: Duration = Duration::from_millis(100);
 
-/// Draws operations until the sequencer is gone. The pauses of a pace follow from `seed` too.
-pub async fn run(generator: Generator, submitter: Submitter, seed: u64) {
+/// Draws operations until `count` are drawn or the sequencer is gone. The pauses of a pace follow from `seed` too.
+pub async fn run(generator: Generator, count: Option<u64>, submitter: Submitter, seed: u64) {
+    let mut left = count.unwrap_or(u64::MAX);
     match generator {
         Generator::Off => {}
         Generator::Paced(pace) => {
             let mut random = StdRng::seed_from_u64(seed.wrapping_add(1));
-            loop {
+            while left > 0 {
                 tokio::time::sleep(random.random_range(pace.min..=pace.max)).await;
                 if !submitter.draw(1).await {
                     return;
                 }
+                left -= 1;
             }
         }
-        Generator::Rate(rate) => run_at_rate(rate, &submitter).await,
+        Generator::Rate(rate) => run_at_rate(rate, left, &submitter).await,
     }
 }
 
-async fn run_at_rate(rate: u32, submitter: &Submitter) {
+async fn run_at_rate(rate: u32, mut left: u64, submitter: &Submitter) {
     let mut ticks = tokio::time::interval(TURN.max(Duration::from_secs(1) / rate));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due = Due::new(rate, Instant::now());
-    loop {
+    while left > 0 {
         ticks.tick().await;
-        let count = due.take(Instant::now());
+        let count = due.take(Instant::now()).min(u32::try_from(left).unwrap_or(u32::MAX));
         if count > 0 && !submitter.draw(count).await {
             return;
         }
+        left -= u64::from(count);
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn run(
     );
 
     let (submitter, mut sequencer) = sequencer::start(Arc::clone(&store), feed.clone(), config.seed);
-    let generator = tokio::spawn(generator::run(config.generator, submitter.clone(), config.seed));
+    let generator = tokio::spawn(generator::run(config.generator, config.count, submitter.clone(), config.seed));
     let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
     let roster = Roster::default();
     let service = service::Calculator::new(feed.clone(), Arc::clone(&store), submitter, roster.clone());

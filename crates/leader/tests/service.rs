@@ -178,7 +178,7 @@ async fn a_leader_with_enough_subscribers_tells_more_to_come_back_later() {
 
 #[tokio::test]
 async fn shutting_down_says_goodbye_to_everyone_and_takes_less_than_five_seconds() {
-    let leader = TestLeader::start(config(Generator::Rate(10_000))).await;
+    let leader = TestLeader::start(config(Generator::Rate(2_000))).await;
     let followers: Vec<_> = (0..40).map(|n| Follower::start(&leader.url(), &format!("replica-{n}"))).collect();
     for follower in &followers {
         follower.recorder.until_live().await;

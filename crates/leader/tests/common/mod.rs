@@ -27,6 +27,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub fn config(generator: Generator) -> Config {
     Config {
         generator,
+        count: None,
         seed: 7,
         retain: NonZeroU64::new(1_000_000).unwrap(),
         heartbeat_interval: Duration::from_millis(200),

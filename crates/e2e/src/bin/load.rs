@@ -1,0 +1,34 @@
+//! Prints how many events a leader delivers and what that costs it.
+
+use clap::Parser;
+use e2e::load::{Load, run};
+
+/// Loads a leader with subscribers and prints delivered events per second and the leader's processor time.
+///
+/// Build the leader first: cargo build --release -p leader
+#[derive(Debug, Parser)]
+struct Args {
+    /// Operations a second that the leader makes up
+    #[arg(long, default_value_t = 100_000)]
+    rate: u32,
+    /// For how long, in seconds
+    #[arg(long, default_value_t = 10)]
+    seconds: u32,
+    /// How many replicas follow
+    #[arg(long, default_value_t = 20)]
+    subscribers: usize,
+}
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "printing is what the program is for")]
+async fn main() -> anyhow::Result<()> {
+    let Args { rate, seconds, subscribers } = Args::parse();
+    let measured = run(Load { rate, seconds, subscribers }).await?;
+    println!("generated                {} events at {rate} a second", measured.end.index);
+    println!("subscribers              {subscribers}, all at {}", measured.end);
+    println!("delivered and verified   {} events in {:.2} s", measured.delivered, measured.took.as_secs_f64());
+    println!("delivered a second       {:.0} events", measured.delivered_per_second());
+    println!("leader's processor time  {:.2} s", measured.leader_cpu.as_secs_f64());
+    println!("delivered a CPU second   {:.0} events", measured.delivered_per_cpu_second());
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! The leader under load, as a process of its own.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use e2e::load::{Load, run};
+use e2e::process::Leader;
+use engine::Replica;
+use engine::replica::Notice;
+use follower::{Observer, connect, follow};
+use tokio::io::AsyncWriteExt;
+use wire::pb::SubscribeRequest;
+use wire::pb::calculator_service_client::CalculatorServiceClient;
+use wire::{Identity, ReplicaKind};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_subscribers_converge_after_a_hundred_thousand_events_a_second() {
+    let load = Load { rate: 100_000, seconds: 10, subscribers: 20 };
+    let measured = run(load).await.unwrap();
+    println!(
+        "{} events delivered and verified in {:.1} s: {:.0} a second; the leader used {:.2} s of processor time, {:.0} events for each",
+        measured.delivered,
+        measured.took.as_secs_f64(),
+        measured.delivered_per_second(),
+        measured.leader_cpu.as_secs_f64(),
+        measured.delivered_per_cpu_second(),
+    );
+    // What joined by snapshot was not delivered as events; that is a fraction of a second's worth.
+    assert!(measured.delivered >= 20 * 100_000 * 8, "only {} were delivered", measured.delivered);
+    // A catastrophe would show, such as encoding for each subscriber; the figures are for the docs.
+    assert!(measured.delivered_per_cpu_second() > 500_000.0);
+}
+
+/// The worst lag since the replica was live.
+#[derive(Clone, Default)]
+struct Lag {
+    worst: Arc<Mutex<Duration>>,
+    live: bool,
+}
+
+impl Observer for Lag {
+    fn notice(&mut self, notice: Notice, replica: &Replica) {
+        match notice {
+            Notice::CaughtUp(_) => self.live = true,
+            Notice::Applied { .. } if self.live => {
+                let mut worst = self.worst.lock().unwrap();
+                *worst = worst.max(replica.lag().unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How much longer than asked the machine lets a thread sleep, at worst: what no program can be blamed for.
+async fn worst_stall(until: Instant) -> Duration {
+    let nap = Duration::from_millis(5);
+    let mut worst = Duration::ZERO;
+    while Instant::now() < until {
+        let start = Instant::now();
+        tokio::time::sleep(nap).await;
+        worst = worst.max(start.elapsed().saturating_sub(nap));
+    }
+    worst
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribers_that_never_read_slow_nobody_and_cost_bounded_memory() {
+    let leader = Leader::start(&["--rate", "10000"]).await.unwrap();
+    let mut lag = Lag::default();
+    let worst = Arc::clone(&lag.worst);
+    let identity = Identity { id: "1".into(), name: "healthy".into(), kind: ReplicaKind::Native };
+    let link = connect(&leader.url(), identity).unwrap();
+    let healthy = tokio::spawn(async move {
+        follow(Replica::new(1), link, &mut lag).await;
+    });
+
+    // One over HTTP/2 whose connection lives but whose stream is never polled…
+    let channel = tonic::transport::Endpoint::from_shared(leader.url()).unwrap().connect().await.unwrap();
+    let never_polled = CalculatorServiceClient::new(channel).subscribe(SubscribeRequest::default()).await.unwrap();
+    // …and one over HTTP/1.1 whose socket is never read.
+    let mut never_read = tokio::net::TcpStream::connect(leader.address).await.unwrap();
+    let request = "POST /calculator.v1.CalculatorService/Subscribe HTTP/1.1\r\nHost: test\r\n\
+                   Content-Type: application/grpc-web+proto\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0";
+    never_read.write_all(request.as_bytes()).await.unwrap();
+
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let memory_before = leader.program.memory().unwrap();
+    let stall = worst_stall(Instant::now() + Duration::from_secs(60)).await;
+    let memory_after = leader.program.memory().unwrap();
+    let worst = *worst.lock().unwrap();
+    println!(
+        "worst lag of the healthy one {worst:?} (the machine stalled {stall:?}); the leader's memory went from {} to {} MiB",
+        memory_before >> 20,
+        memory_after >> 20
+    );
+    healthy.abort();
+    assert!(worst > Duration::ZERO, "the healthy one applied nothing");
+    assert!(worst < Duration::from_millis(100) + stall, "worst lag {worst:?}, of which the machine's stall {stall:?}");
+    // The log itself grows by some 15 MiB of batches and the ring to its 16 MiB; each subscriber may buffer 1 MiB.
+    assert!(memory_after - memory_before.min(memory_after) < 48 << 20, "{memory_before} to {memory_after}");
+    drop((never_polled, never_read));
+}
