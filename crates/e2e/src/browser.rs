@@ -1,1 +1,334 @@
 //! A real browser under test.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use fantoccini::wd::WindowHandle;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// How long something on a page may take to happen; reached only by a failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A headless browser with a profile of its own.
+#[derive(Debug)]
+pub struct Browser {
+    driver: Child,
+    client: Client,
+    /// Deleted with the browser.
+    _profile: TempDir,
+}
+
+/// A tab or window of the browser.
+pub type Tab = WindowHandle;
+
+impl Browser {
+    /// Starts a browser whose window is `width` by `height` CSS pixels.
+    ///
+    /// # Errors
+    ///
+    /// If there is no browser, with the packages to install; or if it does not start.
+    pub async fn start(width: u32, height: u32) -> anyhow::Result<Self> {
+        let chrome = program("CALCULATOR_CHROME", &["chromium", "chromium-browser", "google-chrome", "chrome"])?;
+        let chromedriver = program("CALCULATOR_CHROMEDRIVER", &["chromedriver"])?;
+        let mut driver = Command::new(&chromedriver)
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{} cannot be started", chromedriver.display()))?;
+        let port = port_of(&mut driver).await?;
+
+        let profile = tempfile::tempdir().context("no room for a browser profile")?;
+        let arguments = [
+            "--headless".to_owned(),
+            "--no-sandbox".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-quic".to_owned(),
+            "--disable-dev-shm-usage".to_owned(),
+            "--no-first-run".to_owned(),
+            "--disable-background-networking".to_owned(),
+            "--disable-component-update".to_owned(),
+            "--disable-sync".to_owned(),
+            "--hide-scrollbars".to_owned(),
+            format!("--window-size={width},{height}"),
+            format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let options = json!({ "binary": chrome, "args": arguments });
+        let capabilities = [("goog:chromeOptions".to_owned(), options)].into_iter().collect();
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .context("the browser did not start")?;
+        let browser = Self { driver, client, _profile: profile };
+        browser.resize(width, height).await?;
+        Ok(browser)
+    }
+
+    /// Makes the page's area `width` by `height` CSS pixels, as a phone would: no window can be that narrow.
+    ///
+    /// # Errors
+    ///
+    /// If the browser refuses.
+    pub async fn resize(&self, width: u32, height: u32) -> anyhow::Result<()> {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await
+    }
+
+    /// Shows the page in dark or light colours.
+    ///
+    /// # Errors
+    ///
+    /// If the browser refuses.
+    pub async fn set_dark(&self, dark: bool) -> anyhow::Result<()> {
+        let value = if dark { "dark" } else { "light" };
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
+        self.devtools("Emulation.setEmulatedMedia", media).await
+    }
+
+    async fn devtools(&self, command: &str, parameters: Value) -> anyhow::Result<()> {
+        let call = DevTools(json!({ "cmd": command, "params": parameters }));
+        self.client.issue_cmd(call).await.with_context(|| format!("the browser refused {command}"))?;
+        Ok(())
+    }
+
+    /// The tab that is in front.
+    ///
+    /// # Errors
+    ///
+    /// If the browser is gone.
+    pub async fn tab(&self) -> anyhow::Result<Tab> {
+        self.client.window().await.context("no tab")
+    }
+
+    /// Opens `url` in the tab that is in front.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be loaded.
+    pub async fn open(&self, url: &str) -> anyhow::Result<()> {
+        self.client.goto(url).await.with_context(|| format!("{url} cannot be opened"))
+    }
+
+    /// Opens `url` in a new tab, or in a new window, and brings it to the front.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub async fn open_another(&self, url: &str, as_tab: bool) -> anyhow::Result<Tab> {
+        let tab = self.client.new_window(as_tab).await.context("no new tab")?.handle;
+        self.switch_to(&tab).await?;
+        self.open(url).await?;
+        Ok(tab)
+    }
+
+    /// Brings a tab to the front.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub async fn switch_to(&self, tab: &Tab) -> anyhow::Result<()> {
+        self.client.switch_to_window(tab.clone()).await.context("the tab is gone")
+    }
+
+    /// Closes the tab that is in front and brings `next` there.
+    ///
+    /// # Errors
+    ///
+    /// If either is gone.
+    pub async fn close_tab(&self, next: &Tab) -> anyhow::Result<()> {
+        self.client.close_window().await.context("the tab is gone")?;
+        self.switch_to(next).await
+    }
+
+    /// Loads the page again.
+    ///
+    /// # Errors
+    ///
+    /// If the browser is gone.
+    pub async fn reload(&self) -> anyhow::Result<()> {
+        self.client.refresh().await.context("the page does not load again")
+    }
+
+    /// Runs a script's body in the page and returns what it returns.
+    ///
+    /// # Errors
+    ///
+    /// If it throws.
+    pub async fn run(&self, script: &str) -> anyhow::Result<Value> {
+        self.client.execute(script, Vec::new()).await.with_context(|| format!("this script threw: {script}"))
+    }
+
+    /// The `data-value` of the element with a test id, if both are there.
+    ///
+    /// # Errors
+    ///
+    /// If the browser is gone.
+    pub async fn value(&self, id: &str) -> anyhow::Result<Option<String>> {
+        let script = format!("return document.querySelector('[data-testid=\"{id}\"]')?.dataset.value ?? null");
+        Ok(self.run(&script).await?.as_str().map(str::to_owned))
+    }
+
+    /// The visible text of the element with a test id; empty if it is not there or hidden.
+    ///
+    /// # Errors
+    ///
+    /// If the browser is gone.
+    pub async fn text(&self, id: &str) -> anyhow::Result<String> {
+        let script = format!("return document.querySelector('[data-testid=\"{id}\"]')?.innerText ?? ''");
+        Ok(self.run(&script).await?.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Waits until the `data-value` of an element satisfies `condition`, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// If that takes too long, with what was there instead.
+    pub async fn wait_for_value(&self, id: &str, condition: impl Fn(&str) -> bool) -> anyhow::Result<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let value = self.value(id).await?;
+            match value {
+                Some(value) if condition(&value) => return Ok(value),
+                other if Instant::now() > deadline => bail!("{id} stayed at {other:?}"),
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    /// Waits until the visible text of an element satisfies `condition`, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// If that takes too long, with what was there instead.
+    pub async fn wait_for_text(&self, id: &str, condition: impl Fn(&str) -> bool) -> anyhow::Result<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.text(id).await?;
+            if condition(&text) {
+                return Ok(text);
+            }
+            if Instant::now() > deadline {
+                bail!("{id} stayed at {text:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Clicks the element with a test id.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there or covered.
+    pub async fn click(&self, id: &str) -> anyhow::Result<()> {
+        let element = self.client.find(Locator::Css(&format!("[data-testid=\"{id}\"]"))).await;
+        element
+            .with_context(|| format!("there is no {id}"))?
+            .click()
+            .await
+            .with_context(|| format!("cannot click {id}"))
+    }
+
+    /// Replaces what stands in a field by typing.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there or cannot be typed into.
+    pub async fn type_into(&self, id: &str, text: &str) -> anyhow::Result<()> {
+        let element = self.client.find(Locator::Css(&format!("[data-testid=\"{id}\"]"))).await;
+        let element = element.with_context(|| format!("there is no {id}"))?;
+        element.clear().await.with_context(|| format!("cannot clear {id}"))?;
+        element.send_keys(text).await.with_context(|| format!("cannot type into {id}"))
+    }
+
+    /// Chooses an option of a selection by its value.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such option.
+    pub async fn choose(&self, id: &str, option: &str) -> anyhow::Result<()> {
+        let element = self.client.find(Locator::Css(&format!("[data-testid=\"{id}\"]"))).await;
+        let element = element.with_context(|| format!("there is no {id}"))?;
+        element.select_by_value(option).await.with_context(|| format!("{id} has no option {option}"))
+    }
+
+    /// A picture of the page as PNG.
+    ///
+    /// # Errors
+    ///
+    /// If the browser is gone.
+    pub async fn screenshot(&self) -> anyhow::Result<Vec<u8>> {
+        self.client.screenshot().await.context("no screenshot")
+    }
+
+    /// Ends the browser.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end.
+    pub async fn close(mut self) -> anyhow::Result<()> {
+        // Closing the session ends the browser; killing the driver alone would leave it running.
+        let closed = self.client.close().await.context("the browser did not close");
+        self.driver.kill().await.context("the driver could not be killed")?;
+        closed
+    }
+}
+
+/// A command of the browser's own protocol, by way of its driver.
+#[derive(Debug)]
+struct DevTools(Value);
+
+impl fantoccini::wd::WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _url: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(self.0.to_string()))
+    }
+}
+
+/// The program that an environment variable names, or the first of `names` on the path.
+fn program(variable: &str, names: &[&str]) -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Ok(PathBuf::from(path));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = names.iter().flat_map(|name| std::env::split_paths(&path).map(move |folder| folder.join(name)));
+    found.into_iter().find(|candidate| candidate.is_file()).with_context(|| {
+        format!(
+            "the browser tests need {}: install the packages chromium and chromium-driver (Debian and Ubuntu), \
+             or name the program in {variable}",
+            names[0]
+        )
+    })
+}
+
+/// Reads the port from what the driver prints when it is ready.
+async fn port_of(driver: &mut Child) -> anyhow::Result<u16> {
+    let output = driver.stdout.take().context("the driver has no output")?;
+    let mut lines = BufReader::new(output).lines();
+    let started = async {
+        while let Some(line) = lines.next_line().await? {
+            let port = line.rsplit_once("on port ").and_then(|(_, port)| port.trim_end_matches('.').parse().ok());
+            if line.contains("started successfully")
+                && let Some(port) = port
+            {
+                return Ok(port);
+            }
+        }
+        bail!("the driver ended at once")
+    };
+    let port = tokio::time::timeout(PATIENCE, started).await.context("the driver did not start")??;
+    // Its pipe must not fill up.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    Ok(port)
+}

@@ -83,11 +83,7 @@ pub async fn run(load: Load) -> anyhow::Result<Measured> {
     let (start, cpu_before) = (Instant::now(), leader.program.cpu()?);
     let mut followers = Vec::new();
     for number in 0..load.subscribers {
-        let identity = Identity {
-            id: number.to_string(),
-            name: format!("load-{number}"),
-            kind: ReplicaKind::Native,
-        };
+        let identity = Identity { id: number.to_string(), name: format!("load-{number}"), kind: ReplicaKind::Native };
         let link = connect(&leader.url(), identity)?;
         let (held, holds) = watch::channel(None);
         let mut counter = Counter { delivered: Arc::clone(&delivered), held };

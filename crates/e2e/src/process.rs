@@ -86,7 +86,8 @@ impl Program {
         let stat = std::fs::read_to_string(self.proc("stat")?).context("the process is gone")?;
         // The second field is the name in parentheses, which may hold spaces.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok()).context("an odd /proc/PID/stat");
+        let ticks =
+            |at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok()).context("an odd /proc/PID/stat");
         Ok(TICK * (ticks(11)? + ticks(12)?))
     }
 

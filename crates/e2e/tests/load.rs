@@ -1,4 +1,5 @@
 //! The leader under load, as a process of its own.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! Everything on one port: gRPC-Web over HTTP/1.1, health, reflection, the page, and the original demo's service.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod common;
 
@@ -12,10 +13,10 @@ use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-use tonic_reflection::pb::v1::ServerReflectionRequest;
 use wire::frame::decode_next;
 use wire::sharedcalculator::leader_client::LeaderClient;
 use wire::sharedcalculator::{GetMostRecentValueRequest, GetUpdatesRequest};
@@ -28,9 +29,7 @@ async fn http1(leader: &TestLeader, head: &str, body: &[u8], enough: impl Fn(&[u
     connection.write_all(request.as_bytes()).await.unwrap();
     connection.write_all(body).await.unwrap();
     let mut answer = Vec::new();
-    let reading = async {
-        while !enough(&answer) && connection.read_buf(&mut answer).await.unwrap() > 0 {}
-    };
+    let reading = async { while !enough(&answer) && connection.read_buf(&mut answer).await.unwrap() > 0 {} };
     tokio::time::timeout(common::PATIENCE, reading).await.expect("an answer");
     answer
 }
@@ -102,7 +101,8 @@ async fn the_page_and_health_are_plain_http() {
     assert!(health.starts_with(b"HTTP/1.1 200") && health.ends_with(b"ok\n"));
     let missing = http1(&leader, "GET /nowhere HTTP/1.1", b"", all).await;
     assert!(missing.starts_with(b"HTTP/1.1 404"));
-    let posted = http1(&leader, "POST / HTTP/1.1", b"", |answer| head_end(answer) < answer.len() || answer.len() > 90).await;
+    let posted =
+        http1(&leader, "POST / HTTP/1.1", b"", |answer| head_end(answer) < answer.len() || answer.len() > 90).await;
     assert!(posted.starts_with(b"HTTP/1.1 405"));
     let page = http1(&leader, "GET / HTTP/1.1", b"", all).await;
     let text = String::from_utf8_lossy(&page).to_lowercase();
@@ -186,9 +186,9 @@ async fn the_original_demos_replica_can_follow() {
     let mut client = wire::pb::calculator_service_client::CalculatorServiceClient::new(leader.channel().await);
     let request = wire::pb::ReadEventsRequest { first_index: 1, page_size: i32::try_from(index).unwrap() };
     let history = client.read_events(request).await.unwrap().into_inner().operations;
-    let replayed = history.into_iter().fold(0, |value, operation| {
-        engine::apply(value, Operation::try_from(operation).unwrap()).unwrap()
-    });
+    let replayed = history
+        .into_iter()
+        .fold(0, |value, operation| engine::apply(value, Operation::try_from(operation).unwrap()).unwrap());
     assert_eq!(value, replayed, "at index {index}");
     leader.stop().await;
 }

@@ -1,4 +1,5 @@
 //! Replicas against a leader over real connections: what they hold, and how they get back in step.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod common;
 
@@ -68,9 +69,7 @@ async fn a_restarted_replica_joins_by_snapshot_and_is_live_in_under_a_second() {
     let second_life = Follower::start(&leader.url(), "replica");
     second_life.recorder.until_live().await;
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-    let fresh = |notice: &Notice| {
-        matches!(notice, Notice::CaughtUp(resync) if resync.verdict == Verdict::Snapshot(SnapshotReason::Fresh))
-    };
+    let fresh = |notice: &Notice| matches!(notice, Notice::CaughtUp(resync) if resync.verdict == Verdict::Snapshot(SnapshotReason::Fresh));
     assert_eq!(second_life.recorder.told(fresh), 1);
     second_life.recorder.until_index(600).await;
     assert_nothing_was_missed(&second_life);
@@ -112,9 +111,7 @@ async fn a_leader_that_starts_a_new_log_is_noticed_also_when_that_log_is_already
         follower.recorder.until("new log", |record| record.now.is_some_and(|now| now.log() != old)).await;
         let told = follower.recorder.told(|notice| matches!(notice, Notice::NewLog { old: o, .. } if *o == old));
         assert_eq!(told, 1);
-        let other_log = |notice: &Notice| {
-            matches!(notice, Notice::Welcomed(w) if w.verdict == Verdict::Snapshot(SnapshotReason::OtherLog))
-        };
+        let other_log = |notice: &Notice| matches!(notice, Notice::Welcomed(w) if w.verdict == Verdict::Snapshot(SnapshotReason::OtherLog));
         assert_eq!(follower.recorder.told(other_log), 1);
         follower.recorder.until_live().await;
         if new_log_rate > 1_000 {
@@ -239,9 +236,7 @@ async fn a_replica_that_was_away_longer_than_history_reaches_gets_a_snapshot_as_
     }
     let back = Follower::start_with(Replica::restore(1, held), connect(&leader.url(), identity("back")).unwrap());
     back.recorder.until_index(31).await;
-    let compacted = |notice: &Notice| {
-        matches!(notice, Notice::CaughtUp(r) if r.verdict == Verdict::Snapshot(SnapshotReason::Compacted))
-    };
+    let compacted = |notice: &Notice| matches!(notice, Notice::CaughtUp(r) if r.verdict == Verdict::Snapshot(SnapshotReason::Compacted));
     assert_eq!(back.recorder.told(compacted), 1);
     leader.stop().await;
 }

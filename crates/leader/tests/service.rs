@@ -1,4 +1,5 @@
 //! The calls beside the stream, in the forms that clients use.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod common;
 
@@ -121,8 +122,7 @@ async fn the_leader_checks_the_digest_of_a_report_and_lists_who_reported() {
     let report = |digest: u64, index: u64, log: u128| {
         let position = pb::LogPosition { log_id: log.to_be_bytes().to_vec(), index, digest };
         let replica = Identity { id: "liar".into(), name: "liar".into(), ..Identity::default() };
-        let request =
-            pb::ReportProgressRequest { replica: Some(replica.into()), position: Some(position), lag_ms: 3 };
+        let request = pb::ReportProgressRequest { replica: Some(replica.into()), position: Some(position), lag_ms: 3 };
         let mut client = client.clone();
         async move { client.report_progress(request).await.unwrap().into_inner().standing() }
     };
@@ -133,10 +133,8 @@ async fn the_leader_checks_the_digest_of_a_report_and_lists_who_reported() {
     assert_eq!(report(position.digest.0, position.index.0, log ^ 1).await, pb::Standing::OtherLog);
 
     let replicas = client.list_replicas(pb::ListReplicasRequest {}).await.unwrap().into_inner().replicas;
-    let summary: Vec<_> = replicas
-        .iter()
-        .map(|r| (r.replica.as_ref().unwrap().name.as_str(), r.connected, r.standing()))
-        .collect();
+    let summary: Vec<_> =
+        replicas.iter().map(|r| (r.replica.as_ref().unwrap().name.as_str(), r.connected, r.standing())).collect();
     assert_eq!(summary, [("liar", false, pb::Standing::OtherLog), ("replica-1", true, pb::Standing::InStep)]);
     leader.stop().await;
 }

@@ -1,0 +1,266 @@
+//! The page in a real browser, against real programs.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use e2e::browser::{Browser, PATIENCE, Tab};
+use e2e::process::{Leader, Replica};
+use futures_util::FutureExt;
+
+const DESKTOP: (u32, u32) = (1280, 900);
+const PHONE: (u32, u32) = (390, 844);
+
+/// Runs a test and closes the browser also when it fails.
+async fn in_browser<F: Future<Output = anyhow::Result<()>>>(test: impl FnOnce(Arc<Browser>) -> F) {
+    let browser = Arc::new(Browser::start(DESKTOP.0, DESKTOP.1).await.unwrap());
+    let outcome = AssertUnwindSafe(test(Arc::clone(&browser))).catch_unwind().await;
+    if !matches!(outcome, Ok(Ok(())))
+        && let Ok(picture) = browser.screenshot().await
+    {
+        let path = std::env::temp_dir().join("calculator-failed-page.png");
+        std::fs::write(&path, picture).unwrap();
+        println!("how the page looked: {}", path.display());
+    }
+    Arc::into_inner(browser).unwrap().close().await.unwrap();
+    match outcome {
+        Ok(outcome) => outcome.unwrap(),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// Index, digest and value of one moment.
+fn parse_position(position: &str) -> Option<(u64, (String, String))> {
+    let mut parts = position.splitn(3, ':');
+    let index = parts.next()?.parse().ok()?;
+    Some((index, (parts.next()?.to_owned(), parts.next()?.to_owned())))
+}
+
+async fn live(browser: &Browser) -> anyhow::Result<()> {
+    browser.wait_for_value("state", |state| state == "live").await?;
+    browser.wait_for_value("in-step", |mark| mark == "yes").await?;
+    Ok(())
+}
+
+async fn index(browser: &Browser) -> anyhow::Result<u64> {
+    let position = browser.wait_for_value("position", |position| parse_position(position).is_some()).await?;
+    Ok(parse_position(&position).unwrap().0)
+}
+
+async fn pages_and_replicas_agree(browser: &Browser, rate: &str, needed: usize) -> anyhow::Result<()> {
+    let leader = Leader::start(&["--rate", rate]).await?;
+    let replicas = ["a", "b", "c"].map(|name| Replica::start(&leader.url(), name).unwrap());
+    browser.open(&leader.url()).await?;
+    let first = browser.tab().await?;
+    let second = browser.open_another(&leader.url(), false).await?;
+    let mut seen: Vec<BTreeMap<u64, (String, String)>> = vec![BTreeMap::new(), BTreeMap::new()];
+    for (page, tab) in [&first, &second].into_iter().enumerate() {
+        browser.switch_to(tab).await?;
+        live(browser).await?;
+        let deadline = Instant::now() + PATIENCE;
+        while seen[page].len() < needed && Instant::now() < deadline {
+            seen[page].extend(browser.value("position").await?.as_deref().and_then(parse_position));
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for (page, positions) in seen.iter().enumerate() {
+        assert!(positions.len() >= needed, "page {page} showed only {} positions", positions.len());
+        for replica in &replicas {
+            let held = replica.held();
+            for (index, position) in positions {
+                assert_eq!(held.get(index), Some(position), "page {page} and a native replica at index {index}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_pages_and_three_native_replicas_hold_the_same_at_ten_events_a_second() {
+    in_browser(async |browser| pages_and_replicas_agree(&browser, "10", 8).await).await;
+}
+
+#[tokio::test]
+async fn two_pages_and_three_native_replicas_hold_the_same_at_a_thousand_events_a_second() {
+    in_browser(async |browser| pages_and_replicas_agree(&browser, "1000", 30).await).await;
+}
+
+#[tokio::test]
+async fn a_thousand_events_a_second_leave_the_page_smooth() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--rate", "1000"]).await?;
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let update: f64 = browser
+            .run("return parseFloat(document.documentElement.dataset.frameMs ?? document.querySelector('[data-frame-ms]').dataset.frameMs)")
+            .await?
+            .as_f64()
+            .unwrap();
+        println!("a view update takes {update:.2} ms");
+        assert!(update < 8.0, "a view update takes {update} ms of the 16.7 that a frame has");
+        let rows = browser.run("return document.querySelectorAll('[data-testid=\"event-row\"]').length").await?;
+        let rows = rows.as_u64().unwrap();
+        assert!((50..=400).contains(&rows), "{rows} rows");
+        // Newest first, without a hole.
+        let indexes = browser
+            .run("return [...document.querySelectorAll('[data-testid=\"event-row\"]')].map(row => +row.dataset.index)")
+            .await?;
+        let indexes: Vec<u64> = serde_json::from_value(indexes)?;
+        assert!(indexes.windows(2).all(|pair| pair[0] == pair[1] + 1), "{indexes:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reload_resumes_from_the_position_and_says_so() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--rate", "100"]).await?;
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        assert_eq!(browser.wait_for_value("resync", |_| true).await?, "fresh");
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let before = index(&browser).await?;
+        browser.reload().await?;
+        assert_eq!(browser.wait_for_value("resync", |_| true).await?, "resumed");
+        live(&browser).await?;
+        assert!(index(&browser).await? >= before);
+        let told = browser.text("resync").await?;
+        println!("after the reload: {told}");
+        assert!(told.contains("resumed") && told.contains("ms"), "{told}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_leader_that_starts_a_new_log_is_told_on_the_page() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--rate", "100"]).await?;
+        let (address, url) = (leader.address.to_string(), leader.url());
+        browser.open(&url).await?;
+        live(&browser).await?;
+        let old = browser.wait_for_value("log-id", |id| id.len() == 32).await?;
+        leader.program.kill().await?;
+        browser.wait_for_value("state", |state| state != "live").await?;
+        // Fast, so that the new log is soon longer than what the page holds.
+        let _leader = Leader::start_on(&address, &["--rate", "2000"]).await?;
+        browser.wait_for_value("log-id", |id| id.len() == 32 && id != old).await?;
+        live(&browser).await?;
+        browser.wait_for_text("notices", |text| text.to_lowercase().contains("new log")).await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn people_put_operations_in_and_see_refusals_where_they_happen() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--no-generator"]).await?;
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        for (kind, argument, outcome, value) in [
+            ("add", Some("12"), "ok", "12"),
+            ("square", None, "ok", "144"),
+            ("divide", Some("0"), "refused", "144"),
+            ("subtract", Some("-9223372036854775807"), "refused", "144"),
+            ("add", Some("twelve"), "refused", "144"),
+            ("add", Some("9223372036854775663"), "ok", "9223372036854775807"),
+        ] {
+            browser.choose("op-kind", kind).await?;
+            if let Some(argument) = argument {
+                browser.type_into("op-arg", argument).await?;
+            }
+            browser.click("op-submit").await?;
+            browser.wait_for_value("op-result", |result| result == outcome).await?;
+            browser.wait_for_value("value", |shown| shown == value).await?;
+            println!("{kind} {argument:?}: {}", browser.text("op-result").await?);
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_seventh_and_eighth_tab_say_what_is_wrong_and_recover() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--rate", "50"]).await?;
+        browser.open(&leader.url()).await?;
+        let mut tabs: Vec<Tab> = vec![browser.tab().await?];
+        live(&browser).await?;
+        for _ in 2..=8 {
+            // The document itself needs a connection, which the six streams may hold: opening may take its time.
+            let tab = browser.open_another("about:blank", true).await?;
+            browser.run(&format!("setTimeout(() => location.href = '{}', 0)", leader.url())).await?;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            tabs.push(tab);
+        }
+        let mut waiting = Vec::new();
+        for (number, tab) in (1..).zip(&tabs) {
+            browser.switch_to(tab).await?;
+            let deadline = Instant::now() + Duration::from_secs(8);
+            loop {
+                let state = browser.value("state").await?;
+                let banner = browser.text("banner").await?;
+                if state.as_deref() == Some("live") {
+                    println!("tab {number} is live");
+                    break;
+                }
+                if banner.contains("six") {
+                    println!("tab {number} says: {}", banner.replace('\n', " "));
+                    waiting.push(tab.clone());
+                    break;
+                }
+                let body = browser.run("return document.body?.innerText ?? ''").await?;
+                assert!(Instant::now() < deadline, "tab {number} is dead without a word: {state:?} {body}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        assert!(!waiting.is_empty(), "eight streams cannot fit in six connections");
+        // Closing others lets the waiting ones in.
+        for tab in tabs.iter().filter(|tab| !waiting.contains(tab)).take(waiting.len()) {
+            browser.switch_to(tab).await?;
+            browser.close_tab(&waiting[0]).await?;
+        }
+        for tab in &waiting {
+            browser.switch_to(tab).await?;
+            live(&browser).await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_page_fits_a_phone_and_its_picture_is_in_the_docs() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--rate", "20", "--seed", "2"]).await?;
+        let _replicas = ["replica-1", "replica-2"].map(|name| Replica::start(&leader.url(), name).unwrap());
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        for (width, height) in [(360, 740), PHONE, DESKTOP] {
+            browser.resize(width, height).await?;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let needed = browser.run("return document.documentElement.scrollWidth").await?.as_u64().unwrap();
+            assert!(needed <= width.into(), "at {width} pixels the page needs {needed}");
+        }
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let picture = browser.screenshot().await?;
+        assert!(picture.len() > 20_000, "an empty page makes a smaller picture");
+        if std::env::var_os("CALCULATOR_UPDATE_SCREENSHOT").is_some() {
+            let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+            std::fs::write(docs.join("page.png"), picture)?;
+            browser.set_dark(true).await?;
+            browser.resize(PHONE.0, PHONE.1).await?;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            std::fs::write(docs.join("page-phone-dark.png"), browser.screenshot().await?)?;
+        }
+        Ok(())
+    })
+    .await;
+}
