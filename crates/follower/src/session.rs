@@ -105,7 +105,9 @@ fn is_over(replica: &Replica) -> bool {
     !matches!(replica.state(), Connecting | CatchingUp | Live)
 }
 
+/// What there is to report on this stream: nothing before the welcome, when what is held may be of another log.
 fn progress_of(replica: &Replica) -> Progress {
+    replica.welcome()?;
     let held = replica.snapshot()?;
     Some((Resume { log: held.log(), position: held.position() }, replica.lag()))
 }

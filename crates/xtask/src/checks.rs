@@ -175,7 +175,7 @@ impl Checks<'_> {
             }
             Step::Test => self.cargo("test", &["--workspace", "--exclude", "e2e"]).await,
             Step::Bins => self.cargo("build", &["--release", "--package", "leader", "--package", "replica"]).await,
-            Step::Load => self.finish("the load test", self.end_to_end("load", &[])?).await,
+            Step::Load => self.finish("the load test", self.end_to_end("load", &["--test-threads=1"])?).await,
             Step::Browser => {
                 let browser = self.tools.browser()?;
                 let mut cargo = self.end_to_end("browser", &["--test-threads=1"])?;
