@@ -11,7 +11,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 /// What `cargo xtask web` builds. In a debug build the files are read from that folder when they are asked for.
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../web/dist"]
+#[folder = "../../web/dist"]
 #[allow_missing = true]
 struct Dist;
 

@@ -1,0 +1,292 @@
+//! What the page knows and shows.
+//!
+//! The session's observer tells a [`Model`] what happens, as often as it happens. The page asks it what to show
+//! ([`Model::status`], [`Model::numbers`], [`Model::log`], [`Model::news`]) once per animation frame. Time is an
+//! argument, and nothing here knows of a browser.
+
+pub mod log;
+pub mod news;
+pub mod resync;
+pub mod status;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use engine::replica::{Notice, State};
+use engine::{Durability, Index, Moment, Replica, Resume, Snapshot, Term};
+use follower::Standing;
+
+use crate::words::TimeOfDay;
+use log::EventLog;
+use news::{Item, News};
+use resync::{Occasion, ResyncLine};
+
+/// The smallest magnitude that does not fit on a phone when it is written large.
+const LONG_VALUE: u64 = 10_000_000_000;
+
+/// Now, by two clocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// To measure with.
+    pub at: Moment,
+    /// To show.
+    pub time: TimeOfDay,
+}
+
+/// The numbers that change with every batch, all of one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// The state that the replica vouches for: log, index, digest and value.
+    pub held: Option<Snapshot>,
+    /// The leader's newest event.
+    pub tail: Index,
+    /// How many events the leader is ahead.
+    pub lag_events: u64,
+    /// How old the newest event was when it was applied.
+    pub lag: Option<Duration>,
+    /// The term of the leader.
+    pub term: Option<Term>,
+    /// What a crash of the leader can take away, once it said so.
+    pub durability: Option<Durability>,
+}
+
+/// Since when the leader has not answered, and how it showed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) since: Moment,
+    pub(crate) attempts: u32,
+    /// Whether the newest attempt failed outright. Otherwise it hangs, as one does that waits for a connection.
+    pub(crate) failed: bool,
+}
+
+/// Everything that the page knows.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub(crate) name: String,
+    pub(crate) numbers: Numbers,
+    /// As told by the notices, so that each notice is understood in the state it was made in.
+    pub(crate) state: State,
+    /// Whether the tab leaves the connections to older tabs.
+    pub(crate) parked: bool,
+    /// How many tabs of the page are open in this browser, this one included.
+    pub(crate) tabs: usize,
+    pub(crate) unanswered: Option<Unanswered>,
+    /// Where the replica was when it last became live.
+    live_from: Index,
+    /// What the leader judged, since the replica is live.
+    pub(crate) standing: Option<(Standing, Resume)>,
+    /// Whether the state was dropped because it was wrong, and nothing came in its place yet.
+    pub(crate) diverged: bool,
+    /// When the value last had too many digits to be written large.
+    pub(crate) long_value: Option<Moment>,
+    /// When an operation last got no answer.
+    pub(crate) call_unanswered: Option<Moment>,
+    /// What the transport said last; it belongs to the notice that follows.
+    link_error: Option<String>,
+    occasion: Occasion,
+    first_resync: Option<ResyncLine>,
+    reconnect: Option<ResyncLine>,
+    log: EventLog,
+    news: News,
+}
+
+impl Model {
+    /// Knows its name, and what the tab kept over a reload if it did.
+    #[must_use]
+    pub fn new(name: String, kept: Option<Snapshot>) -> Self {
+        let occasion = if kept.is_some() { Occasion::Reload } else { Occasion::Start };
+        let tail = kept.map_or(Index::ZERO, |kept| kept.position().index);
+        Self {
+            name,
+            numbers: Numbers { held: kept, tail, ..Numbers::default() },
+            state: State::Waiting,
+            parked: false,
+            tabs: 1,
+            unanswered: None,
+            live_from: Index::ZERO,
+            standing: None,
+            diverged: false,
+            long_value: None,
+            call_unanswered: None,
+            link_error: None,
+            occasion,
+            first_resync: None,
+            reconnect: None,
+            log: EventLog::default(),
+            news: News::default(),
+        }
+    }
+
+    // What happened.
+
+    /// Something happened to the replica.
+    pub fn handle_notice(&mut self, notice: &Notice, replica: &Replica, now: Now) {
+        self.numbers.held = replica.snapshot();
+        if replica.value().is_some_and(|value| value.unsigned_abs() >= LONG_VALUE) {
+            self.long_value = Some(now.at);
+        }
+        self.numbers.tail = replica.tail();
+        self.numbers.lag_events = replica.lag_events();
+        self.numbers.lag = replica.lag();
+        self.numbers.term = replica.term();
+        if let Some((text, tone)) = news::tell(notice, self.state, &self.numbers, self.link_error.as_deref()) {
+            self.news.tell(text, tone, now.time);
+        }
+        match notice {
+            Notice::StateChanged { to, .. } => self.enter(*to, now),
+            Notice::Welcomed(welcome) => {
+                self.numbers.durability = Some(welcome.durability);
+                self.unanswered = None;
+            }
+            Notice::CaughtUp(resync) => {
+                let line = resync::line(resync, self.occasion, now.time);
+                if self.occasion == Occasion::Reconnect {
+                    self.news.tell(line.text.clone(), status::Tone::Good, now.time);
+                    self.reconnect = Some(line);
+                } else {
+                    self.first_resync = Some(line);
+                }
+                self.occasion = Occasion::Reconnect;
+                self.live_from = replica.position().index;
+                self.standing = None;
+                self.diverged = false;
+            }
+            Notice::SnapshotLoaded { .. } => self.log.clear(),
+            Notice::Applied { value_before, batch } => self.log.append(batch, *value_before),
+            Notice::Diverged(_) => self.diverged = true,
+            Notice::LinkLost => self.fail(now),
+            Notice::NewLog { .. }
+            | Notice::Duplicate { .. }
+            | Notice::Gap { .. }
+            | Notice::StaleLeader { .. }
+            | Notice::Goodbye(_)
+            | Notice::Violated(_)
+            | Notice::NoWelcome
+            | Notice::Silent { .. } => {}
+        }
+    }
+
+    /// The transport failed; a notice about it follows.
+    pub fn handle_link_failure(&mut self, error: String) {
+        self.link_error = Some(error);
+    }
+
+    /// The leader judged a position that was reported to it.
+    pub fn handle_standing(&mut self, standing: Standing, at: Resume, now: Now) {
+        if !self.is_own_history(at) {
+            return;
+        }
+        let is_new = self.standing.is_none_or(|(before, _)| before != standing);
+        if is_new && let Some(text) = news::tell_standing(standing, at) {
+            self.news.tell(text, status::Tone::Bad, now.time);
+        }
+        self.standing = Some((standing, at));
+    }
+
+    /// So many tabs of the page are open, and this one may stream or not.
+    pub fn handle_tabs(&mut self, open: usize, may_stream: bool) {
+        self.tabs = open;
+        if self.parked == may_stream {
+            self.parked = !may_stream;
+            self.state = State::Waiting;
+            self.unanswered = None;
+        }
+    }
+
+    /// The tab is a copy of another one that is open: it is a replica of its own and has this name.
+    pub fn handle_duplicate(&mut self, name: String) {
+        self.name = name;
+        self.occasion = Occasion::Start;
+    }
+
+    /// An operation that was put in got no answer.
+    pub fn handle_call_unanswered(&mut self, now: Now) {
+        self.call_unanswered = Some(now.at);
+    }
+
+    /// What the tab kept over the reload was damaged and is not used.
+    pub fn handle_damage(&mut self, now: Now) {
+        let text = "What this tab kept over the reload was damaged. It was dropped; a new copy follows.";
+        self.news.tell(text.to_owned(), status::Tone::Warn, now.time);
+    }
+
+    /// Whether a position was reported since the replica is live. One from before may be of what was dropped since, and
+    /// the leader's judgement of it comes late.
+    fn is_own_history(&self, at: Resume) -> bool {
+        let Some(held) = self.held() else {
+            return false;
+        };
+        let (own, reported) = (held.position(), at.position);
+        let is_newest = reported.index == own.index;
+        at.log == held.log()
+            && (self.live_from..=own.index).contains(&reported.index)
+            && (!is_newest || reported.digest == own.digest)
+    }
+
+    fn enter(&mut self, to: State, now: Now) {
+        self.state = to;
+        if to == State::Connecting {
+            let unanswered = self.unanswered_since(now);
+            unanswered.attempts += 1;
+            unanswered.failed = false;
+        }
+        self.link_error = None;
+    }
+
+    fn fail(&mut self, now: Now) {
+        self.unanswered_since(now).failed = true;
+    }
+
+    fn unanswered_since(&mut self, now: Now) -> &mut Unanswered {
+        self.unanswered.get_or_insert(Unanswered { since: now.at, attempts: 0, failed: false })
+    }
+
+    // What to show.
+
+    /// The numbers, all of one moment.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        self.numbers
+    }
+
+    /// The events that were applied last.
+    #[must_use]
+    pub fn log(&self) -> &EventLog {
+        &self.log
+    }
+
+    /// The events that were applied last, to hold still and let go.
+    pub fn log_mut(&mut self) -> &mut EventLog {
+        &mut self.log
+    }
+
+    /// What happened lately, newest first.
+    pub fn news(&self) -> impl Iterator<Item = &Item> {
+        self.news.items()
+    }
+
+    /// Grows with everything new in [`news`](Self::news).
+    #[must_use]
+    pub fn news_version(&self) -> u64 {
+        self.news.version()
+    }
+
+    /// How the tab got live after it was opened or reloaded.
+    #[must_use]
+    pub fn first_resync(&self) -> Option<&ResyncLine> {
+        self.first_resync.as_ref()
+    }
+
+    /// How the tab got live after the connection was last lost.
+    #[must_use]
+    pub fn reconnect(&self) -> Option<&ResyncLine> {
+        self.reconnect.as_ref()
+    }
+
+    /// What to keep over a reload.
+    #[must_use]
+    pub fn held(&self) -> Option<Snapshot> {
+        self.numbers.held
+    }
+}

@@ -1,0 +1,138 @@
+//! The event log: the newest events, and a still picture of them for a person who reads.
+
+use std::collections::VecDeque;
+
+use engine::{Batch, Event};
+
+/// How many events are kept. Enough to look back; few enough to copy when the picture is held still.
+pub const CAPACITY: usize = 300;
+
+/// The newest [`CAPACITY`] events, newest first.
+///
+/// At a thousand events a second nobody can read what moves. So the list can be held still: it then shows the same
+/// events until it is let go, and counts what came meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct EventLog {
+    /// Oldest first.
+    newest: VecDeque<Event>,
+    still: Option<Still>,
+}
+
+#[derive(Clone, Debug)]
+struct Still {
+    /// Oldest first.
+    events: VecDeque<Event>,
+    /// How many events came since.
+    missed: u64,
+}
+
+impl EventLog {
+    /// The events of `batch`, before which the value was `value_before`, follow.
+    pub fn append(&mut self, batch: &Batch, value_before: i64) {
+        let events = batch.operations().len();
+        let room = CAPACITY.saturating_sub(events);
+        let surplus = self.newest.len().saturating_sub(room);
+        self.newest.drain(..surplus);
+        self.newest.extend(batch.events(value_before).skip(events.saturating_sub(CAPACITY)));
+        if let Some(still) = &mut self.still {
+            still.missed += events as u64;
+        }
+    }
+
+    /// What follows does not join on to what is there. A list that is held still stays as it is.
+    pub fn clear(&mut self) {
+        self.newest.clear();
+    }
+
+    /// Holds the list still, or lets it go.
+    pub fn hold_still(&mut self, still: bool) {
+        if !still {
+            self.still = None;
+        } else if self.still.is_none() {
+            self.still = Some(Still { events: self.newest.clone(), missed: 0 });
+        }
+    }
+
+    /// How many events came while the list is held still; `None` while it moves.
+    #[must_use]
+    pub fn missed(&self) -> Option<u64> {
+        self.still.as_ref().map(|still| still.missed)
+    }
+
+    /// How many events are shown.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shown().len()
+    }
+
+    /// Whether there is nothing to show.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The event at this place in the list; 0 is the newest.
+    #[must_use]
+    pub fn get(&self, place: usize) -> Option<Event> {
+        let shown = self.shown();
+        shown.len().checked_sub(place + 1).and_then(|at| shown.get(at)).copied()
+    }
+
+    fn shown(&self) -> &VecDeque<Event> {
+        self.still.as_ref().map_or(&self.newest, |still| &still.events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::{Digest, Index, Operation, Term, Timestamp};
+
+    use super::*;
+
+    /// `events` additions of one, the first at index `first`, so that each value is the event's index.
+    fn append(log: &mut EventLog, first: u64, events: usize) {
+        let operations = vec![Operation::Add(1); events];
+        let batch = Batch::new(Term(1), Index(first), operations, Digest::EMPTY, Timestamp(0)).unwrap();
+        log.append(&batch, i64::try_from(first).unwrap() - 1);
+    }
+
+    fn indexes(log: &EventLog) -> Vec<u64> {
+        (0..log.len()).map(|place| log.get(place).unwrap().index.0).collect()
+    }
+
+    #[test]
+    fn the_newest_event_comes_first_with_its_value() {
+        let mut log = EventLog::default();
+        append(&mut log, 1, 3);
+        append(&mut log, 4, 1);
+        assert_eq!(indexes(&log), [4, 3, 2, 1]);
+        assert_eq!(log.get(0).unwrap().value, 4);
+        assert_eq!(log.get(4), None);
+    }
+
+    #[test]
+    fn it_never_holds_more_than_its_capacity() {
+        let mut log = EventLog::default();
+        append(&mut log, 1, 200);
+        append(&mut log, 201, 150);
+        assert_eq!((log.len(), log.get(0).unwrap().index.0), (CAPACITY, 350));
+        append(&mut log, 351, 1_000);
+        assert_eq!((log.len(), log.get(0).unwrap().index.0), (CAPACITY, 1_350));
+        assert_eq!(log.get(CAPACITY - 1).unwrap().index.0, 1_051);
+        assert_eq!(log.get(CAPACITY - 1).unwrap().value, 1_051);
+    }
+
+    #[test]
+    fn held_still_it_shows_the_same_and_counts_what_came() {
+        let mut log = EventLog::default();
+        append(&mut log, 1, 3);
+        log.hold_still(true);
+        append(&mut log, 4, 500);
+        log.clear();
+        log.hold_still(true);
+        assert_eq!((indexes(&log), log.missed()), (vec![3, 2, 1], Some(500)));
+        append(&mut log, 700, 1);
+        log.hold_still(false);
+        assert_eq!((indexes(&log), log.missed()), (vec![700], None));
+    }
+}

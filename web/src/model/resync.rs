@@ -1,0 +1,123 @@
+//! How a replica got live, as a line of text.
+
+use engine::replica::Resync;
+use engine::{SnapshotReason, Verdict};
+
+use crate::words::{self, TimeOfDay};
+
+/// Why the replica had to resync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// The page was opened.
+    Start,
+    /// The page was loaded again and still had its state.
+    Reload,
+    /// The connection was lost, or given up.
+    Reconnect,
+}
+
+/// How a replica got live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResyncLine {
+    /// How the leader answered, as a program writes it: `resumed`, or the reason for a snapshot.
+    pub verdict: String,
+    /// From where, how many events or which snapshot and why, how long.
+    pub text: String,
+    /// When it was live.
+    pub time: TimeOfDay,
+}
+
+pub(crate) fn line(resync: &Resync, occasion: Occasion, time: TimeOfDay) -> ResyncLine {
+    let lead = match occasion {
+        Occasion::Start => "Started",
+        Occasion::Reload => "Resynced after the reload",
+        Occasion::Reconnect => "Reconnected",
+    };
+    let held = resync.from.map_or(0, |from| from.position.index.0);
+    let held = words::grouped_count(held);
+    let took = words::duration(resync.took);
+    let (verdict, text) = match resync.verdict {
+        Verdict::Resumed => {
+            let applied = match resync.events {
+                0 => "nothing was missing".to_owned(),
+                events => format!("applied {}", words::events(events)),
+            };
+            ("resumed".to_owned(), format!("{lead}: resumed from #{held}, {applied}, live after {took}."))
+        }
+        Verdict::Snapshot(reason) => {
+            let at = words::grouped_count(resync.snapshot.map_or(0, |position| position.index.0));
+            let applied = match resync.events {
+                0 => String::new(),
+                events => format!(", applied {} after it", words::events(events)),
+            };
+            let why = why(reason, &held);
+            (reason.to_string(), format!("{lead}: took a snapshot at #{at} because {why}{applied}, live after {took}."))
+        }
+    };
+    ResyncLine { verdict, text, time }
+}
+
+fn why(reason: SnapshotReason, held: &str) -> String {
+    match reason {
+        SnapshotReason::Fresh => "this tab held nothing yet".to_owned(),
+        SnapshotReason::OtherLog => format!("the leader started a new log (this tab held #{held} of the old one)"),
+        SnapshotReason::Ahead => format!("this tab was ahead of the leader (it held #{held})"),
+        SnapshotReason::Compacted => format!("the leader no longer keeps the events after #{held}"),
+        SnapshotReason::Diverged => format!("what this tab held at #{held} was not what the leader held there"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use engine::{Digest, Index, LogId, Position, Resume};
+
+    use super::*;
+
+    fn at(index: u64) -> Position {
+        Position { index: Index(index), digest: Digest(9) }
+    }
+
+    fn resync(verdict: Verdict, snapshot: Option<u64>, events: u64) -> Resync {
+        let from = Some(Resume { log: LogId(1), position: at(12_345) });
+        Resync { from, verdict, snapshot: snapshot.map(at), events, took: Duration::from_millis(12) }
+    }
+
+    fn text(resync: &Resync, occasion: Occasion) -> String {
+        line(resync, occasion, TimeOfDay::default()).text
+    }
+
+    #[test]
+    fn a_resume_tells_from_where_how_many_events_and_how_long() {
+        assert_eq!(
+            text(&resync(Verdict::Resumed, None, 57), Occasion::Reload),
+            "Resynced after the reload: resumed from #12,345, applied 57 events, live after 12 ms."
+        );
+        assert_eq!(
+            text(&resync(Verdict::Resumed, None, 0), Occasion::Reconnect),
+            "Reconnected: resumed from #12,345, nothing was missing, live after 12 ms."
+        );
+    }
+
+    #[test]
+    fn a_snapshot_tells_which_and_why() {
+        let fresh = Resync { from: None, ..resync(Verdict::Snapshot(SnapshotReason::Fresh), Some(200), 3) };
+        assert_eq!(
+            text(&fresh, Occasion::Start),
+            "Started: took a snapshot at #200 because this tab held nothing yet, applied 3 events after it, \
+             live after 12 ms."
+        );
+        for (reason, why) in [
+            (SnapshotReason::OtherLog, "the leader started a new log"),
+            (SnapshotReason::Ahead, "this tab was ahead of the leader"),
+            (SnapshotReason::Compacted, "the leader no longer keeps the events after #12,345"),
+            (SnapshotReason::Diverged, "was not what the leader held"),
+        ] {
+            let line = line(&resync(Verdict::Snapshot(reason), Some(200), 0), Occasion::Reload, TimeOfDay::default());
+            assert_eq!(line.verdict, reason.to_string());
+            assert!(line.text.contains(why), "{}", line.text);
+            assert!(line.text.contains("snapshot at #200"), "{}", line.text);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The connection in words: the state, the mark that says whether the tab is in step, and what is wrong.
+
+use std::time::Duration;
+
+use engine::Moment;
+use engine::replica::State;
+use follower::Standing;
+
+use super::{Model, Now, Unanswered};
+use crate::tabs::STREAMS;
+use crate::words;
+
+/// How long an attempt may take before the page says that something is wrong.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the page explains why an operation got no answer.
+const EXPLAIN: Duration = Duration::from_secs(15);
+
+/// How long a value must have been short before it is written large, so that its size does not flicker.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// From how many open tabs on the browser's six connections to one address may all be taken.
+const CROWD: usize = 6;
+
+/// How good or bad something is. Always shown beside a word: colour alone tells too little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// As it should be.
+    Good,
+    /// On the way.
+    Busy,
+    /// Nothing to say.
+    Idle,
+    /// Not as it should be; it mends itself.
+    Warn,
+    /// Wrong.
+    Bad,
+}
+
+impl Tone {
+    /// The tone's name in the style sheet.
+    #[must_use]
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Busy => "busy",
+            Self::Idle => "idle",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// The connection in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The replica's name.
+    pub name: String,
+    /// The state as a program writes it.
+    pub state: &'static str,
+    /// The state as a person reads it.
+    pub words: &'static str,
+    /// How good the state is.
+    pub tone: Tone,
+    /// Whether the tab is in step with the leader.
+    pub mark: Mark,
+    /// Whether the value is, or lately was, too long to be written large.
+    pub long_value: bool,
+    /// What is wrong, if the person should know or can help.
+    pub banner: Option<Banner>,
+}
+
+/// Whether the tab is in step with the leader, and how that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The one thing that counts.
+    pub in_step: bool,
+    /// A sign to see at a glance.
+    pub sign: &'static str,
+    /// In a few words.
+    pub title: &'static str,
+    /// How it is known, or what is missing.
+    pub detail: String,
+    /// How good it is.
+    pub tone: Tone,
+}
+
+/// What is wrong, across the page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Banner {
+    /// The trouble, as a program writes it: `connections` or `no_answer`.
+    pub kind: &'static str,
+    /// The trouble, and what to do about it.
+    pub text: String,
+}
+
+impl Model {
+    /// The connection in words. It also changes as time passes.
+    #[must_use]
+    pub fn status(&self, now: Now) -> Status {
+        let (words, tone) = self.state_words();
+        let long_value = self.long_value.is_some_and(|at| now.at.since(at) < SETTLED);
+        Status {
+            name: self.name.clone(),
+            state: self.state.name(),
+            words,
+            tone,
+            mark: self.mark(),
+            long_value,
+            banner: self.banner(now.at),
+        }
+    }
+
+    fn state_words(&self) -> (&'static str, Tone) {
+        if self.parked {
+            return ("Waiting for a connection", Tone::Warn);
+        }
+        match self.state {
+            State::Connecting if self.attempts() > 1 => ("Reconnecting", Tone::Warn),
+            State::Connecting => ("Connecting", Tone::Busy),
+            State::CatchingUp => ("Catching up", Tone::Busy),
+            State::Live => ("Live", Tone::Good),
+            State::Stale => ("Leader silent", Tone::Warn),
+            // Before the first attempt there is nothing to complain about yet.
+            State::Waiting if self.unanswered.is_none() => ("Connecting", Tone::Busy),
+            State::Waiting => ("Not connected", Tone::Warn),
+        }
+    }
+
+    fn attempts(&self) -> u32 {
+        self.unanswered.map_or(0, |unanswered| unanswered.attempts)
+    }
+
+    fn mark(&self) -> Mark {
+        let mark = |in_step, sign, title, detail, tone| Mark { in_step, sign, title, detail, tone };
+        let held = self.held().map(|held| words::grouped_count(held.position().index.0));
+        match (self.state, held) {
+            (State::Live, Some(_)) => self.judged_mark(),
+            (State::CatchingUp, _) => {
+                let detail = format!("{} to go", words::events(self.numbers.lag_events));
+                mark(false, "↻", "Catching up", detail, Tone::Busy)
+            }
+            (_, None) if self.diverged => {
+                let detail = "The state was dropped; a new copy follows.".to_owned();
+                mark(false, "✕", "Diverged from the leader", detail, Tone::Bad)
+            }
+            (_, Some(held)) => {
+                let detail = format!("Shows what this tab held at #{held}");
+                mark(false, "○", "Not connected", detail, Tone::Warn)
+            }
+            (_, None) => {
+                let detail = if self.parked { "Waiting for another tab to close" } else { "Waiting for the leader" };
+                mark(false, "○", "Nothing held yet", detail.to_owned(), Tone::Idle)
+            }
+        }
+    }
+
+    /// Live, every batch's digest was right; beside that counts what the leader found.
+    fn judged_mark(&self) -> Mark {
+        let (detail, wrong) = match self.standing {
+            None | Some((Standing::Compacted, _)) => ("Every digest matched so far".to_owned(), false),
+            Some((standing, at)) => {
+                let at = words::grouped_count(at.position.index.0);
+                match standing {
+                    Standing::InStep | Standing::Compacted => (format!("The leader confirmed #{at}"), false),
+                    Standing::OtherLog => (format!("The leader says #{at} is in another log"), true),
+                    Standing::Ahead => (format!("The leader says #{at} is ahead of it"), true),
+                    Standing::Diverged => (format!("The leader holds something else at #{at}"), true),
+                }
+            }
+        };
+        if wrong {
+            Mark { in_step: false, sign: "✕", title: "Not in step with the leader", detail, tone: Tone::Bad }
+        } else {
+            Mark { in_step: true, sign: "✓", title: "In step with the leader", detail, tone: Tone::Good }
+        }
+    }
+
+    fn banner(&self, now: Moment) -> Option<Banner> {
+        if self.parked {
+            let text = format!(
+                "{} tabs of this page are open. A browser allows six connections to one address: {STREAMS} tabs use \
+                 one each to stay live, and the last is kept free for loading pages and for operations. So this tab \
+                 has to wait for a free one. Close a tab and this one goes live by itself.",
+                self.tabs
+            );
+            return Some(Banner { kind: "connections", text });
+        }
+        // Other pages of the same address use connections too, and tabs that cannot hear each other.
+        let crowded = self.tabs >= CROWD;
+        if let Some(Unanswered { since, attempts, failed }) = self.unanswered
+            && now.since(since) >= PATIENCE
+        {
+            if crowded && !failed {
+                return Some(
+                    self.crowded("this tab has to wait for a free one. Close a tab and it goes on by itself."),
+                );
+            }
+            let text = match attempts {
+                0 | 1 => "The leader does not answer. Trying again…".to_owned(),
+                _ => format!(
+                    "The leader does not answer. Trying again… (attempt {})",
+                    words::grouped_count(attempts.into())
+                ),
+            };
+            return Some(Banner { kind: "no_answer", text });
+        }
+        if crowded && self.call_unanswered.is_some_and(|at| now.since(at) < EXPLAIN) {
+            return Some(self.crowded("the operation had to wait for a free one. Close a tab and try again."));
+        }
+        None
+    }
+
+    fn crowded(&self, so: &str) -> Banner {
+        let text = format!(
+            "{} tabs of this page are open. A browser allows six connections to one address, so {so}",
+            self.tabs
+        );
+        Banner { kind: "connections", text }
+    }
+}

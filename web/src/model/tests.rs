@@ -1,0 +1,289 @@
+//! What the model shows when a real replica meets a leader that is played by hand.
+
+use engine::frame::SnapshotFrame;
+use engine::{
+    Batch, Digest, Frame, Goodbye, GoodbyeReason, Heartbeat, LogId, Operation, Position, SnapshotReason, Timestamp,
+    Verdict, Welcome,
+};
+
+use super::*;
+
+const LOG: LogId = LogId(0xabcd);
+
+/// A replica with the model that watches it, and the clock of both.
+struct Tab {
+    replica: Replica,
+    model: Model,
+    now: Now,
+}
+
+impl Tab {
+    fn new(kept: Option<Snapshot>) -> Self {
+        let replica = kept.map_or_else(|| Replica::new(1), |kept| Replica::restore(1, kept));
+        Self { replica, model: Model::new("browser-1a2b".to_owned(), kept), now: Now::default() }
+    }
+
+    fn pass(&mut self, time: Duration) -> &mut Self {
+        self.now.at = self.now.at.plus(time);
+        self.replica.handle_timeout(self.now.at);
+        self.tell()
+    }
+
+    /// Lets the time pass until the replica tries to connect.
+    fn connect(&mut self) -> &mut Self {
+        while self.replica.state() != State::Connecting {
+            self.pass(Duration::from_millis(100));
+        }
+        self
+    }
+
+    fn frame(&mut self, frame: Frame) -> &mut Self {
+        self.replica.handle_frame(frame, self.now.at);
+        self.tell()
+    }
+
+    fn close(&mut self) -> &mut Self {
+        self.replica.handle_closed(self.now.at);
+        self.tell()
+    }
+
+    fn tell(&mut self) -> &mut Self {
+        while self.replica.poll_action().is_some() {}
+        while let Some(notice) = self.replica.poll_notice() {
+            self.model.handle_notice(&notice, &self.replica, self.now);
+        }
+        self
+    }
+
+    /// Connects and gets a snapshot with the value 0 at the start of `log`.
+    fn go_live(&mut self, log: LogId, reason: SnapshotReason) -> &mut Self {
+        let start = Snapshot::take(log, Position::ORIGIN, 0);
+        self.connect()
+            .frame(welcome(log, Index::ZERO, Verdict::Snapshot(reason)))
+            .frame(Frame::Snapshot(SnapshotFrame { term: Term(1), snapshot: start }))
+    }
+
+    fn status(&self) -> status::Status {
+        self.model.status(self.now)
+    }
+
+    fn latest(&self) -> &str {
+        self.model.news().next().map_or("", |item| item.text.as_str())
+    }
+}
+
+fn welcome(log: LogId, tail: Index, verdict: Verdict) -> Frame {
+    Frame::Welcome(Welcome {
+        log,
+        term: Term(1),
+        tail,
+        floor: Index::ZERO,
+        heartbeat_interval: Duration::from_secs(1),
+        durability: Durability::Memory,
+        leader_time: Timestamp(0),
+        verdict,
+    })
+}
+
+/// `operations` after what `tab` holds, as the leader commits them.
+fn batch(tab: &Tab, operations: &[Operation]) -> Batch {
+    let held = tab.replica.snapshot().unwrap();
+    let first = held.position().index.next();
+    let unsealed = Batch::new(Term(1), first, operations.to_vec(), Digest::EMPTY, Timestamp(0)).unwrap();
+    let (_, digest) = unsealed.replay(held.value(), held.position().digest).unwrap();
+    Batch::new(Term(1), first, operations.to_vec(), digest, Timestamp(0)).unwrap()
+}
+
+#[test]
+fn a_new_tab_connects_and_is_in_step() {
+    let mut tab = Tab::new(None);
+    assert_eq!((tab.status().state, tab.status().words), ("waiting", "Connecting"));
+    assert_eq!(tab.status().mark.title, "Nothing held yet");
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    let status = tab.status();
+    assert_eq!((status.state, status.tone, status.mark.in_step), ("live", status::Tone::Good, true));
+    let line = tab.model.first_resync().unwrap();
+    assert_eq!(line.verdict, "fresh");
+    assert!(line.text.starts_with("Started: took a snapshot at #0 because this tab held nothing yet"), "{}", line.text);
+    assert_eq!(tab.model.numbers().durability, Some(Durability::Memory));
+}
+
+#[test]
+fn value_index_and_digest_are_of_one_moment() {
+    let mut tab = Tab::new(None);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    let batch = batch(&tab, &[Operation::Add(7), Operation::Multiply(6)]);
+    tab.frame(Frame::Batch(batch.clone()));
+    let held = tab.model.numbers().held.unwrap();
+    assert_eq!((held.value(), held.position()), (42, batch.end()));
+    assert_eq!(tab.model.log().get(0).unwrap().value, 42);
+    assert_eq!(tab.model.log().get(1).unwrap().value, 7);
+}
+
+#[test]
+fn a_reload_tells_that_it_resumed_and_keeps_telling_it() {
+    let kept = Snapshot::take(LOG, Position { index: Index(12_345), digest: Digest(7) }, -3);
+    let mut tab = Tab::new(Some(kept));
+    assert_eq!(tab.model.numbers().held, Some(kept), "it is shown at once");
+    assert!(!tab.status().mark.in_step, "but not vouched for");
+    tab.connect().frame(welcome(LOG, Index(12_346), Verdict::Resumed));
+    assert_eq!((tab.status().state, tab.status().mark.detail.as_str()), ("catching_up", "1 event to go"));
+    let batch = batch(&tab, &[Operation::Add(1)]);
+    tab.frame(Frame::Batch(batch));
+    let line = tab.model.first_resync().unwrap().clone();
+    assert_eq!(line.verdict, "resumed");
+    assert!(
+        line.text.starts_with("Resynced after the reload: resumed from #12,345, applied 1 event,"),
+        "{}",
+        line.text
+    );
+
+    tab.close().connect().frame(welcome(LOG, Index(12_346), Verdict::Resumed));
+    assert_eq!(tab.model.first_resync(), Some(&line));
+    assert!(tab.model.reconnect().unwrap().text.starts_with("Reconnected: resumed from #12,346, nothing was missing"));
+    assert!(tab.latest().starts_with("Reconnected:"), "{}", tab.latest());
+}
+
+#[test]
+fn a_duplicated_tab_resumes_but_tells_of_no_reload() {
+    let kept = Snapshot::take(LOG, Position { index: Index(5), digest: Digest(7) }, -3);
+    let mut tab = Tab::new(Some(kept));
+    tab.model.handle_duplicate("browser-2b3c".to_owned());
+    tab.connect().frame(welcome(LOG, Index(5), Verdict::Resumed));
+    assert_eq!(tab.status().name, "browser-2b3c");
+    let line = tab.model.first_resync().unwrap();
+    assert!(line.text.starts_with("Started: resumed from #5, nothing was missing"), "{}", line.text);
+}
+
+#[test]
+fn a_leader_with_a_new_log_is_told() {
+    let mut tab = Tab::new(None);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    tab.close();
+    assert_eq!(tab.latest(), "The connection to the leader was lost.");
+    tab.go_live(LogId(0xef), SnapshotReason::OtherLog);
+    let told: Vec<_> = tab.model.news().map(|item| item.text.as_str()).collect();
+    assert!(told[0].contains("because the leader started a new log"), "{told:?}");
+    assert!(told[1].starts_with("The leader started a new log (00000000…)."), "{told:?}");
+    assert_eq!(tab.model.reconnect().unwrap().verdict, "other_log");
+}
+
+#[test]
+fn a_divergence_a_gap_and_a_goodbye_are_told() {
+    let mut tab = Tab::new(None);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    let right = batch(&tab, &[Operation::Add(1)]);
+    let beyond = Batch::new(Term(1), Index(5), vec![Operation::Add(1)], Digest(1), Timestamp(0)).unwrap();
+    tab.frame(Frame::Batch(beyond));
+    assert_eq!(tab.latest(), "A gap: #1 to #4 did not arrive. Reconnecting to resume from #0.");
+
+    tab.connect().frame(welcome(LOG, Index::ZERO, Verdict::Resumed));
+    let wrong = Batch::new(Term(1), right.first(), vec![Operation::Add(1)], Digest(1), Timestamp(0)).unwrap();
+    tab.frame(Frame::Batch(wrong));
+    assert!(tab.latest().starts_with("Diverged:"), "{}", tab.latest());
+    assert_eq!(tab.status().mark.title, "Diverged from the leader");
+    assert_eq!(tab.model.numbers().held, None);
+
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    assert!(tab.status().mark.in_step);
+    let goodbye = Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after: Duration::from_millis(500) };
+    tab.frame(Frame::Goodbye(goodbye));
+    assert_eq!(tab.latest(), "The leader said goodbye: it is shutting down. Trying again in 500 ms.");
+}
+
+#[test]
+fn silence_is_told() {
+    let mut tab = Tab::new(None);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    let heartbeat = Heartbeat { term: Term(1), tail: Index::ZERO, floor: Index::ZERO, leader_time: Timestamp(0) };
+    tab.frame(Frame::Heartbeat(heartbeat)).pass(Duration::from_secs(3));
+    assert_eq!((tab.status().state, tab.status().words), ("stale", "Leader silent"));
+    assert_eq!(tab.latest(), "No sign of life from the leader for 3.0 s. Reconnecting.");
+}
+
+#[test]
+fn the_leaders_judgement_strengthens_or_takes_the_mark() {
+    let mut tab = Tab::new(None);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    let batch = batch(&tab, &[Operation::Add(1)]);
+    tab.frame(Frame::Batch(batch.clone()));
+    assert_eq!(tab.status().mark.detail, "Every digest matched so far");
+    let at = Resume { log: LOG, position: batch.end() };
+    tab.model.handle_standing(Standing::InStep, at, tab.now);
+    assert_eq!(tab.status().mark.detail, "The leader confirmed #1");
+    tab.model.handle_standing(Standing::Diverged, at, tab.now);
+    assert!(!tab.status().mark.in_step);
+    assert_eq!(tab.latest(), "The leader says that this tab holds something else at #1.");
+}
+
+#[test]
+fn a_late_judgement_of_what_was_dropped_since_is_ignored() {
+    let mut tab = Tab::new(None);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    let before = batch(&tab, &[Operation::Add(1)]).end();
+    tab.close().go_live(LogId(0xef), SnapshotReason::OtherLog);
+    tab.model.handle_standing(Standing::OtherLog, Resume { log: LOG, position: before }, tab.now);
+    let ahead = Resume { log: LogId(0xef), position: Position { index: Index(500), digest: Digest(1) } };
+    tab.model.handle_standing(Standing::Ahead, ahead, tab.now);
+    let replaced = Resume { log: LogId(0xef), position: Position { index: Index::ZERO, digest: Digest(1) } };
+    tab.model.handle_standing(Standing::Diverged, replaced, tab.now);
+    assert!(tab.status().mark.in_step);
+    assert!(tab.latest().starts_with("Reconnected:"), "{}", tab.latest());
+}
+
+#[test]
+fn a_leader_that_cannot_be_reached_is_told_with_the_number_of_attempts() {
+    let mut tab = Tab::new(None);
+    tab.connect();
+    tab.model.handle_link_failure("refused".to_owned());
+    tab.close();
+    assert_eq!(tab.status().banner, None, "it may be over in a moment");
+    tab.pass(Duration::from_secs(2)).connect();
+    assert_eq!(tab.latest(), "The leader could not be reached (refused).");
+    let banner = tab.status().banner.unwrap();
+    assert_eq!(
+        (banner.kind, banner.text.as_str()),
+        ("no_answer", "The leader does not answer. Trying again… (attempt 2)")
+    );
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    assert_eq!(tab.status().banner, None);
+}
+
+#[test]
+fn a_tab_that_must_wait_for_others_says_so_at_once() {
+    let mut tab = Tab::new(None);
+    tab.model.handle_tabs(8, false);
+    let status = tab.status();
+    assert_eq!((status.state, status.words), ("waiting", "Waiting for a connection"));
+    let banner = status.banner.unwrap();
+    assert_eq!(banner.kind, "connections");
+    assert!(
+        banner.text.starts_with("8 tabs of this page are open. A browser allows six connections"),
+        "{}",
+        banner.text
+    );
+    tab.model.handle_tabs(5, true);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    assert_eq!((tab.status().state, tab.status().banner), ("live", None));
+}
+
+#[test]
+fn many_tabs_explain_an_attempt_that_hangs_but_not_one_that_fails() {
+    let mut tab = Tab::new(None);
+    tab.model.handle_tabs(6, true);
+    tab.connect().pass(Duration::from_secs(2));
+    assert_eq!(tab.status().banner.unwrap().kind, "connections");
+    tab.close();
+    assert_eq!(tab.status().banner.unwrap().kind, "no_answer");
+}
+
+#[test]
+fn an_operation_without_an_answer_is_explained_for_a_while() {
+    let mut tab = Tab::new(None);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    tab.model.handle_tabs(6, true);
+    tab.model.handle_call_unanswered(tab.now);
+    assert_eq!(tab.status().banner.unwrap().kind, "connections");
+    tab.now.at = tab.now.at.plus(Duration::from_secs(15));
+    assert_eq!(tab.status().banner, None);
+}

@@ -1,0 +1,30 @@
+//! The half of the page that needs a browser.
+
+mod browser;
+mod channel;
+mod components;
+mod kept;
+mod painter;
+mod session;
+mod signals;
+
+use leptos::prelude::*;
+use leptos::wasm_bindgen::JsCast;
+use leptos::web_sys::HtmlElement;
+
+use components::App;
+
+/// The element of `index.html` that the page belongs into.
+const PLACE: &str = "page";
+
+/// Puts the page in the place of what `index.html` shows while it loads.
+pub fn mount() {
+    console_error_panic_hook::set_once();
+    let place = document().get_element_by_id(PLACE).and_then(|place| place.dyn_into::<HtmlElement>().ok());
+    if let Some(place) = place {
+        place.set_inner_html("");
+        mount_to(place, App).forget();
+    } else {
+        mount_to_body(App);
+    }
+}

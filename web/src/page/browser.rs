@@ -1,0 +1,48 @@
+//! What the browser knows: the time, randomness, the address.
+
+use std::time::Duration;
+
+use engine::Moment;
+use js_sys::Date;
+use leptos::prelude::window;
+
+use crate::model::Now;
+use crate::words::TimeOfDay;
+
+/// Milliseconds on the browser's monotonic clock.
+pub(super) fn millis() -> f64 {
+    window().performance().map_or(0.0, |performance| performance.now())
+}
+
+/// Now, by both clocks.
+pub(super) fn now() -> Now {
+    let date = Date::new_0();
+    let time = TimeOfDay(date.get_hours() * 3_600 + date.get_minutes() * 60 + date.get_seconds());
+    Now { at: Moment(Duration::from_secs_f64(millis() / 1_000.0)), time }
+}
+
+/// Milliseconds since 1970.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is positive and below 2^53")]
+pub(super) fn since_1970() -> u64 {
+    Date::now() as u64
+}
+
+/// Sixty-four random bits.
+pub(super) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let filled = window().crypto().and_then(|crypto| crypto.get_random_values_with_u8_array(&mut bytes));
+    if filled.is_err() {
+        // Nothing here is a secret: less good randomness will do.
+        for byte in &mut bytes {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is below 256")]
+            let random = (js_sys::Math::random() * 256.0) as u8;
+            *byte = random;
+        }
+    }
+    u64::from_le_bytes(bytes)
+}
+
+/// Where the page came from, which is where the leader is.
+pub(super) fn origin() -> String {
+    window().location().origin().unwrap_or_default()
+}

@@ -1,0 +1,153 @@
+//! The event log: newest first, and still as soon as somebody reads it.
+
+use std::rc::Rc;
+
+use leptos::ev::Event;
+use leptos::html::Div;
+use leptos::prelude::*;
+use leptos::wasm_bindgen::JsCast;
+use leptos::wasm_bindgen::closure::Closure;
+use web_sys::{Element, ResizeObserver};
+
+use crate::page::painter::{ROW_HEIGHT, Viewport};
+use crate::page::session::Session;
+use crate::page::signals::{Row, Signals};
+use crate::words;
+
+#[component]
+pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
+    let Signals { rows, log_length, log_missed, .. } = signals;
+    let list = NodeRef::<Div>::new();
+    // Whether the person asked for it to be still; scrolling down does so as well.
+    let paused = RwSignal::new(false);
+
+    let look = move || {
+        let Some(list) = list.get_untracked() else { return };
+        let viewport = Viewport { top: f64::from(list.scroll_top()), height: f64::from(list.client_height()) };
+        session.with_value(|session| {
+            session.painter().look_at(viewport);
+            session.hold_still(paused.get_untracked() || viewport.top > 1.0);
+        });
+    };
+    let resume = move || {
+        paused.set(false);
+        if let Some(list) = list.get_untracked() {
+            list.set_scroll_top(0);
+        }
+        look();
+    };
+    let toggle = move |_| {
+        if log_missed.get_untracked().is_some() {
+            resume();
+        } else {
+            paused.set(true);
+            look();
+        }
+    };
+    let observer = StoredValue::new_local(Resizes::new(look));
+    Effect::new(move |_| {
+        if let Some(list) = list.get() {
+            observer.with_value(|observer| observer.watch(&list));
+        }
+    });
+
+    let is_still = move || log_missed.get().is_some();
+    view! {
+        <section class="card log" aria-labelledby="log-title">
+            <div class="card-head">
+                <h2 id="log-title">"Event log"</h2>
+                <button type="button" class="quiet" data-testid="log-pause" aria-pressed=move || is_still().to_string() on:click=toggle>
+                    {move || if is_still() { "▶ Resume" } else { "❚❚ Pause" }}
+                </button>
+            </div>
+            <div class="columns" aria-hidden="true">
+                <span>"Index"</span>
+                <span>"Operation"</span>
+                <span>"Value"</span>
+            </div>
+            <div class="list-box">
+                <div
+                    class="list"
+                    node_ref=list
+                    tabindex="0"
+                    role="list"
+                    aria-label="Events, newest first"
+                    data-testid="event-log"
+                    on:scroll=move |_: Event| look()
+                >
+                    <div class="all" role="presentation" style:height=move || pixels(log_length.get())>
+                        {rows.into_iter().map(|row| view! { <EventRow row=row /> }).collect_view()}
+                    </div>
+                </div>
+                <p class="empty" hidden=move || log_length.get() != 0>"No events yet."</p>
+                <button
+                    type="button"
+                    class="jump"
+                    data-testid="log-jump"
+                    hidden=move || log_missed.get().unwrap_or(0) == 0
+                    on:click=move |_| resume()
+                >
+                    {move || format!("↑ {} since – show the newest", words::events(log_missed.get().unwrap_or(0)))}
+                </button>
+            </div>
+        </section>
+    }
+}
+
+/// Says when an element is laid out another size: with the window, or because its neighbours need room.
+struct Resizes {
+    observer: Option<ResizeObserver>,
+    /// Called by the browser for as long as the observer is connected.
+    _handler: Closure<dyn Fn()>,
+}
+
+impl Resizes {
+    fn new(handle: impl Fn() + 'static) -> Self {
+        let handler = Closure::<dyn Fn()>::new(handle);
+        let observer = ResizeObserver::new(handler.as_ref().unchecked_ref()).ok();
+        Self { observer, _handler: handler }
+    }
+
+    fn watch(&self, element: &Element) {
+        if let Some(observer) = &self.observer {
+            observer.observe(element);
+        }
+    }
+}
+
+impl Drop for Resizes {
+    fn drop(&mut self) {
+        if let Some(observer) = &self.observer {
+            observer.disconnect();
+        }
+    }
+}
+
+/// One element for whatever event is at its place; its texts are replaced.
+#[component]
+fn EventRow(row: RwSignal<Option<Row>>) -> impl IntoView {
+    move || {
+        row.get().map(|Row { place, event }| {
+            let operation = event.operation.to_string();
+            view! {
+                <div
+                    class="row"
+                    role="listitem"
+                    data-testid="event-row"
+                    data-index=event.index.to_string()
+                    data-value=event.value.to_string()
+                    style:transform=format!("translateY({})", pixels(place))
+                >
+                    <span class="index">{words::grouped_count(event.index.0)}</span>
+                    <span class="operation">{operation}</span>
+                    <span class="number">{words::grouped(event.value)}</span>
+                </div>
+            }
+        })
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a list has a few hundred rows")]
+fn pixels(rows: usize) -> String {
+    format!("{}px", rows as f64 * ROW_HEIGHT)
+}

@@ -1,0 +1,119 @@
+//! Copies what the model shows into the signals, at most once per animation frame.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use leptos::leptos_dom::helpers::AnimationFrameRequestHandle;
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use super::browser;
+use super::signals::{ROWS, Signals};
+use crate::model::Model;
+
+/// How many view updates the average time is of.
+const MEASURED: usize = 60;
+
+/// How high a row of the event log is, in CSS pixels.
+pub(super) const ROW_HEIGHT: f64 = 30.0;
+
+/// How many rows are there beyond what is visible, on each side: a quick scroll shows no empty rows.
+const OVERSCAN: usize = 36;
+
+/// Which part of the event log is visible, in CSS pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Viewport {
+    pub(super) top: f64,
+    pub(super) height: f64,
+}
+
+/// Asks for an animation frame when something changed, and then brings the signals up to date.
+///
+/// Browsers give hidden tabs no frames. A tab that is hidden therefore costs nothing here, and shows the newest as soon
+/// as it is seen again, because the frame that it asked for comes then.
+pub(super) struct Painter {
+    model: Rc<RefCell<Model>>,
+    signals: Signals,
+    viewport: Cell<Viewport>,
+    asked: RefCell<Option<AnimationFrameRequestHandle>>,
+    /// How long the newest view updates took, in milliseconds.
+    times: RefCell<VecDeque<f64>>,
+    updates: Cell<usize>,
+}
+
+impl Painter {
+    pub(super) fn new(model: Rc<RefCell<Model>>) -> Self {
+        let signals = Signals::new(&model.borrow(), browser::now());
+        Self {
+            model,
+            signals,
+            viewport: Cell::default(),
+            asked: RefCell::default(),
+            times: RefCell::default(),
+            updates: Cell::default(),
+        }
+    }
+
+    pub(super) fn signals(&self) -> Signals {
+        self.signals
+    }
+
+    /// Another part of the event log is visible.
+    pub(super) fn look_at(self: &Rc<Self>, viewport: Viewport) {
+        if self.viewport.replace(viewport) != viewport {
+            self.request();
+        }
+    }
+
+    /// Something may have changed.
+    pub(super) fn request(self: &Rc<Self>) {
+        let mut asked = self.asked.borrow_mut();
+        if asked.is_none() {
+            let painter = Rc::clone(self);
+            *asked = request_animation_frame_with_handle(move || painter.paint()).ok();
+        }
+    }
+
+    /// Paints no more.
+    pub(super) fn stop(&self) {
+        if let Some(asked) = self.asked.take() {
+            asked.cancel();
+        }
+    }
+
+    fn paint(self: Rc<Self>) {
+        self.asked.take();
+        let began = browser::millis();
+        let Viewport { top, height } = self.viewport.get();
+        let first = rows(top).saturating_sub(OVERSCAN);
+        let visible = rows(height) + 2;
+        let last = rows(top) + visible + OVERSCAN;
+        self.signals.update(&self.model.borrow(), browser::now(), first, (last - first).min(ROWS));
+        // The signals' effects run as tasks that are queued by now; this one comes after them.
+        spawn_local(async move { self.measured(browser::millis() - began) });
+    }
+
+    fn measured(&self, took: f64) {
+        let mut times = self.times.borrow_mut();
+        if times.len() == MEASURED {
+            times.pop_front();
+        }
+        times.push_back(took);
+        self.updates.set(self.updates.get() + 1);
+        // Telling it costs time as well.
+        if self.updates.get().is_multiple_of(MEASURED / 4)
+            && let Some(root) = document().document_element()
+        {
+            #[expect(clippy::cast_precision_loss, reason = "there are few")]
+            let average = times.iter().sum::<f64>() / times.len() as f64;
+            // It fails for no name that is written here.
+            let _ = root.set_attribute("data-frame-ms", &format!("{average:.2}"));
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a list is a few thousand pixels high")]
+fn rows(pixels: f64) -> usize {
+    (pixels / ROW_HEIGHT).max(0.0) as usize
+}

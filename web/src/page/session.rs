@@ -1,0 +1,311 @@
+//! The tab's life as a replica: when it follows the leader, and what it keeps.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use engine::replica::Notice;
+use engine::{Event, Operation, Replica, Resume};
+use follower::grpc::SubmitError;
+use follower::{LinkError, Observer, Standing};
+use futures_util::future::{AbortHandle, abortable};
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use wire::{Identity, ReplicaKind};
+
+use super::browser;
+use super::channel::Channel;
+use super::kept::Kept;
+use super::painter::Painter;
+use crate::model::Model;
+use crate::saved::Who;
+use crate::tabs::Tabs;
+
+/// How long the other tabs may take to answer before this one decides whether to stream.
+const ROLL_CALL: Duration = Duration::from_millis(60);
+
+/// How often the state is written to the storage, and what changes with time is looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How often a tab that waits asks which others are still there. It takes a free place when it found one twice: a tab
+/// that is reloaded is back by then.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+type Answer = Pin<Box<dyn Future<Output = Result<Event, SubmitError>>>>;
+
+/// One tab's life as a replica.
+pub(super) struct Session {
+    model: Rc<RefCell<Model>>,
+    painter: Rc<Painter>,
+    tabs: RefCell<Tabs>,
+    channel: Channel,
+    kept: Kept,
+    following: RefCell<Option<AbortHandle>>,
+    /// Whether the roll was called, so that it is known who else is there.
+    called: Cell<bool>,
+    /// Whether a place was free when the other tabs were last asked.
+    place_free: Cell<bool>,
+    submit: Box<dyn Fn(Operation) -> Answer>,
+}
+
+impl Session {
+    /// Begins a session that lasts until the present component is unmounted.
+    pub(super) fn begin() -> StoredValue<Rc<Self>, LocalStorage> {
+        let kept = Kept::open();
+        let state = kept.state();
+        let damaged = state.is_err();
+        let who = kept.who().unwrap_or_else(new_tab);
+        kept.write_who(&who);
+        let mut model = Model::new(who.name(), state.unwrap_or_default());
+        if damaged {
+            model.handle_damage(browser::now());
+        }
+        let model = Rc::new(RefCell::new(model));
+
+        let session = Rc::new_cyclic(|session: &Weak<Self>| {
+            let session = session.clone();
+            let channel = Channel::open(move |text| {
+                if let Some(session) = session.upgrade() {
+                    session.hear(&text);
+                }
+            });
+            Self {
+                painter: Rc::new(Painter::new(Rc::clone(&model))),
+                model,
+                tabs: RefCell::new(Tabs::new(format!("{:016x}", browser::random()), who)),
+                channel,
+                kept,
+                following: RefCell::default(),
+                called: Cell::new(false),
+                place_free: Cell::new(false),
+                submit: submitter(),
+            }
+        });
+        session.ask();
+        session.painter.request();
+        let handle = StoredValue::new_local(Rc::clone(&session));
+        session.keep_watch(handle);
+        handle
+    }
+
+    pub(super) fn painter(&self) -> &Rc<Painter> {
+        &self.painter
+    }
+
+    /// Holds the event log still, or lets it go.
+    pub(super) fn hold_still(&self, still: bool) {
+        self.model.borrow_mut().log_mut().hold_still(still);
+        self.painter.request();
+    }
+
+    /// Puts an operation into the leader's log. It answers within a few seconds, whatever happens.
+    pub(super) fn submit(
+        self: &Rc<Self>,
+        operation: Operation,
+    ) -> impl Future<Output = Result<Event, SubmitError>> + use<> {
+        let session = Rc::clone(self);
+        let answer = (self.submit)(operation);
+        async move {
+            let answer = answer.await;
+            if answer == Err(SubmitError::NoAnswer) {
+                session.ask();
+                session.model.borrow_mut().handle_call_unanswered(browser::now());
+                session.painter.request();
+            }
+            answer
+        }
+    }
+
+    /// Sets the timers and listeners of the session, and ends all with the component.
+    fn keep_watch(self: &Rc<Self>, handle: StoredValue<Rc<Self>, LocalStorage>) {
+        let with_session = move |act: fn(&Rc<Self>)| {
+            move || {
+                handle.try_with_value(act);
+            }
+        };
+        let roll_call = set_timeout_with_handle(with_session(Self::open), ROLL_CALL);
+        let tick = set_interval_with_handle(with_session(Self::tick), TICK);
+        let ask_again = set_interval_with_handle(with_session(Self::ask_again), ASK_AGAIN);
+        let listen = |event: &str, act: fn(&Rc<Self>)| {
+            let act = with_session(act);
+            window_event_listener_untyped(event, move |_| act())
+        };
+        // A tab that is hidden may be discarded without another word.
+        let listeners = [
+            listen("visibilitychange", Self::change_visibility),
+            listen("pagehide", Self::leave),
+            listen("pageshow", Self::ask),
+        ];
+        on_cleanup(move || {
+            roll_call.into_iter().for_each(|timer| timer.clear());
+            tick.into_iter().chain(ask_again).for_each(|timer| timer.clear());
+            listeners.into_iter().for_each(WindowListenerHandle::remove);
+            handle.try_with_value(|session| {
+                session.leave();
+                session.stop();
+                session.painter.stop();
+            });
+        });
+    }
+
+    // The other tabs.
+
+    fn ask(self: &Rc<Self>) {
+        let question = self.tabs.borrow_mut().ask();
+        self.channel.send(&question);
+    }
+
+    fn hear(self: &Rc<Self>, text: &str) {
+        let answer = self.tabs.borrow_mut().handle(text);
+        if let Some(answer) = answer {
+            self.channel.send(&answer);
+        }
+        // A tab that turns out to be too many gives its connection up at once.
+        if self.called.get() {
+            self.take_or_leave_place(false);
+        }
+    }
+
+    /// The others had time to answer: the tab knows its place.
+    fn open(self: &Rc<Self>) {
+        if self.tabs.borrow().is_duplicate() {
+            let who = new_tab();
+            self.kept.write_who(&who);
+            self.model.borrow_mut().handle_duplicate(who.name());
+            self.tabs.borrow_mut().rename(who);
+            self.ask();
+        }
+        self.called.set(true);
+        self.take_or_leave_place(true);
+    }
+
+    fn ask_again(self: &Rc<Self>) {
+        if !self.called.get() || self.is_following() {
+            return;
+        }
+        let free = self.tabs.borrow().may_stream();
+        let was_free = self.place_free.replace(free);
+        self.take_or_leave_place(free && was_free);
+        self.ask();
+    }
+
+    /// Stops following if the place belongs to another tab; follows if there is a place and it `may_take` it.
+    fn take_or_leave_place(self: &Rc<Self>, may_take: bool) {
+        let (open, may_stream) = {
+            let tabs = self.tabs.borrow();
+            (tabs.open(), tabs.may_stream())
+        };
+        let streams = may_stream && (may_take || self.is_following());
+        self.model.borrow_mut().handle_tabs(open, streams);
+        match (streams, self.is_following()) {
+            (true, false) => self.follow(),
+            (false, true) => self.stop(),
+            (true, true) | (false, false) => {}
+        }
+        self.painter.request();
+    }
+
+    // Following the leader.
+
+    fn is_following(&self) -> bool {
+        self.following.borrow().is_some()
+    }
+
+    fn follow(self: &Rc<Self>) {
+        let Ok(link) = follower::connect(&browser::origin(), self.identity()) else {
+            // In a browser every address is taken; a wrong one shows when it is called.
+            return;
+        };
+        let seed = browser::random();
+        let held = self.model.borrow().held();
+        let replica = held.map_or_else(|| Replica::new(seed), |held| Replica::restore(seed, held));
+        let mut watcher = Watcher { model: Rc::clone(&self.model), painter: Rc::clone(&self.painter) };
+        let (life, handle) = abortable(async move { follower::follow(replica, link, &mut watcher).await });
+        spawn_local(async move {
+            // It ends only by being aborted.
+            let _ = life.await;
+        });
+        self.following.replace(Some(handle));
+    }
+
+    fn stop(&self) {
+        if let Some(following) = self.following.take() {
+            following.abort();
+        }
+    }
+
+    fn identity(&self) -> Identity {
+        let tabs = self.tabs.borrow();
+        Identity { id: tabs.me().id.clone(), name: tabs.me().name(), kind: ReplicaKind::Browser }
+    }
+
+    // Time passes.
+
+    fn tick(self: &Rc<Self>) {
+        self.save();
+        // What is said about trouble depends on how long it lasts.
+        self.painter.request();
+    }
+
+    fn save(&self) {
+        self.kept.write_state(self.model.borrow().held());
+    }
+
+    fn change_visibility(self: &Rc<Self>) {
+        self.save();
+        // The timers of a hidden tab are slow: it may have missed that a place is free.
+        self.ask_again();
+    }
+
+    fn leave(self: &Rc<Self>) {
+        self.save();
+        self.channel.send(&self.tabs.borrow().goodbye());
+    }
+}
+
+fn new_tab() -> Who {
+    Who::new(browser::random(), browser::since_1970())
+}
+
+/// Calls go over a link of their own, so that they can be made whether the tab streams or not.
+fn submitter() -> Box<dyn Fn(Operation) -> Answer> {
+    match follower::connect(&browser::origin(), Identity::default()) {
+        Ok(link) => {
+            let calls = link.calls();
+            Box::new(move |operation| {
+                let calls = calls.clone();
+                Box::pin(async move { calls.submit(operation).await })
+            })
+        }
+        Err(invalid) => Box::new(move |_| {
+            let error = SubmitError::Failed(invalid.to_string());
+            Box::pin(async move { Err(error) })
+        }),
+    }
+}
+
+/// Tells the model what happens. It holds the model only for the moment of telling.
+struct Watcher {
+    model: Rc<RefCell<Model>>,
+    painter: Rc<Painter>,
+}
+
+impl Observer for Watcher {
+    fn notice(&mut self, notice: Notice, replica: &Replica) {
+        self.model.borrow_mut().handle_notice(&notice, replica, browser::now());
+        self.painter.request();
+    }
+
+    fn link_failed(&mut self, error: &LinkError) {
+        let text = error.to_string();
+        // The transport puts these in front of what the browser says; people need neither.
+        let text = text.trim_start_matches("JS API error: ").trim_start_matches("TypeError: ");
+        self.model.borrow_mut().handle_link_failure(text.to_owned());
+    }
+
+    fn standing(&mut self, standing: Standing, at: Resume) {
+        self.model.borrow_mut().handle_standing(standing, at, browser::now());
+        self.painter.request();
+    }
+}

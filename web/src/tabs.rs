@@ -1,0 +1,197 @@
+//! Which tabs may hold one of the browser's few connections.
+//!
+//! A browser opens at most six HTTP/1.1 connections to one address, and each live tab's stream takes one for good. If
+//! six tabs streamed, nothing else could be asked of the leader: no operation could be put in, and a seventh tab would
+//! stay blank because not even the page would load. So only the [`STREAMS`] oldest tabs stream; the others say why they
+//! wait. Tabs tell each other about themselves over a broadcast channel; every tab computes the same order from that.
+
+use std::collections::BTreeMap;
+
+use crate::saved::Who;
+
+/// How many tabs may stream at once. One of the six connections stays free for loading pages and for single calls.
+pub const STREAMS: usize = 5;
+
+/// How many rounds of asking a tab may leave unanswered before it counts as closed: a crashed one says no goodbye.
+const MISSED_ROUNDS: u8 = 2;
+
+/// The tabs of this page that are open in this browser.
+#[derive(Clone, Debug)]
+pub struct Tabs {
+    /// Chosen anew with every load of the page: a duplicated tab inherits what another one kept.
+    id: String,
+    me: Who,
+    others: BTreeMap<String, Other>,
+}
+
+#[derive(Clone, Debug)]
+struct Other {
+    who: Who,
+    missed: u8,
+}
+
+impl Tabs {
+    /// Knows only of the own tab, which has this `id` until it is closed or reloaded.
+    #[must_use]
+    pub fn new(id: String, me: Who) -> Self {
+        Self { id, me, others: BTreeMap::new() }
+    }
+
+    /// Who the own tab is.
+    #[must_use]
+    pub fn me(&self) -> &Who {
+        &self.me
+    }
+
+    /// Makes the own tab somebody else.
+    pub fn rename(&mut self, me: Who) {
+        self.me = me;
+    }
+
+    /// Begins a round: returns what to send to all tabs, which will answer. Those that left the last rounds unanswered
+    /// are forgotten.
+    #[must_use]
+    pub fn ask(&mut self) -> String {
+        self.others.retain(|_, other| {
+            other.missed += 1;
+            other.missed <= MISSED_ROUNDS
+        });
+        self.message("hello")
+    }
+
+    /// What to send to all tabs when the own one goes away.
+    #[must_use]
+    pub fn goodbye(&self) -> String {
+        self.message("bye")
+    }
+
+    /// Another tab sent `text`. Returns what to send to all tabs in turn.
+    #[must_use]
+    pub fn handle(&mut self, text: &str) -> Option<String> {
+        let (kind, rest) = text.split_once(' ')?;
+        let (id, who) = rest.split_once(' ')?;
+        if id == self.id {
+            return None;
+        }
+        let who = Who::read(who).ok()?;
+        match kind {
+            "hello" | "here" => {
+                self.others.insert(id.to_owned(), Other { who, missed: 0 });
+                (kind == "hello").then(|| self.message("here"))
+            }
+            "bye" => {
+                self.others.remove(id);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// How many tabs are open, the own one included.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.others.len() + 1
+    }
+
+    /// Whether the own tab is one of the oldest, which may stream.
+    #[must_use]
+    pub fn may_stream(&self) -> bool {
+        let mine = (self.me.opened, &self.id);
+        let older = self.others.iter().filter(|(id, other)| (other.who.opened, *id) < mine).count();
+        older < STREAMS
+    }
+
+    /// Whether another tab is the same replica: browsers copy what a tab kept when they duplicate the tab.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        self.others.values().any(|other| other.who.id == self.me.id)
+    }
+
+    fn message(&self, kind: &str) -> String {
+        format!("{kind} {} {}", self.id, self.me.write())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tab(number: u64) -> Tabs {
+        Tabs::new(format!("tab{number}"), Who::new(number, 1_000 + number))
+    }
+
+    /// Lets every tab ask once, and carries all messages to all others.
+    fn talk(tabs: &mut [Tabs]) {
+        for asking in 0..tabs.len() {
+            let mut messages = vec![(asking, tabs[asking].ask())];
+            while let Some((sender, message)) = messages.pop() {
+                for (receiver, tab) in tabs.iter_mut().enumerate() {
+                    if receiver != sender {
+                        messages.extend(tab.handle(&message).map(|answer| (receiver, answer)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn streaming(tabs: &[Tabs]) -> Vec<bool> {
+        tabs.iter().map(Tabs::may_stream).collect()
+    }
+
+    #[test]
+    fn the_oldest_five_of_eight_stream() {
+        let mut tabs: Vec<Tabs> = (0..8).map(tab).collect();
+        talk(&mut tabs);
+        assert!(tabs.iter().all(|tab| tab.open() == 8));
+        assert_eq!(streaming(&tabs), [true, true, true, true, true, false, false, false]);
+    }
+
+    #[test]
+    fn tabs_opened_in_the_same_millisecond_agree_on_an_order() {
+        let mut tabs: Vec<Tabs> = (0..8).map(|n| Tabs::new(format!("tab{n}"), Who::new(n, 1))).collect();
+        talk(&mut tabs);
+        assert_eq!(streaming(&tabs).into_iter().filter(|&streams| streams).count(), STREAMS);
+    }
+
+    #[test]
+    fn when_a_tab_closes_the_next_in_line_may_stream() {
+        let mut tabs: Vec<Tabs> = (0..7).map(tab).collect();
+        talk(&mut tabs);
+        let goodbye = tabs.remove(2).goodbye();
+        for tab in &mut tabs {
+            assert_eq!(tab.handle(&goodbye), None);
+        }
+        assert_eq!(streaming(&tabs), [true, true, true, true, true, false]);
+    }
+
+    #[test]
+    fn a_tab_that_crashed_is_forgotten_after_a_few_rounds() {
+        let mut tabs: Vec<Tabs> = (0..6).map(tab).collect();
+        talk(&mut tabs);
+        tabs.remove(0);
+        for _ in 0..=MISSED_ROUNDS {
+            talk(&mut tabs);
+        }
+        assert!(tabs.iter().all(|tab| tab.open() == 5 && tab.may_stream()));
+    }
+
+    #[test]
+    fn a_duplicated_tab_notices() {
+        let mut tabs =
+            vec![Tabs::new("first".to_owned(), Who::new(1, 5)), Tabs::new("copy".to_owned(), Who::new(1, 5))];
+        talk(&mut tabs);
+        assert!(tabs[1].is_duplicate());
+        tabs[1].rename(Who::new(2, 6));
+        talk(&mut tabs);
+        assert!(!tabs[0].is_duplicate() && !tabs[1].is_duplicate());
+    }
+
+    #[test]
+    fn what_is_no_message_is_ignored() {
+        let mut tab = tab(1);
+        for text in ["", "hello", "hello x", "hello x y z", "shout x 1 0000000000000002 5", "bye nobody 1 2"] {
+            assert_eq!(tab.handle(text), None, "{text:?}");
+        }
+        assert_eq!(tab.open(), 1);
+    }
+}

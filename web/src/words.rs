@@ -1,0 +1,127 @@
+//! How numbers, times and events are written for people.
+
+use std::fmt;
+use std::time::Duration;
+
+use engine::Event;
+
+/// What stands where a number will be once there is one.
+pub const NOTHING: &str = "–";
+
+/// A value with its digits in groups of three: `−9,223,372,036,854,775,808`.
+#[must_use]
+pub fn grouped(value: i64) -> String {
+    let digits = grouped_count(value.unsigned_abs());
+    if value < 0 { format!("−{digits}") } else { digits }
+}
+
+/// A count with its digits in groups of three.
+#[must_use]
+pub fn grouped_count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 event`, `57 events`.
+#[must_use]
+pub fn events(count: u64) -> String {
+    if count == 1 { "1 event".to_owned() } else { format!("{} events", grouped_count(count)) }
+}
+
+/// A duration as short as it can be told: `< 1 ms`, `12 ms`, `1.2 s`, `3 min`.
+#[must_use]
+pub fn duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    match millis {
+        0 => "< 1 ms".to_owned(),
+        1..1_000 => format!("{millis} ms"),
+        1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        _ => format!("{} min", millis / 60_000),
+    }
+}
+
+/// A digest or log id in groups of four, so that two of them can be compared by eye.
+#[must_use]
+pub fn in_fours(hex: &str) -> String {
+    let mut text = String::with_capacity(hex.len() + hex.len() / 4);
+    for (at, digit) in hex.chars().enumerate() {
+        if at > 0 && at % 4 == 0 {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// An event that was just committed: `#1,234: × 3 → 42`.
+#[must_use]
+pub fn committed(event: Event) -> String {
+    format!("#{}: {} → {}", grouped_count(event.index.0), event.operation, grouped(event.value))
+}
+
+/// A time of day where the person is, in seconds after midnight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimeOfDay(pub u32);
+
+/// Writes `hh:mm:ss`.
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}:{:02}", self.0 / 3_600 % 24, self.0 / 60 % 60, self.0 % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::{Index, Operation};
+
+    use super::*;
+
+    #[test]
+    fn every_value_keeps_all_its_digits() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(-999), "−999");
+        assert_eq!(grouped(1_000), "1,000");
+        assert_eq!(grouped(i64::MAX), "9,223,372,036,854,775,807");
+        assert_eq!(grouped(i64::MIN), "−9,223,372,036,854,775,808");
+        assert_eq!(grouped_count(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn durations_are_told_in_a_fitting_unit() {
+        let told = |micros| duration(Duration::from_micros(micros));
+        assert_eq!(told(999), "< 1 ms");
+        assert_eq!(told(12_900), "12 ms");
+        assert_eq!(told(1_290_000), "1.2 s");
+        assert_eq!(told(185_000_000), "3 min");
+    }
+
+    #[test]
+    fn one_event_is_not_many() {
+        assert_eq!(events(1), "1 event");
+        assert_eq!(events(1_057), "1,057 events");
+    }
+
+    #[test]
+    fn hex_digits_come_in_fours() {
+        assert_eq!(in_fours("0123456789abcdef"), "0123 4567 89ab cdef");
+        assert_eq!(in_fours(""), "");
+    }
+
+    #[test]
+    fn a_committed_event_tells_where_what_and_what_came_of_it() {
+        let event = Event { index: Index(1_234), operation: Operation::Multiply(3), value: 42 };
+        assert_eq!(committed(event), "#1,234: × 3 → 42");
+    }
+
+    #[test]
+    fn a_time_of_day_has_two_digits_each() {
+        assert_eq!(TimeOfDay(9 * 3_600 + 5 * 60 + 7).to_string(), "09:05:07");
+    }
+}
