@@ -22,8 +22,8 @@ use log::EventLog;
 use news::{Item, News};
 use resync::{Occasion, ResyncLine};
 
-/// The smallest magnitude that does not fit on a phone when it is written large.
-const LONG_VALUE: u64 = 10_000_000_000;
+/// From here on a value is too long to be written large: ten digits, commas and a minus do not fit across its card.
+const LONG_VALUE: u64 = 1_000_000_000;
 
 /// Now, by two clocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,12 +118,19 @@ impl Model {
         }
     }
 
+    /// Whether the value has too many digits to be written large.
+    pub(crate) fn holds_long_value(&self) -> bool {
+        self.numbers.held.is_some_and(|held| held.value().unsigned_abs() >= LONG_VALUE)
+    }
+
     // What happened.
 
     /// Something happened to the replica.
     pub fn handle_notice(&mut self, notice: &Notice, replica: &Replica, now: Now) {
+        // Before and after: the time counts from when a long value was replaced.
+        let was_long = self.holds_long_value();
         self.numbers.held = replica.snapshot();
-        if replica.value().is_some_and(|value| value.unsigned_abs() >= LONG_VALUE) {
+        if was_long || self.holds_long_value() {
             self.long_value = Some(now.at);
         }
         self.numbers.tail = replica.tail();

@@ -99,7 +99,7 @@ impl Model {
     #[must_use]
     pub fn status(&self, now: Now) -> Status {
         let (words, tone) = self.state_words();
-        let long_value = self.long_value.is_some_and(|at| now.at.since(at) < SETTLED);
+        let long_value = self.holds_long_value() || self.long_value.is_some_and(|at| now.at.since(at) < SETTLED);
         Status {
             name: self.name.clone(),
             state: self.state.name(),

@@ -287,3 +287,20 @@ fn an_operation_without_an_answer_is_explained_for_a_while() {
     tab.now.at = tab.now.at.plus(Duration::from_secs(15));
     assert_eq!(tab.status().banner, None);
 }
+
+#[test]
+fn a_long_value_stays_small_for_as_long_as_it_is_held_and_a_little_longer() {
+    let mut tab = Tab::new(None);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    assert!(!tab.status().long_value);
+    let long = batch(&tab, &[Operation::Add(12_345_678_901)]);
+    tab.frame(Frame::Batch(long));
+    // Nothing happens for longer than it takes to settle.
+    tab.now.at = tab.now.at.plus(Duration::from_secs(60));
+    assert!(tab.status().long_value);
+    let short = batch(&tab, &[Operation::Divide(1_000_000)]);
+    tab.frame(Frame::Batch(short));
+    assert!(tab.status().long_value, "its size must not flicker");
+    tab.now.at = tab.now.at.plus(Duration::from_secs(60));
+    assert!(!tab.status().long_value);
+}
