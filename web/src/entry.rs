@@ -155,6 +155,7 @@ impl From<Result<Event, SubmitError>> for Outcome {
             Ok(event) => Self::Committed(event),
             Err(SubmitError::Refused(why)) => Self::Refused(format!("Refused: {why}.")),
             Err(SubmitError::Busy(why)) => Self::Failed(format!("The leader is busy: {why}. Try again.")),
+            Err(SubmitError::NotCommitted(why)) => Self::Failed(format!("Not done: {why}.")),
             Err(error @ (SubmitError::NoAnswer | SubmitError::Failed(_))) => Self::Failed(format!("Failed: {error}.")),
         }
     }

@@ -12,9 +12,8 @@ pub const MAX_BATCH_EVENTS: usize = 8_192;
 
 /// Validates operations one by one and seals them into batches: the one place where a log grows.
 ///
-/// It runs ahead of the store: [`propose`](Self::propose) applies to the newest value, committed or not, so that a
-/// batch can fill while another one is being made durable. What the store did not take is undone by
-/// [`roll_back`](Self::roll_back).
+/// It can run ahead of the store: [`propose`](Self::propose) applies to the newest value, committed or not. What the
+/// store did not take is undone by [`roll_back`](Self::roll_back).
 #[derive(Clone, Debug)]
 pub struct Sequencer {
     log: LogId,

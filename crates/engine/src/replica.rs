@@ -33,6 +33,12 @@ pub const STALE_AFTER_HEARTBEATS: u32 = 3;
 /// How long a leader may take from the request to its welcome.
 pub const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest heartbeat interval that a replica believes: with a longer one it would hardly notice a dead link.
+pub const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(300);
+
+/// The longest that a leader's goodbye can send a replica away for.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
 /// What a replica is doing, in the words that users see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -479,7 +485,7 @@ impl Replica {
     fn handle_goodbye(&mut self, goodbye: Goodbye, now: Moment) {
         self.notices.push_back(Notice::Goodbye(goodbye));
         self.disconnect = true;
-        self.wait(goodbye.retry_after, now);
+        self.wait(goodbye.retry_after.min(MAX_RETRY_AFTER), now);
     }
 
     // Transitions.
@@ -586,7 +592,8 @@ fn is_possible(welcome: &Welcome, asked: Subscribe) -> bool {
         Verdict::Snapshot(SnapshotReason::Compacted) => applied.is_some_and(|applied| applied < floor),
         Verdict::Snapshot(_) => true,
     };
-    possible && floor <= tail && !welcome.heartbeat_interval.is_zero()
+    let heartbeat = welcome.heartbeat_interval;
+    possible && floor <= tail && !heartbeat.is_zero() && heartbeat <= MAX_HEARTBEAT_INTERVAL
 }
 
 /// What to add to a moment, in microseconds, to get the leader's clock: the welcome was written about halfway between

@@ -110,7 +110,7 @@ impl Cursor {
 
     /// `None` if the floor has passed this cursor meanwhile, or the store has nothing new after all.
     async fn read_store(&mut self) -> Result<Option<Bytes>, ReadError> {
-        let batches = match self.shared.store.read(self.next, SPAN_BYTES).await {
+        let mut batches = match self.shared.store.read(self.next, SPAN_BYTES).await {
             Ok(batches) => batches,
             Err(ReadError::Compacted(compacted)) => {
                 // The feed learns of a risen floor with the next batch; the cursor must not wait for that.
@@ -119,6 +119,9 @@ impl Cursor {
             }
             Err(error) => return Err(error),
         };
+        // A batch is in the store a moment before it is published; from there it would come a second time.
+        let tail = self.shared.read().tail.position().index;
+        batches.retain(|batch| batch.end.index <= tail);
         let Some(last) = batches.last() else { return Ok(None) };
         self.next = last.end.index.next();
         let bytes = batches.iter().map(|batch| batch.frame.len()).sum();
@@ -150,7 +153,9 @@ mod tests {
     use std::time::Duration;
 
     use engine::leader::Sequencer;
-    use engine::{Batch, Frame, Goodbye, GoodbyeReason, LogId, Operation, Resume, Snapshot, Timestamp, Verdict};
+    use engine::{
+        Batch, Frame, Goodbye, GoodbyeReason, LogId, Operation, Resume, Snapshot, SnapshotReason, Timestamp, Verdict,
+    };
     use store::{MemoryStore, Store, StoredBatch};
     use wire::frame::decode_next;
 
@@ -172,6 +177,14 @@ mod tests {
         }
 
         async fn commit(&mut self, events: usize) -> Batch {
+            let (mut stored, tail) = self.store_only(events).await;
+            self.feed.publish(stored.clone(), tail);
+            let Ok(Some(Frame::Batch(batch))) = decode_next(&mut stored.frame) else { panic!("no batch") };
+            batch
+        }
+
+        /// Commits without publishing.
+        async fn store_only(&mut self, events: usize) -> (StoredBatch, Snapshot) {
             for _ in 0..events {
                 self.sequencer.propose(Operation::Add(1)).unwrap();
             }
@@ -180,8 +193,7 @@ mod tests {
             self.sequencer.commit();
             let tail: Snapshot = self.sequencer.committed();
             self.store.append(stored.clone(), tail).await.unwrap();
-            self.feed.publish(stored, tail);
-            batch
+            (stored, tail)
         }
     }
 
@@ -208,7 +220,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cursor_that_fell_out_of_the_ring_reads_the_store_and_returns_without_a_hole() {
-        let mut world = World::new(u64::MAX, 300);
+        let mut world = World::new(u64::MAX, 2_000);
         let mut cursor = world.feed.cursor(Index(1));
         let mut committed = vec![world.commit(1).await];
         let mut seen = batches(frames(cursor.next().await.unwrap()));
@@ -229,7 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cursor_that_the_floor_passed_gets_a_snapshot() {
-        let mut world = World::new(10, 100);
+        let mut world = World::new(10, 500);
         let mut cursor = world.feed.cursor(Index(1));
         for _ in 0..50 {
             world.commit(1).await;
@@ -286,6 +298,37 @@ mod tests {
             assert!(matches!(&delivery, Delivery::Goodbye(_)));
             assert!(matches!(frames(delivery)[..], [Frame::Goodbye(_)]));
         }
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_is_stored_but_not_published_is_not_delivered_and_not_delivered_twice() {
+        let mut world = World::new(u64::MAX, 500);
+        for _ in 0..50 {
+            world.commit(1).await;
+        }
+        // The moment between the store's answer and the publication.
+        let (stored, tail) = world.store_only(1).await;
+        let mut cursor = world.feed.cursor(Index(1));
+        let seen = batches(read_to(&mut cursor, Index(50)).await);
+        assert_eq!(seen.last().unwrap().last(), Index(50));
+        world.feed.publish(stored, tail);
+        let newest = batches(frames(cursor.next().await.unwrap()));
+        assert_eq!(newest.iter().map(Batch::first).collect::<Vec<_>>(), [Index(51)]);
+    }
+
+    #[tokio::test]
+    async fn a_position_that_was_compacted_since_the_last_publication_is_not_called_diverged() {
+        let mut world = World::new(5, 1 << 20);
+        let mut ends = Vec::new();
+        for _ in 0..10 {
+            ends.push(world.commit(1).await.end());
+        }
+        let resume = Resume { log: LogId(1), position: ends[7] };
+        assert_eq!(world.feed.judge(resume).await.unwrap(), Verdict::Resumed);
+        for _ in 0..4 {
+            world.store_only(1).await;
+        }
+        assert_eq!(world.feed.judge(resume).await.unwrap(), Verdict::Snapshot(SnapshotReason::Compacted));
     }
 
     #[tokio::test]

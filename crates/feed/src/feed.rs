@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::frame::SnapshotFrame;
 use engine::leader::LogView;
-use engine::{Durability, Frame, Goodbye, Heartbeat, Index, Resume, Snapshot, Term, Timestamp, Verdict, Welcome};
+use engine::{
+    Digest, Durability, Frame, Goodbye, Heartbeat, Index, Resume, Snapshot, Term, Timestamp, Verdict, Welcome,
+};
 use store::{ReadError, Store, StoredBatch};
 use tokio::sync::watch;
 use wire::frame::encode;
@@ -14,8 +16,8 @@ use wire::frame::encode;
 use crate::Cursor;
 use crate::ring::Ring;
 
-/// How many bytes of frames the ring keeps: some seconds of a million five-byte events each second, so that a
-/// subscriber that falls behind for a moment need not read the store.
+/// How much memory the ring takes: some seconds of a million five-byte events each second, so that a subscriber that
+/// falls behind for a moment need not read the store.
 const RING_BYTES: usize = 16 << 20;
 
 /// The committed log as subscribers see it. Cheap to clone: all clones are the same feed.
@@ -89,7 +91,7 @@ impl Feed {
         let mut state = self.shared.write();
         debug_assert_eq!(batch.first, state.tail.position().index.next(), "batches are published in order");
         state.tail = tail;
-        state.floor = self.shared.store.floor();
+        state.floor = self.shared.store.floor().min(tail.position().index);
         state.ring.push_batch(batch.first, batch.end.index, batch.frame);
         drop(state);
         self.shared.wake();
@@ -130,7 +132,7 @@ impl Feed {
     ///
     /// [`ReadError`] if the store cannot say what the digest there is.
     pub async fn judge(&self, resume: Resume) -> Result<Verdict, ReadError> {
-        let digest_there = self.shared.store.digest_at(resume.position.index).await?;
+        let digest_there = self.digest_at(resume.position.index).await?;
         Ok(self.shared.read().view().verdict(Some(resume), digest_there))
     }
 
@@ -141,7 +143,7 @@ impl Feed {
     /// [`ReadError`] if the store cannot say whether the position is part of the log.
     pub async fn subscribe(&self, resume: Option<Resume>, leader_time: Timestamp) -> Result<Opening, ReadError> {
         let digest_there = match resume {
-            Some(resume) => self.shared.store.digest_at(resume.position.index).await?,
+            Some(resume) => self.digest_at(resume.position.index).await?,
             None => None,
         };
         let state = self.shared.read();
@@ -167,6 +169,14 @@ impl Feed {
         };
         drop(state);
         Ok(Opening { verdict, frames: frames.concat().into(), cursor: self.cursor(next) })
+    }
+
+    /// The store's digest at `index`. The floor may have passed that index since the last batch was published: without
+    /// a look at it, a digest that was compacted away would pass for a divergence.
+    async fn digest_at(&self, index: Index) -> Result<Option<Digest>, ReadError> {
+        let digest = self.shared.store.digest_at(index).await?;
+        self.shared.raise_floor(self.shared.store.floor());
+        Ok(digest)
     }
 
     /// A cursor whose first event is the one at `next`.
@@ -199,6 +209,8 @@ impl Shared {
     /// The store's floor has risen since the last batch.
     pub(crate) fn raise_floor(&self, floor: Index) {
         let mut state = self.write();
+        // The store may have compacted up to a batch that is not published yet.
+        let floor = floor.min(state.tail.position().index);
         state.floor = state.floor.max(floor);
     }
 

@@ -1,6 +1,6 @@
 //! Fans the committed log out to subscribers.
 //!
-//! Every frame is encoded once, when it is published, and lies in one [ring] that all subscribers share. Each subscriber
+//! Every frame is encoded once, when it is published, and lies in one ring that all subscribers share. Each subscriber
 //! has a [`Cursor`], which pulls: it takes as many frames as fit in one write, waits when there is nothing new, reads the
 //! store when it fell out of the ring, and takes a snapshot when the store no longer has what it needs. So a subscriber
 //! that reads slowly or not at all holds up nobody, and costs a cursor and what its connection buffers.
@@ -14,5 +14,5 @@ mod subscribe;
 
 pub use cursor::{Cursor, Delivery, SPAN_BYTES};
 pub use feed::{Feed, Published};
-pub use roster::{Member, Roster, RosterFull};
+pub use roster::{Member, Presence, Roster, RosterFull};
 pub use subscribe::SubscribeService;

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use engine::Index;
 
+/// What a frame costs in memory beside its bytes: its entry, its place among the batches, and the allocation's own.
+const OVERHEAD: usize = 128;
+
 /// A frame in the ring.
 #[derive(Clone, Debug)]
 struct Entry {
@@ -58,11 +61,11 @@ impl Ring {
     }
 
     fn push(&mut self, after: Index, bytes: Bytes) {
-        self.bytes += bytes.len();
+        self.bytes += bytes.len() + OVERHEAD;
         self.entries.push_back(Entry { after, bytes });
         while self.bytes > self.max_bytes && self.entries.len() > 1 {
             if let Some(entry) = self.entries.pop_front() {
-                self.bytes -= entry.bytes.len();
+                self.bytes -= entry.bytes.len() + OVERHEAD;
             }
             if self.batches.front().is_some_and(|&(_, sequence)| sequence == self.oldest) {
                 self.batches.pop_front();
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_span_holds_what_fits_and_at_least_one_frame() {
-        let ring = ring(1_000);
+        let ring = ring(10_000);
         let span = ring.span(0, 25).unwrap();
         assert_eq!((marks(&span), span.next, span.after), (vec![1, 3], 2, Index(4)));
         let rest = ring.span(span.next, 1_000).unwrap();
@@ -149,8 +152,8 @@ mod tests {
 
     #[test]
     fn the_oldest_frames_fall_out_and_it_is_told() {
-        let ring = ring(25);
-        assert_eq!(ring.bytes(), 20);
+        let ring = ring(2 * (10 + OVERHEAD) + 5);
+        assert_eq!(ring.bytes(), 2 * (10 + OVERHEAD));
         assert_eq!(ring.span(1, 1_000).err(), Some(FellOut));
         assert_eq!(marks(&ring.span(2, 1_000).unwrap()), [0, 5]);
         assert_eq!(ring.first_event(), Some(Index(5)));
@@ -158,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_event_is_located_in_its_batch() {
-        let ring = ring(1_000);
+        let ring = ring(10_000);
         let sequences: Vec<u64> = (1..=8).map(|index| ring.locate(Index(index))).collect();
         assert_eq!(sequences, [0, 0, 1, 1, 3, 3, 4, 4]);
     }
@@ -169,6 +172,6 @@ mod tests {
         ring.push_batch(Index(1), Index(1), frame(1));
         assert_eq!(marks(&ring.span(0, 1).unwrap()), [1]);
         ring.push_batch(Index(2), Index(2), frame(2));
-        assert_eq!((ring.span(0, 1).err(), ring.bytes()), (Some(FellOut), 10));
+        assert_eq!((ring.span(0, 1).err(), ring.bytes()), (Some(FellOut), 10 + OVERHEAD));
     }
 }

@@ -58,15 +58,22 @@ pub struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RosterFull;
 
-/// Keeps a replica listed as connected for as long as it lives.
+/// Counts a stream, and keeps its replica listed as connected, for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Presence {
+pub struct Presence {
     roster: Roster,
-    /// `None` if the roster was full.
+    /// `None` if the roster was full, or the replica has no name.
     identity: Option<Identity>,
 }
 
 impl Roster {
+    /// A stream was opened by somebody who did not say who they are: it counts, but is not listed.
+    #[must_use]
+    pub fn join_unnamed(&self) -> Presence {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Presence { roster: self.clone(), identity: None }
+    }
+
     /// A stream of the replica was opened.
     pub(crate) fn join(&self, identity: Identity) -> Presence {
         self.streams.fetch_add(1, Ordering::Relaxed);

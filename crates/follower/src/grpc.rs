@@ -210,6 +210,9 @@ pub enum SubmitError {
     /// The leader has too much to do. It is not in the log; try again.
     #[error("{0}")]
     Busy(String),
+    /// The leader could not commit it. It is not in the log; try again.
+    #[error("{0}")]
+    NotCommitted(String),
     /// No answer came in time, so it may or may not be in the log.
     #[error("no answer within {} s; the operation may or may not be in the log", SUBMIT_TIMEOUT.as_secs())]
     NoAnswer,
@@ -242,6 +245,8 @@ fn submit_error(status: &Status) -> SubmitError {
     match status.code() {
         Code::InvalidArgument | Code::OutOfRange => SubmitError::Refused(message),
         Code::ResourceExhausted => SubmitError::Busy(message),
+        // The leader's own word, as opposed to that of a transport, which has a cause.
+        Code::Unavailable if std::error::Error::source(status).is_none() => SubmitError::NotCommitted(message),
         _ => SubmitError::Failed(LinkError::Call(status.clone()).to_string()),
     }
 }

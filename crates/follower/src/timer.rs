@@ -77,8 +77,9 @@ mod wasm {
         pub(crate) async fn sleep_until(&self, moment: Moment) {
             let wait = moment.since(self.now());
             // Rounded up, so that the moment has come when the timer fires.
-            let millis = u32::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX);
-            TimeoutFuture::new(millis).await;
+            // Browsers count in 31 bits and take more for zero.
+            let millis = i32::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
+            TimeoutFuture::new(millis.unsigned_abs()).await;
         }
     }
 

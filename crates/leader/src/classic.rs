@@ -8,7 +8,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use engine::{Frame, Index};
-use feed::{Cursor, Delivery, Feed};
+use feed::{Cursor, Delivery, Feed, Presence, Roster};
 use futures_util::{Stream, stream};
 use tonic::{Request, Response, Status};
 use wire::frame::decode_next;
@@ -21,13 +21,15 @@ use crate::service::read_status;
 #[derive(Clone)]
 pub struct Classic {
     feed: Feed,
+    roster: Roster,
+    max_subscribers: usize,
 }
 
 impl Classic {
-    /// Serves `feed`.
+    /// Serves `feed`. Its streams count among those of `roster`, of which there may be `max_subscribers`.
     #[must_use]
-    pub fn new(feed: Feed) -> Self {
-        Self { feed }
+    pub fn new(feed: Feed, roster: Roster, max_subscribers: usize) -> Self {
+        Self { feed, roster, max_subscribers }
     }
 }
 
@@ -39,11 +41,17 @@ impl Leader for Classic {
         &self,
         request: Request<GetUpdatesRequest>,
     ) -> Result<Response<Self::StreamUpdatesStream>, Status> {
+        if self.roster.streams() >= self.max_subscribers {
+            return Err(Status::resource_exhausted("the leader has as many subscribers as it may; try again later"));
+        }
         // `eventindex` N is index N + 1, so "the next event wanted" is this index. One beyond the tail is of a log that
-        // this leader does not have; events from the tail on then do not follow the caller's, and it starts over.
-        let tail = self.feed.published().tail.position().index;
-        let first = Index(request.into_inner().from_index).next().min(tail.next());
-        let events = Events { cursor: self.feed.cursor(first), first, ready: VecDeque::new() };
+        // this leader does not have, and one below the floor is gone; the nearest event that exists then does not follow
+        // the caller's, and it starts over.
+        let published = self.feed.published();
+        let (oldest, newest) = (published.floor.next(), published.tail.position().index.next());
+        let first = Index(request.into_inner().from_index).next().clamp(oldest, newest);
+        let presence = self.roster.join_unnamed();
+        let events = Events { cursor: self.feed.cursor(first), first, ready: VecDeque::new(), _presence: presence };
         let events = stream::try_unfold(events, |mut events| async move {
             let next = events.next().await?;
             Ok(next.map(|event| (event, events)))
@@ -70,6 +78,7 @@ struct Events {
     first: Index,
     /// What was translated and not sent yet: at most one span's worth.
     ready: VecDeque<Event>,
+    _presence: Presence,
 }
 
 impl Events {

@@ -25,7 +25,10 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-/// How long open connections may take to end after the goodbye. The promise is five seconds in all.
+/// How long what is in the queue may take to be committed at shutdown.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// How long open connections may take to end after the goodbye. With [`FLUSH`] it keeps the promise of five seconds.
 const GRACE: Duration = Duration::from_secs(4);
 
 /// When replicas should try again after a shutdown: soon, because a restart is the likeliest reason.
@@ -63,6 +66,7 @@ pub async fn run(
     );
 
     let (submitter, mut sequencer) = sequencer::start(Arc::clone(&store), feed.clone(), config.seed);
+    let closing = submitter.clone();
     let generator = tokio::spawn(generator::run(config.generator, config.count, submitter.clone(), config.seed));
     let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
     let roster = Roster::default();
@@ -78,9 +82,12 @@ pub async fn run(
         },
     };
 
-    // Nobody gets into the queue any more; what is in it is committed and answered.
+    // Nobody gets into the queue any more; what is in it is committed, answered and sent before the goodbye.
     generator.abort();
     server.refuse_new_calls();
+    if tokio::time::timeout(FLUSH, closing.close()).await.is_err() {
+        warn!("the store did not take the last operations in time; who submitted them was not answered");
+    }
     feed.close(Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after: RETRY_AFTER_SHUTDOWN });
     heartbeats.abort();
     info!(index = %feed.published().tail.position().index, "saying goodbye");

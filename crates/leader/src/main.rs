@@ -8,7 +8,7 @@ use clap::Parser;
 use leader::config::{Args, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{debug, info};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -34,7 +34,18 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Each subscriber is an open file, of which a shell usually allows a thousand, and the system many more.
+fn allow_many_connections() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        debug!(%error, current = limit.current, "the limit of open files stays as it is");
+    }
+}
+
 async fn lead(args: &Args) -> anyhow::Result<()> {
+    allow_many_connections();
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}; choose another address or port with --listen", args.listen))?;

@@ -5,6 +5,7 @@
 //! fills with the next batch: group commit without a timer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::leader::{MAX_BATCH_EVENTS, ProposeError, Sequencer};
 use engine::{Event, Operation, Refusal};
@@ -32,6 +33,10 @@ enum Command {
     Draw {
         count: u32,
     },
+    /// Answer when everything before it is committed.
+    Flush {
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// Why an operation was not committed.
@@ -55,6 +60,8 @@ pub enum SubmitError {
 #[derive(Clone, Debug)]
 pub struct Submitter {
     commands: mpsc::Sender<Command>,
+    /// Set at shutdown: what is committed after the goodbye would reach no replica.
+    closed: Arc<AtomicBool>,
 }
 
 impl Submitter {
@@ -64,6 +71,9 @@ impl Submitter {
     ///
     /// [`SubmitError`]: in every case the operation is not in the log.
     pub async fn submit(&self, operation: Operation) -> Result<Event, SubmitError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(SubmitError::ShuttingDown);
+        }
         let (reply, answer) = oneshot::channel();
         self.commands.try_send(Command::Submit { operation, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SubmitError::QueueFull,
@@ -76,6 +86,16 @@ impl Submitter {
     pub async fn draw(&self, count: u32) -> bool {
         self.commands.send(Command::Draw { count }).await.is_ok()
     }
+
+    /// Takes no more operations from anybody, and waits until those that were taken are committed and published.
+    pub async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let (done, flushed) = oneshot::channel();
+        if self.commands.send(Command::Flush { done }).await.is_ok() {
+            // It fails only if the sequencer ended, and then there is nothing to wait for.
+            let _ = flushed.await;
+        }
+    }
 }
 
 /// Starts the sequencer on the log in `store`. The task ends with `None` when every [`Submitter`] is gone, and with the
@@ -84,7 +104,7 @@ pub fn start(store: Arc<dyn Store>, feed: Feed, seed: u64) -> (Submitter, JoinHa
     let (sender, receiver) = mpsc::channel(QUEUE);
     let log = Sequencer::new(store.term(), store.opened_at());
     let writer = Writer { log, store, feed, random: StdRng::seed_from_u64(seed), waiting: Vec::new() };
-    (Submitter { commands: sender }, tokio::spawn(writer.run(receiver)))
+    (Submitter { commands: sender, closed: Arc::default() }, tokio::spawn(writer.run(receiver)))
 }
 
 struct Writer {
@@ -104,6 +124,12 @@ impl Writer {
                 let done = match command {
                     Command::Submit { operation, reply } => self.submit(operation, reply).await,
                     Command::Draw { count } => self.draw(count).await,
+                    Command::Flush { done } => {
+                        let committed = self.commit().await;
+                        // The leader may have stopped waiting.
+                        let _ = done.send(());
+                        committed
+                    }
                 };
                 if let Err(fenced) = done {
                     return Some(fenced);
@@ -185,5 +211,106 @@ impl Writer {
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use engine::{Index, LogId};
+    use store::MemoryStore;
+
+    use super::*;
+
+    fn sequencer() -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
+        let store = Arc::new(MemoryStore::new(LogId(1), 1_000_000));
+        let feed = Feed::new(Arc::clone(&store) as Arc<dyn Store>, Duration::from_secs(1));
+        let (submitter, running) = start(store, feed.clone(), 1);
+        (feed, submitter, running)
+    }
+
+    #[tokio::test]
+    async fn closing_publishes_what_was_taken_and_takes_nothing_more() {
+        let (feed, submitter, _running) = sequencer();
+        let taken = submitter.submit(Operation::Add(3));
+        let (taken, drawn) = tokio::join!(taken, submitter.draw(20_000));
+        assert!(taken.is_ok() && drawn);
+        submitter.close().await;
+        assert_eq!(feed.published().tail.position().index, Index(20_001));
+        assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::ShuttingDown));
+        assert_eq!(feed.published().tail.position().index, Index(20_001));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_people_at_once() {
+        let (_feed, submitter, running) = sequencer();
+        // The sequencer has had no turn yet on this one thread.
+        let mut waiting: Vec<_> = (0..QUEUE).map(|_| Box::pin(submitter.submit(Operation::Add(1)))).collect();
+        for submission in &mut waiting {
+            assert!(std::future::poll_fn(|context| Poll::Ready(submission.as_mut().poll(context).is_pending())).await);
+        }
+        assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::QueueFull));
+        for submission in waiting {
+            assert!(submission.await.is_ok());
+        }
+        drop(submitter);
+        assert_eq!(running.await.unwrap(), None, "it ends with the last submitter");
+    }
+
+    /// Takes one batch and then is full, or another leader's.
+    struct Failing {
+        inner: MemoryStore,
+        error: AppendError,
+    }
+
+    #[tonic::async_trait]
+    impl Store for Failing {
+        fn term(&self) -> engine::Term {
+            self.inner.term()
+        }
+        fn opened_at(&self) -> engine::Snapshot {
+            self.inner.opened_at()
+        }
+        fn durability(&self) -> engine::Durability {
+            self.inner.durability()
+        }
+        async fn append(&self, batch: StoredBatch, tail: engine::Snapshot) -> Result<(), AppendError> {
+            if batch.first > Index(1) { Err(self.error.clone()) } else { self.inner.append(batch, tail).await }
+        }
+        async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, store::ReadError> {
+            self.inner.read(from, max_bytes).await
+        }
+        async fn digest_at(&self, index: Index) -> Result<Option<engine::Digest>, store::ReadError> {
+            self.inner.digest_at(index).await
+        }
+        fn floor(&self) -> Index {
+            self.inner.floor()
+        }
+    }
+
+    async fn after_a_failure(error: AppendError) -> (Feed, JoinHandle<Option<AppendError>>) {
+        let store: Arc<dyn Store> = Arc::new(Failing { inner: MemoryStore::new(LogId(1), 100), error: error.clone() });
+        let feed = Feed::new(Arc::clone(&store), Duration::from_secs(1));
+        let (submitter, running) = start(store, feed.clone(), 1);
+        assert!(submitter.submit(Operation::Add(5)).await.is_ok());
+        assert_eq!(submitter.submit(Operation::Add(7)).await, Err(SubmitError::Store(error)));
+        assert_eq!(feed.published().tail.value(), 5, "nothing that is not durable is published");
+        (feed, running)
+    }
+
+    #[tokio::test]
+    async fn what_the_store_cannot_take_is_answered_and_never_published() {
+        let (_feed, running) = after_a_failure(AppendError::Unavailable("full".to_owned())).await;
+        assert_eq!(running.await.unwrap(), None, "it went on until nobody needed it");
+    }
+
+    #[tokio::test]
+    async fn a_fenced_leader_stops_writing() {
+        let fenced = AppendError::from(store::Fenced { own: engine::Term(1), by: engine::Term(2) });
+        let (_feed, running) = after_a_failure(fenced.clone()).await;
+        assert_eq!(running.await.unwrap(), Some(fenced));
     }
 }

@@ -36,11 +36,12 @@ const STREAMS_PER_CONNECTION: u32 = 10_000;
 /// What one stream may hold in memory that its reader has not taken: a few spans.
 const SEND_BUFFER: usize = 256 << 10;
 
-/// When a silent connection is asked for a sign of life by TCP. It finds hosts that vanished; a program that merely
-/// does not read is answered for by its kernel and stays.
+/// When a connection that is silent in both directions is asked for a sign of life by TCP. A host that vanishes while
+/// something is being sent to it is found by TCP's own retransmission limit, on Linux after some fifteen minutes; a
+/// shorter one would also cut programs that merely do not read.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// How long a client may take to send the head of an HTTP/1 request.
+/// How long a client may take to send its first byte, and then the head of an HTTP/1 request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running server.
@@ -64,12 +65,13 @@ pub fn start(
 ) -> Server {
     let (health, health_service) = health_reporter();
     let healthy = Arc::new(AtomicBool::new(true));
-    let subscribe = SubscribeService::new(feed.clone(), roster, max_subscribers, clock::now);
+    let subscribe = SubscribeService::new(feed.clone(), roster.clone(), max_subscribers, clock::now);
+    let classic = Classic::new(feed, roster, max_subscribers);
     let app = Router::new()
         // The exact path wins over the service's own wildcard.
         .route_service(SubscribeService::PATH, GrpcWebLayer::new().layer(subscribe))
         .merge(grpc(CalculatorServiceServer::new(calculator)))
-        .merge(grpc(LeaderServer::new(Classic::new(feed))))
+        .merge(grpc(LeaderServer::new(classic)))
         .merge(grpc(health_service))
         .merge(reflection())
         .route("/healthz", get(healthz).with_state(Arc::clone(&healthy)))
@@ -153,15 +155,19 @@ async fn accept(listener: TcpListener, app: Router, mut stopping: oneshot::Recei
     let graceful = GracefulShutdown::new();
     // Bounded by the operating system's limit of open files; dropping the set cuts what is left.
     let mut connections = JoinSet::new();
+    let mut failing = false;
     let grace = loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    failing = false;
                     connections.spawn(serve(stream, app.clone(), graceful.watcher()));
                 }
                 Err(error) => {
                     // Most often too many open files. Trying again at once would only burn the processor.
-                    warn!(%error, "a connection was not accepted");
+                    if !std::mem::replace(&mut failing, true) {
+                        warn!(%error, "connections are not accepted at present");
+                    }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
@@ -176,6 +182,10 @@ async fn accept(listener: TcpListener, app: Router, mut stopping: oneshot::Recei
 async fn serve(stream: TcpStream, app: Router, watcher: Watcher) {
     if let Err(error) = tune(&stream) {
         debug!(%error, "a connection could not be tuned");
+    }
+    // Hyper's own limits begin with the first byte.
+    if !matches!(tokio::time::timeout(HEAD_TIMEOUT, stream.readable()).await, Ok(Ok(()))) {
+        return;
     }
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

@@ -75,11 +75,13 @@ impl CalculatorService for Calculator {
             Ok(size) => size.min(MAX_PAGE),
             Err(_) => return Err(Status::invalid_argument("page_size must not be negative")),
         };
-        let first = match request.first_index {
-            0 => self.store.floor().next(),
-            first => Index(first),
+        let (first, operations) = match request.first_index {
+            0 => self.read_oldest(page).await?,
+            first => {
+                let first = Index(first);
+                (first, self.read_operations(first, page).await.map_err(PageError::into_status)?)
+            }
         };
-        let operations = self.read_operations(first, page).await?;
         let published = self.feed.published();
         let next = first.plus(operations.len() as u64);
         Ok(Response::new(pb::ReadEventsResponse {
@@ -138,21 +140,50 @@ impl CalculatorService for Calculator {
     }
 }
 
+/// Why a page of history could not be read.
+enum PageError {
+    Read(ReadError),
+    /// What is stored is not what was committed.
+    Corrupt(String),
+}
+
+impl PageError {
+    fn into_status(self) -> Status {
+        match self {
+            Self::Read(error) => read_status(&error),
+            Self::Corrupt(what) => Status::data_loss(what),
+        }
+    }
+}
+
 impl Calculator {
+    /// At most `page` of the oldest operations, and the index of the first. The floor may rise between looking for it
+    /// and reading; then the look is repeated.
+    async fn read_oldest(&self, page: usize) -> Result<(Index, Vec<Operation>), Status> {
+        let mut first = self.store.floor().next();
+        loop {
+            match self.read_operations(first, page).await {
+                Err(PageError::Read(ReadError::Compacted(compacted))) => first = compacted.floor.next(),
+                read => return read.map(|operations| (first, operations)).map_err(PageError::into_status),
+            }
+        }
+    }
+
     /// At most `page` operations from `first` on.
-    async fn read_operations(&self, first: Index, page: usize) -> Result<Vec<Operation>, Status> {
+    async fn read_operations(&self, first: Index, page: usize) -> Result<Vec<Operation>, PageError> {
         let mut operations = Vec::new();
         while operations.len() < page {
             let next = first.plus(operations.len() as u64);
-            let batches = self.store.read(next, READ_BYTES).await.map_err(|error| read_status(&error))?;
+            let batches = self.store.read(next, READ_BYTES).await.map_err(PageError::Read)?;
             if batches.is_empty() {
                 break;
             }
             for stored in batches {
                 let mut frame = stored.frame;
-                let decoded = decode_next(&mut frame).map_err(|error| Status::data_loss(error.to_string()))?;
+                let decoded = decode_next(&mut frame).map_err(|error| PageError::Corrupt(error.to_string()))?;
                 let Some(Frame::Batch(batch)) = decoded else {
-                    return Err(Status::data_loss(format!("what is stored at index {} is no batch", stored.first)));
+                    let what = format!("what is stored at index {} is no batch", stored.first);
+                    return Err(PageError::Corrupt(what));
                 };
                 // The first batch may begin before the event that was asked for.
                 let wanted = first.plus(operations.len() as u64).events_since(batch.first());

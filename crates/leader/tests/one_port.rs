@@ -220,3 +220,22 @@ async fn the_original_demos_indexes_start_at_zero_and_a_request_beyond_the_log_s
     assert_eq!(beyond.next().await.unwrap().unwrap().eventindex, 4, "not 100, so that it starts over");
     leader.stop().await;
 }
+
+#[tokio::test]
+async fn the_original_demos_streams_start_at_the_oldest_event_that_is_left_and_count_as_subscribers() {
+    let mut small = config(Generator::Off);
+    small.retain = std::num::NonZeroU64::new(5).unwrap();
+    small.max_subscribers = 1;
+    let leader = TestLeader::start(small).await;
+    let calls = leader.calls();
+    for n in 1..=20 {
+        calls.submit(Operation::Add(n)).await.unwrap();
+    }
+    let mut client = LeaderClient::new(leader.channel().await);
+    let mut events = client.stream_updates(GetUpdatesRequest { from_index: 0 }).await.unwrap().into_inner();
+    assert_eq!(events.next().await.unwrap().unwrap().eventindex, 15, "events 0 to 14 are gone");
+    let second = client.stream_updates(GetUpdatesRequest { from_index: 0 }).await.unwrap_err();
+    assert_eq!(second.code(), tonic::Code::ResourceExhausted);
+    drop(events);
+    leader.stop().await;
+}

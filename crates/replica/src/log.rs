@@ -29,8 +29,11 @@ pub fn notice(notice: &Notice, replica: &Replica) -> Option<String> {
         ),
         Notice::CaughtUp(resync) => resynced(resync, replica),
         Notice::Duplicate { first, last } => format!("Ignored a duplicate: events {first} to {last}"),
+        Notice::Gap { expected, got } if expected.0 == 0 => {
+            format!("Gap: the snapshot is missing in front of event {got}; asking again")
+        }
         Notice::Gap { expected, got } => {
-            format!("Gap: expected event {expected}, got {got}; resuming from the own position")
+            format!("Gap: events from {expected} on are missing in front of {got}; resuming from the own position")
         }
         Notice::Diverged(divergence) => format!("Diverged: {divergence}; taking a fresh snapshot"),
         Notice::StaleLeader { seen, got } => {

@@ -39,8 +39,9 @@ fn parse_name(name: &str) -> Result<String, String> {
     }
 }
 
-// One thread is enough: a replica's work is one stream.
-#[tokio::main(flavor = "current_thread")]
+// The replica itself is one stream on one thread; the other thread hears signals while the first one waits for a
+// reader of the output that does not read.
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn main() -> ExitCode {
     // Clap ends the process with code 2 and a message if a flag is wrong.
     match run(Args::parse()).await {
@@ -60,12 +61,18 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let name = args.name.unwrap_or_else(|| format!("replica-{}", &id[..4]));
     let link = connect(&args.leader, Identity { id, name, kind: ReplicaKind::Native })?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        // There is nothing to save, and the other thread may be stuck in a write.
+        std::process::exit(0);
+    });
 
     let (mut output, broken) = Output::new(args.output, io::stdout());
     tokio::select! {
         never = follow(Replica::new(rand::random()), link, &mut output) => match never {},
-        _ = tokio::signal::ctrl_c() => Ok(()),
-        _ = terminate.recv() => Ok(()),
         // Nobody reads the output any more, as in `calculator-replica | head`: that is an end like any other.
         error = broken => match error {
             Ok(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the output"),

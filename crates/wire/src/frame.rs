@@ -2,8 +2,8 @@
 //!
 //! An encoded frame is a `SubscribeResponse` behind gRPC's five-byte prefix (a zero for "not compressed" and the length,
 //! big-endian). gRPC over HTTP/2 and gRPC-Web frame a message the same way, so the same bytes serve both, and several
-//! frames behind each other are a valid stretch of either stream. Nothing is ever encoded for one subscriber alone but
-//! its welcome.
+//! frames behind each other are a valid stretch of either stream. Nothing is encoded for one subscriber alone but its
+//! welcome and, where it needs one, its snapshot.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use engine::{Batch, Frame};

@@ -241,3 +241,21 @@ fn batch_at(index: Index, term: Term) -> Batch {
     sequencer.propose(Operation::Add(i64::try_from(index.0).unwrap())).unwrap();
     sequencer.seal(Timestamp(0)).unwrap()
 }
+
+#[test]
+fn a_leader_cannot_send_a_replica_away_for_longer_than_a_minute() {
+    let (mut replica, now) = replica_in("live");
+    let forever = Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after: Duration::from_secs(u64::MAX) };
+    replica.handle_frame(Frame::Goodbye(forever), now);
+    assert!(replica.poll_timeout() <= now.plus(MAX_RETRY_AFTER + Duration::from_secs(5)));
+}
+
+#[test]
+fn a_heartbeat_interval_that_would_hide_a_dead_link_is_not_believed() {
+    for (interval, state) in [(MAX_HEARTBEAT_INTERVAL, State::CatchingUp), (Duration::MAX, State::Waiting)] {
+        let (mut replica, now) = replica_in("connecting");
+        let welcome = Welcome { heartbeat_interval: interval, ..welcome(Verdict::Resumed) };
+        replica.handle_frame(Frame::Welcome(welcome), now);
+        assert_eq!(replica.state(), state, "{interval:?}");
+    }
+}

@@ -1,0 +1,15 @@
+# The leader (with the page in it) and the replica in one small image.
+#
+#   docker build -t distributed-calculator .
+#   docker run --rm -p 8080:8080 distributed-calculator
+
+FROM rust:1-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo xtask web && cargo build --release --locked -p leader -p replica
+
+FROM debian:bookworm-slim
+COPY --from=build /src/target/release/calculator-leader /src/target/release/calculator-replica /usr/local/bin/
+USER nobody
+EXPOSE 8080
+CMD ["calculator-leader", "--listen", "0.0.0.0:8080"]
