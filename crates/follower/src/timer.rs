@@ -1,34 +1,34 @@
-//! The clock and the waiting, which differ between native and wasm.
+//! The clock and the waiting. What differs between native and wasm is in the two modules called `platform`.
+
+use engine::Moment;
+pub(crate) use platform::Breather;
+use platform::Instant;
+
+/// A monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        Moment(self.origin.elapsed())
+    }
+
+    pub(crate) async fn sleep_until(&self, moment: Moment) {
+        platform::sleep(moment.since(self.now())).await;
+    }
+}
 
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{Breather, Clock};
-#[cfg(target_arch = "wasm32")]
-pub(crate) use wasm::{Breather, Clock};
-
-#[cfg(not(target_arch = "wasm32"))]
-mod native {
+mod platform {
     use engine::Moment;
-    use tokio::time::Instant;
-
-    /// Tokio's clock, so that a simulated network also simulates time.
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Clock {
-        origin: Instant,
-    }
-
-    impl Clock {
-        pub(crate) fn start() -> Self {
-            Self { origin: Instant::now() }
-        }
-
-        pub(crate) fn now(&self) -> Moment {
-            Moment(self.origin.elapsed())
-        }
-
-        pub(crate) async fn sleep_until(&self, moment: Moment) {
-            tokio::time::sleep_until(self.origin + moment.0).await;
-        }
-    }
+    // Tokio's, so that a simulated network also simulates time.
+    pub(super) use tokio::time::{Instant, sleep};
 
     /// Lets others run during a long catch-up. Tokio does that by itself.
     #[derive(Debug)]
@@ -44,7 +44,7 @@ mod native {
 }
 
 #[cfg(target_arch = "wasm32")]
-mod wasm {
+mod platform {
     use std::time::Duration;
 
     use engine::Moment;
@@ -54,33 +54,16 @@ mod wasm {
     use wasm_bindgen::closure::Closure;
     use wasm_bindgen_futures::JsFuture;
     use web_sys::MessageChannel;
-    use web_time::Instant;
+    // The browser's; `std`'s panics on wasm32.
+    pub(super) use web_time::Instant;
 
     /// How long the page may be kept from drawing and from answering a click.
     const PATIENCE: Duration = Duration::from_millis(8);
 
-    /// The browser's monotonic clock; `std`'s panics on wasm32.
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Clock {
-        origin: Instant,
-    }
-
-    impl Clock {
-        pub(crate) fn start() -> Self {
-            Self { origin: Instant::now() }
-        }
-
-        pub(crate) fn now(&self) -> Moment {
-            Moment(self.origin.elapsed())
-        }
-
-        pub(crate) async fn sleep_until(&self, moment: Moment) {
-            let wait = moment.since(self.now());
-            // Rounded up, so that the moment has come when the timer fires.
-            // Browsers count in 31 bits and take more for zero.
-            let millis = i32::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
-            TimeoutFuture::new(millis.unsigned_abs()).await;
-        }
+    pub(super) async fn sleep(time: Duration) {
+        // Rounded up, so that the moment has come when the timer fires. Browsers count in 31 bits and take more for zero.
+        let millis = i32::try_from(time.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
+        TimeoutFuture::new(millis.unsigned_abs()).await;
     }
 
     /// Gives the browser a turn at least every eight milliseconds of work: frames that are already there arrive
