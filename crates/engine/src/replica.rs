@@ -9,9 +9,11 @@
 #![doc = include_str!("replica/table.md")]
 
 mod backoff;
+mod clock;
 mod notice;
 #[cfg(test)]
 mod properties;
+mod rules;
 #[cfg(test)]
 mod table;
 
@@ -21,11 +23,7 @@ use std::time::Duration;
 use backoff::Backoff;
 pub use notice::{Divergence, Notice, Resync, Violation};
 
-use crate::frame::SnapshotFrame;
-use crate::{
-    Batch, Frame, Goodbye, Heartbeat, Index, LogId, Moment, Position, Resume, Snapshot, SnapshotReason, Subscribe,
-    Term, Timestamp, Verdict, Welcome,
-};
+use crate::{Frame, Index, LogId, Moment, Position, Resume, Snapshot, Subscribe, Term, Welcome};
 
 /// How many heartbeat intervals may pass without a frame before the link counts as stale.
 pub const STALE_AFTER_HEARTBEATS: u32 = 3;
@@ -338,156 +336,6 @@ impl Replica {
         self.held.map(|held| Resume { log: held.log, position: held.position })
     }
 
-    // One method for each frame.
-
-    fn handle_welcome(&mut self, welcome: Welcome, now: Moment) {
-        let Link::Connecting { since, asked } = self.link else {
-            return;
-        };
-        if self.is_stale_leader(welcome.log, welcome.term, now) {
-            return;
-        }
-        if !is_possible(&welcome, asked) {
-            return self.violated(Violation::ImpossibleWelcome, now);
-        }
-        let resumed = welcome.verdict == Verdict::Resumed;
-
-        self.seen_term = Some((welcome.log, welcome.term));
-        self.tail = welcome.tail;
-        self.floor = welcome.floor;
-        self.clock_offset = Some(clock_offset(welcome.leader_time, since, now));
-        if let Some(held) = self.held.filter(|held| held.log != welcome.log) {
-            self.notices.push_back(Notice::NewLog { old: held.log, new: welcome.log });
-        }
-        match welcome.verdict {
-            // A compacted prefix is still true: it is kept until the snapshot replaces it.
-            Verdict::Resumed | Verdict::Snapshot(SnapshotReason::Compacted) => {}
-            Verdict::Snapshot(reason) => {
-                if reason == SnapshotReason::Diverged {
-                    self.notices.push_back(Notice::Diverged(Divergence::Verdict { at: self.position() }));
-                }
-                self.held = None;
-            }
-        }
-        let resync =
-            Resync { from: asked.resume, verdict: welcome.verdict, snapshot: None, events: 0, took: Duration::ZERO };
-        let session = Session {
-            welcome,
-            awaits_snapshot: !resumed,
-            last_frame: now,
-            resync: Some(resync),
-            connecting_since: since,
-        };
-        self.enter(Link::Open(session));
-        self.notices.push_back(Notice::Welcomed(welcome));
-        self.catch_up(now);
-    }
-
-    fn handle_snapshot(&mut self, SnapshotFrame { term, snapshot }: SnapshotFrame, now: Moment) {
-        let Link::Open(session) = &mut self.link else {
-            return;
-        };
-        if snapshot.log() != session.welcome.log {
-            return self.violated(Violation::ForeignSnapshot { log: snapshot.log() }, now);
-        }
-        let awaited = std::mem::take(&mut session.awaits_snapshot);
-        if self.is_stale_leader(snapshot.log(), term, now) {
-            return;
-        }
-        let position = snapshot.position();
-        if let Some(held) = self.held {
-            if position.index == held.position.index && position.digest != held.position.digest {
-                let divergence =
-                    Divergence::Digest { at: position.index, own: held.position.digest, leader: position.digest };
-                return self.diverged(divergence, now);
-            }
-            // An awaited one (`compacted`) is newer by the leader's word; otherwise it may be an echo.
-            if !awaited && position.index <= held.position.index {
-                self.notices.push_back(Notice::Duplicate { first: position.index, last: position.index });
-                return;
-            }
-        }
-        self.see_term(snapshot.log(), term);
-        self.hold(snapshot);
-        self.backoff.reset();
-        if let Link::Open(Session { resync: Some(resync), .. }) = &mut self.link {
-            resync.snapshot = Some(position);
-            resync.events = 0;
-        }
-        self.notices.push_back(Notice::SnapshotLoaded { snapshot });
-        self.catch_up(now);
-    }
-
-    fn handle_batch(&mut self, batch: Batch, now: Moment) {
-        let Link::Open(session) = &self.link else {
-            return;
-        };
-        if session.awaits_snapshot {
-            return self.gap(Index::ZERO, batch.first(), now);
-        }
-        let Some(held) = self.held else {
-            return self.gap(Index::ZERO, batch.first(), now);
-        };
-        let expected = held.position.index.next();
-        if batch.last() < expected {
-            self.notices.push_back(Notice::Duplicate { first: batch.first(), last: batch.last() });
-            return;
-        }
-        // One that starts earlier but ends later was cut differently from what was applied: resuming sorts it out.
-        if batch.first() != expected {
-            return self.gap(expected, batch.first(), now);
-        }
-        // History may be of any earlier term, but along a log terms never go back.
-        if batch.term() < held.term {
-            return self.stale_leader(held.term, batch.term(), now);
-        }
-        match batch.replay(held.value, held.position.digest) {
-            Err(refusal) => self.diverged(Divergence::Refused { first: batch.first(), refusal }, now),
-            Ok((_, own)) if own != batch.digest() => {
-                self.diverged(Divergence::Digest { at: batch.last(), own, leader: batch.digest() }, now);
-            }
-            Ok((value, _)) => self.apply(held, batch, value, now),
-        }
-    }
-
-    fn apply(&mut self, held: Held, batch: Batch, value: i64, now: Moment) {
-        let events = batch.operations().len() as u64;
-        self.see_term(held.log, batch.term());
-        self.held = Some(Held { value, position: batch.end(), term: batch.term(), ..held });
-        self.tail = self.tail.max(batch.last());
-        self.lag = self.clock_offset.map(|offset| age(batch.committed_at(), offset, now));
-        self.backoff.reset();
-        self.notices.push_back(Notice::Applied { value_before: held.value, batch });
-        if let Link::Open(Session { resync: Some(resync), .. }) = &mut self.link {
-            resync.events += events;
-            self.catch_up(now);
-        }
-    }
-
-    fn handle_heartbeat(&mut self, heartbeat: Heartbeat, now: Moment) {
-        let Link::Open(session) = &self.link else {
-            return;
-        };
-        let (log, awaits_snapshot) = (session.welcome.log, session.awaits_snapshot);
-        if self.is_stale_leader(log, heartbeat.term, now) {
-            return;
-        }
-        // Everything up to the heartbeat's tail was sent before it, so what is missing now is lost.
-        let applied = self.position().index;
-        if awaits_snapshot || heartbeat.tail > applied {
-            return self.gap(applied.next(), heartbeat.tail.next(), now);
-        }
-        self.see_term(log, heartbeat.term);
-        self.floor = self.floor.max(heartbeat.floor);
-        self.backoff.reset();
-    }
-
-    fn handle_goodbye(&mut self, goodbye: Goodbye, now: Moment) {
-        self.notices.push_back(Notice::Goodbye(goodbye));
-        self.disconnect = true;
-        self.wait(goodbye.retry_after.min(MAX_RETRY_AFTER), now);
-    }
-
     // Transitions.
 
     /// Live as soon as everything is applied that the welcome promised.
@@ -580,34 +428,4 @@ impl Replica {
             debug_assert!(held.position.index <= self.tail, "applied lies beyond the tail");
         }
     }
-}
-
-/// Whether a welcome can be the answer to what was asked. A wrong one would break the order of the positions.
-fn is_possible(welcome: &Welcome, asked: Subscribe) -> bool {
-    let (floor, tail) = (welcome.floor, welcome.tail);
-    let same_log = asked.resume.filter(|resume| resume.log == welcome.log);
-    let applied = same_log.map(|resume| resume.position.index);
-    let possible = match welcome.verdict {
-        Verdict::Resumed => applied.is_some_and(|applied| floor <= applied && applied <= tail),
-        Verdict::Snapshot(SnapshotReason::Compacted) => applied.is_some_and(|applied| applied < floor),
-        Verdict::Snapshot(_) => true,
-    };
-    let heartbeat = welcome.heartbeat_interval;
-    possible && floor <= tail && !heartbeat.is_zero() && heartbeat <= MAX_HEARTBEAT_INTERVAL
-}
-
-/// What to add to a moment, in microseconds, to get the leader's clock: the welcome was written about halfway between
-/// the request and its arrival.
-fn clock_offset(leader_time: Timestamp, asked: Moment, now: Moment) -> i64 {
-    let halfway = asked.0 + now.since(asked) / 2;
-    signed_micros(leader_time.0).saturating_sub(signed_micros(u64::try_from(halfway.as_micros()).unwrap_or(u64::MAX)))
-}
-
-fn age(committed_at: Timestamp, offset: i64, now: Moment) -> Duration {
-    let leader_now = signed_micros(u64::try_from(now.0.as_micros()).unwrap_or(u64::MAX)).saturating_add(offset);
-    Duration::from_micros(u64::try_from(leader_now.saturating_sub(signed_micros(committed_at.0))).unwrap_or(0))
-}
-
-fn signed_micros(micros: u64) -> i64 {
-    i64::try_from(micros).unwrap_or(i64::MAX)
 }

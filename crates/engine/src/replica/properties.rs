@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
+use crate::frame::SnapshotFrame;
 use crate::leader::{LogView, Sequencer};
-use crate::{Durability, Operation};
+use crate::{Batch, Durability, Heartbeat, Operation, Timestamp, Verdict};
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -1,8 +1,11 @@
 //! Checks every cell of `table.md` against what the replica does.
 
 use super::*;
+use crate::frame::SnapshotFrame;
 use crate::leader::Sequencer;
-use crate::{Digest, Durability, GoodbyeReason, Operation};
+use crate::{
+    Batch, Digest, Durability, Goodbye, GoodbyeReason, Heartbeat, Operation, SnapshotReason, Timestamp, Verdict,
+};
 
 const LOG: LogId = LogId(0xA);
 const OTHER_LOG: LogId = LogId(0xB);
