@@ -2,8 +2,10 @@
 //!
 //! The digest after an event is XXH3-64, seeded with the digest before it, over 25 bytes: the event's index (u64), the
 //! operation's [code](crate::Operation::code) (one byte), its argument (i64, 0 where there is none) and the value it
-//! yielded (i64), all little-endian. Because each digest seeds the next, equal digests at an index mean equal
-//! prefixes, but for a collision of 1 in 2^64. It guards against faults, not against forgery: XXH3 is not a
+//! yielded (i64), all little-endian. Before the first event it is XXH3-64, seeded with 0, over the log id (u128,
+//! little-endian). Because each digest seeds the next, equal digests at an index mean the same log and the same prefix,
+//! but for a collision of 1 in 2^64. Two logs that happen to begin alike differ from the start, so that no batch of one
+//! ever fits the other. It guards against faults, not against forgery: XXH3 is not a
 //! cryptographic hash.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -11,6 +13,12 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::{Digest, Index, LogId, Operation, Position};
 
 impl Digest {
+    /// The digest before the first event of `log`.
+    #[must_use]
+    pub fn of_log(log: LogId) -> Self {
+        Self(xxh3_64_with_seed(&log.0.to_le_bytes(), 0))
+    }
+
     /// The digest after the event at `index`, given this digest before it.
     #[must_use]
     #[inline]
@@ -42,13 +50,14 @@ mod tests {
     #[test]
     fn the_digest_of_a_known_log_never_changes() {
         // Stored logs and replicas of other versions depend on these very numbers.
-        let first = Digest::EMPTY.after(Index(1), Operation::Add(5), 5);
+        let start = Digest::of_log(LogId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff));
+        let first = start.after(Index(1), Operation::Add(5), 5);
         let second = first.after(Index(2), Operation::PowerOfTwo, 25);
-        assert_eq!((first.to_string(), second.to_string()), (FIRST.to_owned(), SECOND.to_owned()));
+        assert_eq!(
+            [start, first, second].map(|digest| digest.to_string()),
+            ["d2ca2bedd5432bde", "359ac3bc2297ccdb", "463c03ef51254070"]
+        );
     }
-
-    const FIRST: &str = "85c3208272c0cf8d";
-    const SECOND: &str = "8961afb0fa7b36fd";
 
     #[test]
     fn each_part_of_an_event_changes_the_digest() {

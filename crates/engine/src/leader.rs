@@ -182,7 +182,7 @@ mod tests {
     const LOG: LogId = LogId(1);
 
     fn sequencer() -> Sequencer {
-        Sequencer::new(Term(1), Snapshot::take(LOG, Position::ORIGIN, 0))
+        Sequencer::new(Term(1), Snapshot::take(LOG, Position::origin(LOG), 0))
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(event, Event { index: Index(2), operation: Operation::PowerOfTwo, value: 49 });
         let batch = sequencer.seal(Timestamp(5)).unwrap();
         assert_eq!(batch.operations(), [Operation::Add(7), Operation::PowerOfTwo]);
-        assert_eq!(batch.replay(0, Digest::EMPTY), Ok((49, batch.digest())));
+        assert_eq!(batch.replay(0, Digest::of_log(LOG)), Ok((49, batch.digest())));
     }
 
     #[test]

@@ -55,11 +55,6 @@ impl fmt::Display for Term {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Digest(pub u64);
 
-impl Digest {
-    /// The digest before the first event.
-    pub const EMPTY: Self = Self(0);
-}
-
 /// Sixteen hexadecimal digits.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,8 +72,11 @@ pub struct Position {
 }
 
 impl Position {
-    /// Before the first event of any log.
-    pub const ORIGIN: Self = Self { index: Index::ZERO, digest: Digest::EMPTY };
+    /// Before the first event of `log`.
+    #[must_use]
+    pub fn origin(log: LogId) -> Self {
+        Self { index: Index::ZERO, digest: Digest::of_log(log) }
+    }
 }
 
 /// Writes `index:digest`.

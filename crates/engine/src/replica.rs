@@ -255,10 +255,10 @@ impl Replica {
         self.held.map(|held| held.value)
     }
 
-    /// The end of what was applied; [`Position::ORIGIN`] if nothing is held.
+    /// The end of what was applied; index 0 if nothing is held.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.held.map_or(Position::ORIGIN, |held| held.position)
+        self.held.map_or_else(Position::default, |held| held.position)
     }
 
     /// What the replica is doing.

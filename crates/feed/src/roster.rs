@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn a_report_is_remembered_with_its_verdict() {
         let roster = Roster::default();
-        let at = Resume { log: LogId(1), position: Position::ORIGIN };
+        let at = Resume { log: LogId(1), position: Position::origin(LogId(1)) };
         let verdict = Verdict::Snapshot(SnapshotReason::Diverged);
         roster.report(&identity("1", "a"), at, verdict, Duration::from_millis(7)).unwrap();
         let list = roster.list();
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn made_up_ids_cannot_fill_the_memory() {
         let roster = Roster::default();
-        let at = Resume { log: LogId(1), position: Position::ORIGIN };
+        let at = Resume { log: LogId(1), position: Position::origin(LogId(1)) };
         for id in 0..MAX_MEMBERS {
             let id = identity(&id.to_string(), "");
             roster.report(&id, at, Verdict::Resumed, Duration::ZERO).unwrap();

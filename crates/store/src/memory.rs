@@ -29,7 +29,7 @@ impl MemoryStore {
     /// A new, empty log that keeps at least the newest `retain` events (one batch at the least).
     #[must_use]
     pub fn new(log: LogId, retain: u64) -> Self {
-        let history = History { batches: VecDeque::new(), floor: Position::ORIGIN };
+        let history = History { batches: VecDeque::new(), floor: Position::origin(log) };
         Self { log, retain, history: RwLock::new(history) }
     }
 
@@ -58,7 +58,7 @@ impl Store for MemoryStore {
     }
 
     fn opened_at(&self) -> Snapshot {
-        Snapshot::take(self.log, Position::ORIGIN, 0)
+        Snapshot::take(self.log, Position::origin(self.log), 0)
     }
 
     fn durability(&self) -> Durability {
@@ -165,7 +165,7 @@ mod tests {
         for index in 0..=5 {
             digests.push(store.digest_at(Index(index)).await.unwrap().map(|digest| digest.0));
         }
-        assert_eq!(digests, [Some(0), None, None, Some(30), Some(40), None]);
+        assert_eq!(digests, [Some(Digest::of_log(LogId(1)).0), None, None, Some(30), Some(40), None]);
     }
 
     #[tokio::test]

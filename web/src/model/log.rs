@@ -92,7 +92,7 @@ mod tests {
     /// `events` additions of one, the first at index `first`, so that each value is the event's index.
     fn append(log: &mut EventLog, first: u64, events: usize) {
         let operations = vec![Operation::Add(1); events];
-        let batch = Batch::new(Term(1), Index(first), operations, Digest::EMPTY, Timestamp(0)).unwrap();
+        let batch = Batch::new(Term(1), Index(first), operations, Digest(0), Timestamp(0)).unwrap();
         log.append(&batch, i64::try_from(first).unwrap() - 1);
     }
 

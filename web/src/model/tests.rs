@@ -57,7 +57,7 @@ impl Tab {
 
     /// Connects and gets a snapshot with the value 0 at the start of `log`.
     fn go_live(&mut self, log: LogId, reason: SnapshotReason) -> &mut Self {
-        let start = Snapshot::take(log, Position::ORIGIN, 0);
+        let start = Snapshot::take(log, Position::origin(log), 0);
         self.connect()
             .frame(welcome(log, Index::ZERO, Verdict::Snapshot(reason)))
             .frame(Frame::Snapshot(SnapshotFrame { term: Term(1), snapshot: start }))
@@ -89,7 +89,7 @@ fn welcome(log: LogId, tail: Index, verdict: Verdict) -> Frame {
 fn batch(tab: &Tab, operations: &[Operation]) -> Batch {
     let held = tab.replica.snapshot().unwrap();
     let first = held.position().index.next();
-    let unsealed = Batch::new(Term(1), first, operations.to_vec(), Digest::EMPTY, Timestamp(0)).unwrap();
+    let unsealed = Batch::new(Term(1), first, operations.to_vec(), Digest(0), Timestamp(0)).unwrap();
     let (_, digest) = unsealed.replay(held.value(), held.position().digest).unwrap();
     Batch::new(Term(1), first, operations.to_vec(), digest, Timestamp(0)).unwrap()
 }

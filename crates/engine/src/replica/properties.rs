@@ -79,7 +79,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let start = Snapshot::take(LogId(1), Position::ORIGIN, 0);
+        let start = Snapshot::take(LogId(1), Position::origin(LogId(1)), 0);
         let truth = BTreeMap::from([((LogId(1), Index::ZERO), 0)]);
         Self {
             sequencer: Sequencer::new(Term(1), start),
@@ -133,7 +133,7 @@ impl World {
         let view = self.view();
         let digest_there = request.resume.and_then(|resume| {
             let at = resume.position.index;
-            let ends = self.history.iter().map(Batch::end).chain([Position::ORIGIN, view.tail]);
+            let ends = self.history.iter().map(Batch::end).chain([Position::origin(view.log), view.tail]);
             ends.into_iter().find(|end| end.index == at).map(|end| end.digest)
         });
         let verdict = view.verdict(request.resume, digest_there);
@@ -237,7 +237,7 @@ impl World {
             }
             Step::NewLog(events) => {
                 let log = LogId(self.view().log.0 + 1);
-                self.sequencer = Sequencer::new(Term(1), Snapshot::take(log, Position::ORIGIN, 0));
+                self.sequencer = Sequencer::new(Term(1), Snapshot::take(log, Position::origin(log), 0));
                 self.truth.insert((log, Index::ZERO), 0);
                 self.history.clear();
                 self.floor = Index::ZERO;
