@@ -102,12 +102,6 @@ impl Sequencer {
         Snapshot::take(self.log, self.committed.0, self.committed.1)
     }
 
-    /// How many events the open batch holds.
-    #[must_use]
-    pub fn open_events(&self) -> usize {
-        self.open.len()
-    }
-
     fn assert_order(&self) {
         debug_assert!(self.committed.0.index <= self.newest.0.index, "the durable end lies beyond the newest event");
     }
@@ -223,7 +217,7 @@ mod tests {
         sequencer.seal(Timestamp(0)).unwrap();
         sequencer.propose(Operation::Add(100)).unwrap();
         sequencer.roll_back();
-        assert_eq!((sequencer.newest().value(), sequencer.open_events()), (1, 0));
+        assert_eq!((sequencer.newest().value(), sequencer.seal(Timestamp(0))), (1, None));
         assert_eq!(sequencer.propose(Operation::Add(2)).unwrap().index, Index(2));
     }
 

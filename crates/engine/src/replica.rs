@@ -91,7 +91,6 @@ pub struct Replica {
     /// Microseconds to add to a `Moment` to get the leader's clock.
     clock_offset: Option<i64>,
     tail: Index,
-    floor: Index,
     lag: Option<Duration>,
 }
 
@@ -141,7 +140,6 @@ impl Replica {
             notices: VecDeque::new(),
             clock_offset: None,
             tail: Index::ZERO,
-            floor: Index::ZERO,
             lag: None,
         }
     }
@@ -288,12 +286,6 @@ impl Replica {
         self.tail
     }
 
-    /// The leader's floor, as last heard.
-    #[must_use]
-    pub fn floor(&self) -> Index {
-        self.floor
-    }
-
     /// How many events the leader is known to be ahead.
     #[must_use]
     pub fn lag_events(&self) -> u64 {
@@ -312,24 +304,6 @@ impl Replica {
     pub fn term(&self) -> Option<Term> {
         let held = self.held?;
         self.seen_term.filter(|(log, _)| *log == held.log).map(|(_, term)| term)
-    }
-
-    /// When the present attempt to connect began, while one is under way.
-    #[must_use]
-    pub fn connecting_since(&self) -> Option<Moment> {
-        match &self.link {
-            Link::Connecting { since, .. } => Some(*since),
-            _ => None,
-        }
-    }
-
-    /// When the next attempt to connect begins, while none is under way.
-    #[must_use]
-    pub fn next_attempt(&self) -> Option<Moment> {
-        match &self.link {
-            Link::Stale { until } | Link::Waiting { until } => Some(*until),
-            _ => None,
-        }
     }
 
     fn resume(&self) -> Option<Resume> {

@@ -188,10 +188,10 @@ impl<'a> Demo<'a> {
         text
     }
 
-    /// The same profile as the demo's, so that there is nothing left to compile.
+    /// The program itself: `cargo run` for this one package would compile half of it again, with other features.
     fn command_for_a_replica(&self) -> String {
-        let profile = if self.args.dev { "" } else { "--release " };
-        format!("cargo run {profile}-p replica -- --leader {}", self.url())
+        let program = self.workspace.bin_dir(self.args.dev).join("calculator-replica");
+        format!("{} --leader {}", self.workspace.shown(&program), self.url())
     }
 
     fn url(&self) -> String {

@@ -24,7 +24,6 @@ impl Replica {
 
         self.seen_term = Some((welcome.log, welcome.term));
         self.tail = welcome.tail;
-        self.floor = welcome.floor;
         self.clock_offset = Some(offset(welcome.leader_time, since, now));
         if let Some(held) = self.held.filter(|held| held.log != welcome.log) {
             self.notices.push_back(Notice::NewLog { old: held.log, new: welcome.log });
@@ -148,7 +147,6 @@ impl Replica {
             return self.gap(applied.next(), heartbeat.tail.next(), now);
         }
         self.see_term(log, heartbeat.term);
-        self.floor = self.floor.max(heartbeat.floor);
         self.backoff.reset();
     }
 
