@@ -37,6 +37,20 @@ impl Operation {
         }
     }
 
+    /// The operation with this [`code`](Self::code) and [`argument`](Self::argument); `None` if there is none such.
+    #[must_use]
+    pub fn from_code(code: u8, argument: Option<i64>) -> Option<Self> {
+        Some(match (code, argument) {
+            (1, Some(n)) => Self::Add(n),
+            (2, Some(n)) => Self::Subtract(n),
+            (3, Some(n)) => Self::Multiply(n),
+            (4, Some(n)) => Self::Divide(n),
+            (5, None) => Self::SquareRoot,
+            (6, None) => Self::PowerOfTwo,
+            _ => return None,
+        })
+    }
+
     /// The kind's name as users and the original demo's protocol write it, such as `ADD` or `SQUARE_ROOT`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -153,6 +167,17 @@ mod tests {
         #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
         let through_a_double = (value as f64).sqrt() as i64;
         assert_eq!(through_a_double, 3_037_000_499, "the original demo's replica would compute this");
+    }
+
+    #[test]
+    fn a_code_and_an_argument_make_the_operation_again() {
+        let all = [Operation::Add(1), Operation::Subtract(-2), Operation::Multiply(3), Operation::Divide(0)];
+        for operation in all.into_iter().chain([Operation::SquareRoot, Operation::PowerOfTwo]) {
+            assert_eq!(Operation::from_code(operation.code(), operation.argument()), Some(operation));
+        }
+        for (code, argument) in [(0, None), (1, None), (5, Some(1)), (7, Some(1))] {
+            assert_eq!(Operation::from_code(code, argument), None);
+        }
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use thiserror::Error;
 
+use crate::fault::{self, Fault};
+use crate::producer::Before;
 use crate::{
-    Batch, Digest, Event, Index, LogId, Operation, Position, Refusal, Resume, Snapshot, SnapshotReason, Term,
-    Timestamp, Verdict, apply,
+    Batch, Digest, Event, Index, LogId, Operation, Position, ProducerChanges, ProducerError, Producers, Refusal, Resume,
+    Snapshot, SnapshotReason, Submission, Submitted, Term, Timestamp, Verdict, apply,
 };
 
 /// The most events that one batch holds. At five bytes an event a full batch fits in one write of 64 KiB.
@@ -24,6 +26,10 @@ pub struct Sequencer {
     newest: (Position, i64),
     /// Proposed since the last seal.
     open: Vec<Operation>,
+    /// Who submitted what last, up to the newest event.
+    producers: Producers,
+    /// What `producers` held before each change since the last commit, in order.
+    changed: Vec<Before>,
 }
 
 /// The batch under construction is full: seal it first.
@@ -31,9 +37,34 @@ pub struct Sequencer {
 #[error("the open batch already holds {MAX_BATCH_EVENTS} events; seal it before proposing more")]
 pub struct BatchFull;
 
-/// Why [`Sequencer::propose`] took nothing.
+/// The newest event is not the one that a submission expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the log is at index {current}, not at {expected} as expected; look at what happened since and submit again")]
+pub struct IndexMismatch {
+    /// What the submission expected.
+    pub expected: Index,
+    /// The newest event.
+    pub current: Index,
+}
+
+/// What came of a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proposed {
+    /// It is the newest event.
+    New(Event),
+    /// It is a repeat of one that came to this event before, which may not be durable yet.
+    Repeated(Event),
+}
+
+/// Why [`Sequencer::submit`] or [`Sequencer::propose`] took nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ProposeError {
+    /// The producer's sequence is not the next one.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// The log is not where the submission expected it.
+    #[error(transparent)]
+    Mismatch(#[from] IndexMismatch),
     /// The calculator cannot do this to its present value.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -43,11 +74,40 @@ pub enum ProposeError {
 }
 
 impl Sequencer {
-    /// Continues the log whose durable end is `tail`, as the leader of `term`.
+    /// Continues the log whose durable end is `tail`, as the leader of `term`. `producers` are those that the log
+    /// remembers.
     #[must_use]
-    pub fn new(term: Term, tail: Snapshot) -> Self {
+    pub fn new(term: Term, tail: Snapshot, producers: impl IntoIterator<Item = Submitted>) -> Self {
         let end = (tail.position(), tail.value());
-        Self { log: tail.log(), term, committed: end, newest: end, open: Vec::new() }
+        let producers =
+            if fault::active(Fault::ForgetProducers) { Producers::default() } else { Producers::restore(producers) };
+        Self { log: tail.log(), term, committed: end, newest: end, open: Vec::new(), producers, changed: Vec::new() }
+    }
+
+    /// Applies a submission to the newest value and adds it to the open batch, unless it is a repeat.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError`] if it is refused or the batch is full; nothing has changed then.
+    pub fn submit(&mut self, submission: &Submission) -> Result<Proposed, ProposeError> {
+        if let Some((producer, sequence)) = &submission.producer
+            && let Some(event) = self.producers.judge(producer, *sequence, submission.operation)?
+        {
+            return Ok(Proposed::Repeated(event));
+        }
+        let current = self.newest.0.index;
+        if let Some(expected) = submission.expected.filter(|expected| *expected != current)
+            && !fault::active(Fault::IgnoreExpectedIndex)
+        {
+            return Err(IndexMismatch { expected, current }.into());
+        }
+        let event = self.propose(submission.operation)?;
+        if let Some((producer, sequence)) = submission.producer.clone() {
+            let (before, forgotten) = self.producers.record(Submitted { producer, sequence, event });
+            self.changed.push(before);
+            self.changed.extend(forgotten);
+        }
+        Ok(Proposed::New(event))
     }
 
     /// Applies `operation` to the newest value and adds it to the open batch.
@@ -81,13 +141,32 @@ impl Sequencer {
     pub fn commit(&mut self) {
         debug_assert!(self.open.is_empty(), "only sealed batches can be committed");
         self.committed = self.newest;
+        self.changed.clear();
         self.assert_order();
     }
 
     /// The store did not take what was sealed: forgets everything after the durable end.
     pub fn roll_back(&mut self) {
+        if fault::active(Fault::KeepRolledBack) {
+            return;
+        }
         self.newest = self.committed;
         self.open.clear();
+        while let Some(before) = self.changed.pop() {
+            self.producers.undo(before);
+        }
+    }
+
+    /// What changed since the last commit in what the log remembers of producers: to be made durable with the batch.
+    #[must_use]
+    pub fn producer_changes(&self) -> ProducerChanges {
+        self.producers.changes(&self.changed)
+    }
+
+    /// Whether everything proposed is durable.
+    #[must_use]
+    pub fn is_committed(&self) -> bool {
+        self.newest.0 == self.committed.0
     }
 
     /// The newest state, durable or not: what the next operation meets.
@@ -135,7 +214,7 @@ impl LogView {
             Verdict::Snapshot(SnapshotReason::Ahead)
         } else if position.index < self.floor {
             Verdict::Snapshot(SnapshotReason::Compacted)
-        } else if digest_there == Some(position.digest) {
+        } else if digest_there == Some(position.digest) || fault::active(Fault::ResumeWithoutDigestCheck) {
             Verdict::Resumed
         } else {
             Verdict::Snapshot(SnapshotReason::Diverged)
@@ -172,11 +251,12 @@ pub enum Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ProducerId, Sequence};
 
     const LOG: LogId = LogId(1);
 
     fn sequencer() -> Sequencer {
-        Sequencer::new(Term(1), Snapshot::take(LOG, Position::origin(LOG), 0))
+        Sequencer::new(Term(1), Snapshot::take(LOG, Position::origin(LOG), 0), [])
     }
 
     #[test]
@@ -219,6 +299,54 @@ mod tests {
         sequencer.roll_back();
         assert_eq!((sequencer.newest().value(), sequencer.seal(Timestamp(0))), (1, None));
         assert_eq!(sequencer.propose(Operation::Add(2)).unwrap().index, Index(2));
+    }
+
+    fn by(producer: &str, sequence: u64, operation: Operation) -> Submission {
+        let producer = Some((ProducerId::new(producer).unwrap(), Sequence(sequence)));
+        Submission { operation, producer, expected: None }
+    }
+
+    #[test]
+    fn a_repeat_is_not_done_twice_durable_or_not() {
+        let mut sequencer = sequencer();
+        let Ok(Proposed::New(event)) = sequencer.submit(&by("a", 1, Operation::Add(5))) else { panic!("new") };
+        assert_eq!(sequencer.submit(&by("a", 1, Operation::Add(5))), Ok(Proposed::Repeated(event)));
+        sequencer.seal(Timestamp(0)).unwrap();
+        let changes = sequencer.producer_changes();
+        sequencer.commit();
+        assert_eq!(sequencer.submit(&by("a", 1, Operation::Add(5))), Ok(Proposed::Repeated(event)));
+        assert_eq!(sequencer.producer_changes(), ProducerChanges::default(), "all of it is durable");
+
+        let mut next_life = Sequencer::new(Term(2), sequencer.committed(), changes.written);
+        assert_eq!(next_life.submit(&by("a", 1, Operation::Add(5))), Ok(Proposed::Repeated(event)));
+        assert!(matches!(next_life.submit(&by("a", 2, Operation::Add(5))), Ok(Proposed::New(_))));
+    }
+
+    #[test]
+    fn what_is_rolled_back_or_refused_leaves_the_sequence_free() {
+        let mut sequencer = sequencer();
+        assert!(sequencer.submit(&by("a", 1, Operation::Divide(0))).is_err());
+        sequencer.submit(&by("a", 1, Operation::Add(1))).unwrap();
+        sequencer.submit(&by("a", 2, Operation::Add(1))).unwrap();
+        sequencer.seal(Timestamp(0)).unwrap();
+        sequencer.roll_back();
+        assert!(sequencer.is_committed());
+        let again = sequencer.submit(&by("a", 1, Operation::Add(7))).unwrap();
+        assert_eq!(again, Proposed::New(Event { index: Index(1), operation: Operation::Add(7), value: 7 }));
+    }
+
+    #[test]
+    fn an_expected_index_is_compared_with_the_newest_event() {
+        let mut sequencer = sequencer();
+        let at = |expected| Submission { expected: Some(Index(expected)), ..Operation::Add(1).into() };
+        assert!(sequencer.submit(&at(0)).is_ok());
+        let mismatch = IndexMismatch { expected: Index(0), current: Index(1) };
+        assert_eq!(sequencer.submit(&at(0)), Err(mismatch.into()));
+        assert!(sequencer.submit(&at(1)).is_ok());
+        // A repeat is answered before its condition is looked at: it held when the submission was done.
+        let conditional = |expected| Submission { expected: Some(Index(expected)), ..by("a", 1, Operation::Add(1)) };
+        assert!(matches!(sequencer.submit(&conditional(2)), Ok(Proposed::New(_))));
+        assert!(matches!(sequencer.submit(&conditional(2)), Ok(Proposed::Repeated(_))));
     }
 
     #[test]

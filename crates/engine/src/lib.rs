@@ -11,15 +11,18 @@
 //! | how the digest is computed | [`digest`] |
 //! | what a committed batch and a snapshot are | [`batch`], [`snapshot`] |
 //! | what travels on the stream | [`frame`] |
+//! | who submitted what last, for exactly-once | [`producer`] |
 //! | the leader's half: validating, sealing, the verdict | [`leader`] |
 //! | the replica's half: every state and input in one table | [`replica`] |
 
 pub mod batch;
 pub mod calculator;
 pub mod digest;
+pub mod fault;
 pub mod frame;
 pub mod leader;
 pub mod position;
+pub mod producer;
 pub mod replica;
 pub mod snapshot;
 pub mod time;
@@ -30,6 +33,7 @@ pub use frame::{
     Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Resume, SnapshotReason, Subscribe, Verdict, Welcome,
 };
 pub use position::{Digest, Index, LogId, Position, Term};
+pub use producer::{ProducerChanges, ProducerError, ProducerId, Producers, Sequence, Submission, Submitted};
 pub use replica::Replica;
 pub use snapshot::{Snapshot, SnapshotMismatch};
 pub use time::{Moment, Timestamp};

@@ -23,6 +23,7 @@ use std::time::Duration;
 use backoff::Backoff;
 pub use notice::{Divergence, Notice, Resync, Violation};
 
+use crate::fault::{self, Fault};
 use crate::{Frame, Index, LogId, Moment, Position, Resume, Snapshot, Subscribe, Term, Welcome};
 
 /// How many heartbeat intervals may pass without a frame before the link counts as stale.
@@ -234,6 +235,7 @@ impl Replica {
     pub fn poll_timeout(&self) -> Moment {
         match &self.link {
             Link::Connecting { since, .. } => since.plus(WELCOME_TIMEOUT),
+            Link::Open(_) if fault::active(Fault::NeverStale) => Moment(Duration::MAX),
             Link::Open(session) => session.last_frame.plus(session.welcome.heartbeat_interval * STALE_AFTER_HEARTBEATS),
             Link::Stale { until } | Link::Waiting { until } => *until,
         }
@@ -340,7 +342,7 @@ impl Replica {
 
     fn is_stale_leader(&mut self, log: LogId, term: Term, now: Moment) -> bool {
         match self.seen_term {
-            Some((seen_log, seen)) if seen_log == log && term < seen => {
+            Some((seen_log, seen)) if seen_log == log && term < seen && !fault::active(Fault::AcceptLowerTerm) => {
                 self.stale_leader(seen, term, now);
                 true
             }

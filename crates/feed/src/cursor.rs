@@ -172,7 +172,7 @@ mod tests {
         fn new(retain: u64, ring_bytes: usize) -> Self {
             let store = Arc::new(MemoryStore::new(LogId(1), retain));
             let feed = Feed::with_ring(store.clone(), Duration::from_secs(1), ring_bytes);
-            let sequencer = Sequencer::new(store.term(), store.opened_at());
+            let sequencer = Sequencer::new(store.term(), store.opened_at(), []);
             Self { feed, store, sequencer }
         }
 

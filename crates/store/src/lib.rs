@@ -2,13 +2,17 @@
 //!
 //! A [`Store`] keeps committed batches as the very bytes that go on the wire. It does not interpret them: what it needs
 //! to find and judge a batch stands beside the bytes in a [`StoredBatch`].
+//!
+//! [`MemoryStore`] forgets with the process; [`SqliteStore`] keeps the log in a directory.
 
 mod memory;
+pub mod sqlite;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use engine::{Batch, Digest, Durability, Index, Position, Snapshot, Term};
+use engine::{Batch, Digest, Durability, Index, Position, ProducerChanges, Snapshot, Submitted, Term};
 pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
 use thiserror::Error;
 
 /// A committed batch: the encoded frame, and what is needed to find it.
@@ -32,6 +36,17 @@ impl StoredBatch {
     }
 }
 
+/// What becomes durable together: a batch, the state after it, and what its events changed of who submitted what last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The batch.
+    pub batch: StoredBatch,
+    /// The state after it.
+    pub tail: Snapshot,
+    /// What changed of the producers.
+    pub producers: ProducerChanges,
+}
+
 /// An ordered, append-only log of batches with one writer.
 ///
 /// It may be on another machine and shared by several leaders: an append can fail as [fenced](AppendError::Fenced)
@@ -47,10 +62,13 @@ pub trait Store: Send + Sync + 'static {
     /// What a crash can take away.
     fn durability(&self) -> Durability;
 
-    /// Makes `batch` durable. `tail` is the state after it; a store may keep it to start from.
+    /// Who submitted what last, as of [`opened_at`](Self::opened_at).
+    fn producers(&self) -> Vec<Submitted>;
+
+    /// Makes `commit` durable, all of it or nothing.
     ///
-    /// When this returns `Ok`, the batch survives whatever [`durability`](Self::durability) promises.
-    async fn append(&self, batch: StoredBatch, tail: Snapshot) -> Result<(), AppendError>;
+    /// When this returns `Ok`, it survives whatever [`durability`](Self::durability) promises.
+    async fn append(&self, commit: Commit) -> Result<(), AppendError>;
 
     /// Consecutive batches from the one that holds the event at `from`, as many as fit in `max_bytes` of frames but at
     /// least one; none if `from` lies beyond the tail.
@@ -61,9 +79,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Events at or below it were compacted away. Never falls.
     fn floor(&self) -> Index;
+
+    /// Waits until reading finds that what is stored is not what was committed. A leader must not go on then.
+    async fn broken(&self) -> Corrupt {
+        std::future::pending().await
+    }
 }
 
-/// Why a batch was not made durable. After any of these it is not in the log.
+/// Why a commit was not made durable. It is not in the log, unless the error says that this is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AppendError {
     /// Another leader opened the log; this one must stop leading.
@@ -75,6 +98,10 @@ pub enum AppendError {
     /// The store cannot take anything at present, for the reason given.
     #[error("the log cannot be written: {0}")]
     Unavailable(String),
+    /// The store failed at a moment when the commit may or may not have become durable; opening the log again shows
+    /// which. The leader must not go on with either guess.
+    #[error("the log failed while it was written, and whether the last operations are in it shows at the next start: {0}")]
+    OutcomeUnknown(String),
 }
 
 /// Another leader opened the log.
@@ -103,9 +130,22 @@ pub enum ReadError {
     /// It was compacted away.
     #[error(transparent)]
     Compacted(#[from] Compacted),
+    /// What is stored is not what was committed.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
     /// The store cannot be read at present, for the reason given.
     #[error("the log cannot be read: {0}")]
     Unavailable(String),
+}
+
+/// What is stored is not what was committed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the stored log is damaged at index {index}: {what}")]
+pub struct Corrupt {
+    /// The first event that cannot be trusted.
+    pub index: Index,
+    /// What is wrong there.
+    pub what: String,
 }
 
 /// The history asked for was compacted away.

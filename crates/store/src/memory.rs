@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
-use engine::{Digest, Durability, Index, LogId, Position, Snapshot, Term};
+use engine::{Digest, Durability, Index, LogId, Position, Snapshot, Submitted, Term};
 
-use crate::{AppendError, Compacted, NotNext, ReadError, Store, StoredBatch};
+use crate::{AppendError, Commit, Compacted, NotNext, ReadError, Store, StoredBatch};
 
 /// Keeps the newest events in memory. Each one is a new log with a new id.
 #[derive(Debug)]
@@ -65,7 +65,12 @@ impl Store for MemoryStore {
         Durability::Memory
     }
 
-    async fn append(&self, batch: StoredBatch, _tail: Snapshot) -> Result<(), AppendError> {
+    fn producers(&self) -> Vec<Submitted> {
+        // The leader remembers them while the log lives.
+        Vec::new()
+    }
+
+    async fn append(&self, Commit { batch, .. }: Commit) -> Result<(), AppendError> {
         let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
         let tail = history.tail().index;
         if batch.first != tail.next() {
@@ -115,22 +120,24 @@ impl Store for MemoryStore {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use engine::ProducerChanges;
 
     use super::*;
 
-    fn batch(first: u64, last: u64) -> StoredBatch {
-        StoredBatch {
+    fn commit(first: u64, last: u64) -> Commit {
+        let batch = StoredBatch {
             first: Index(first),
             end: Position { index: Index(last), digest: Digest(last * 10) },
             term: Term(1),
             frame: Bytes::from(vec![0; 100]),
-        }
+        };
+        Commit { tail: Snapshot::take(LogId(1), batch.end, 0), batch, producers: ProducerChanges::default() }
     }
 
     async fn store_with(retain: u64, batches: &[(u64, u64)]) -> MemoryStore {
         let store = MemoryStore::new(LogId(1), retain);
         for &(first, last) in batches {
-            store.append(batch(first, last), store.opened_at()).await.unwrap();
+            store.append(commit(first, last)).await.unwrap();
         }
         store
     }
@@ -152,7 +159,7 @@ mod tests {
     async fn a_batch_that_does_not_follow_the_tail_is_refused() {
         let store = store_with(1_000, &[(1, 3)]).await;
         for first in [3, 5] {
-            let error = store.append(batch(first, 9), store.opened_at()).await.unwrap_err();
+            let error = store.append(commit(first, 9)).await.unwrap_err();
             assert_eq!(error, NotNext { tail: Index(3), got: Index(first) }.into());
         }
         assert_eq!(firsts(&store.read(Index(1), 1_000).await.unwrap()), [1]);

@@ -82,7 +82,7 @@ impl World {
         let start = Snapshot::take(LogId(1), Position::origin(LogId(1)), 0);
         let truth = BTreeMap::from([((LogId(1), Index::ZERO), 0)]);
         Self {
-            sequencer: Sequencer::new(Term(1), start),
+            sequencer: Sequencer::new(Term(1), start, []),
             history: Vec::new(),
             floor: Index::ZERO,
             truth,
@@ -237,7 +237,7 @@ impl World {
             }
             Step::NewLog(events) => {
                 let log = LogId(self.view().log.0 + 1);
-                self.sequencer = Sequencer::new(Term(1), Snapshot::take(log, Position::origin(log), 0));
+                self.sequencer = Sequencer::new(Term(1), Snapshot::take(log, Position::origin(log), 0), []);
                 self.truth.insert((log, Index::ZERO), 0);
                 self.history.clear();
                 self.floor = Index::ZERO;

@@ -6,6 +6,7 @@ use super::clock::{age, offset};
 use super::{
     Divergence, Held, Link, MAX_HEARTBEAT_INTERVAL, MAX_RETRY_AFTER, Notice, Replica, Resync, Session, Violation,
 };
+use crate::fault::{self, Fault};
 use crate::frame::SnapshotFrame;
 use crate::{Batch, Goodbye, Heartbeat, Index, Moment, SnapshotReason, Subscribe, Verdict, Welcome};
 
@@ -98,22 +99,27 @@ impl Replica {
             return self.gap(Index::ZERO, batch.first(), now);
         };
         let expected = held.position.index.next();
-        if batch.last() < expected {
+        if batch.last() < expected && !fault::active(Fault::ApplyDuplicates) {
             self.notices.push_back(Notice::Duplicate { first: batch.first(), last: batch.last() });
             return;
         }
         // One that starts earlier but ends later was cut differently from what was applied: resuming sorts it out.
-        if batch.first() != expected {
+        if batch.first() != expected && !fault::active(Fault::SkipGapCheck) && !fault::active(Fault::ApplyDuplicates) {
             return self.gap(expected, batch.first(), now);
         }
         // History may be of any earlier term, but along a log terms never go back.
-        if batch.term() < held.term {
+        if batch.term() < held.term && !fault::active(Fault::AcceptLowerTerm) {
             return self.stale_leader(held.term, batch.term(), now);
         }
         match batch.replay(held.value, held.position.digest) {
             Err(refusal) => self.diverged(Divergence::Refused { first: batch.first(), refusal }, now),
-            Ok((_, own)) if own != batch.digest() => {
+            Ok((_, own)) if own != batch.digest() && !fault::active(Fault::SkipDigestCheck) => {
                 self.diverged(Divergence::Digest { at: batch.last(), own, leader: batch.digest() }, now);
+            }
+            Ok((value, _)) if fault::active(Fault::ApplyInPart) => {
+                let all_but_one = batch.operations().len() - 1;
+                let value = batch.events(held.value).take(all_but_one).last().map_or(value, |event| event.value);
+                self.apply(held, batch, value, now);
             }
             Ok((value, _)) => self.apply(held, batch, value, now),
         }

@@ -226,7 +226,7 @@ fn snapshot_frame(snapshot: Snapshot) -> Vec<Frame> {
 
 /// The log of this test: event `n` adds `n`.
 fn sequencer_at(index: Index, term: Term) -> Sequencer {
-    let mut sequencer = Sequencer::new(term, Snapshot::take(LOG, Position::origin(LOG), 0));
+    let mut sequencer = Sequencer::new(term, Snapshot::take(LOG, Position::origin(LOG), 0), []);
     for n in 1..=index.0 {
         sequencer.propose(Operation::Add(i64::try_from(n).unwrap())).unwrap();
     }

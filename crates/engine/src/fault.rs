@@ -1,0 +1,92 @@
+//! Deliberate defects, so that the simulation can prove that it would see them.
+//!
+//! They exist only with the feature `faults`, which nothing but the simulation switches on. Without it
+//! [`active`] is always `false` and the compiler drops what depends on it.
+
+/// A defect that can be switched on. Each one breaks a rule that a test of the whole must notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    /// A replica applies a batch that does not follow what it holds.
+    SkipGapCheck,
+    /// A replica applies a batch that it applied before.
+    ApplyDuplicates,
+    /// A replica leaves out the last operation of a batch.
+    ApplyInPart,
+    /// A replica does not compare its digest with a batch's.
+    SkipDigestCheck,
+    /// A replica follows a leader whose term is lower than one it saw.
+    AcceptLowerTerm,
+    /// A replica never notices that its leader is silent.
+    NeverStale,
+    /// A leader resumes a replica without comparing digests.
+    ResumeWithoutDigestCheck,
+    /// A leader leaves out the first event after the position that a replica resumes from.
+    ResumeOneTooLate,
+    /// A leader that starts does not remember who submitted what.
+    ForgetProducers,
+    /// A leader takes a repeated submission for a new one.
+    AcceptRepeats,
+    /// A leader takes a submission with an older sequence than the last.
+    AcceptStaleSequence,
+    /// A leader does not compare the expected index with the log.
+    IgnoreExpectedIndex,
+    /// A leader keeps the value of operations that the store did not take.
+    KeepRolledBack,
+    /// A leader answers before the store has made the operation durable.
+    AcknowledgeBeforeDurable,
+    /// A leader sends a batch to replicas before the store has made it durable.
+    PublishBeforeDurable,
+    /// A leader carries on after another one took over the log.
+    IgnoreFencing,
+    /// A leader takes a commit whose outcome it does not know for one that did not happen.
+    ForgetUnknownOutcome,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::SkipGapCheck,
+        Self::ApplyDuplicates,
+        Self::ApplyInPart,
+        Self::SkipDigestCheck,
+        Self::AcceptLowerTerm,
+        Self::NeverStale,
+        Self::ResumeWithoutDigestCheck,
+        Self::ResumeOneTooLate,
+        Self::ForgetProducers,
+        Self::AcceptRepeats,
+        Self::AcceptStaleSequence,
+        Self::IgnoreExpectedIndex,
+        Self::KeepRolledBack,
+        Self::AcknowledgeBeforeDurable,
+        Self::PublishBeforeDurable,
+        Self::IgnoreFencing,
+        Self::ForgetUnknownOutcome,
+    ];
+}
+
+#[cfg(feature = "faults")]
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
+}
+
+/// Switches a defect on, or all off, for everything that the present thread does.
+#[cfg(feature = "faults")]
+pub fn switch(fault: Option<Fault>) {
+    ACTIVE.set(fault);
+}
+
+/// Whether `fault` is switched on.
+#[cfg(feature = "faults")]
+#[must_use]
+pub fn active(fault: Fault) -> bool {
+    ACTIVE.get() == Some(fault)
+}
+
+/// Whether `fault` is switched on: never, without the feature `faults`.
+#[cfg(not(feature = "faults"))]
+#[must_use]
+#[inline(always)]
+pub const fn active(_fault: Fault) -> bool {
+    false
+}

@@ -1,0 +1,245 @@
+//! A log in a directory: an SQLite database with a write-ahead log.
+//!
+//! | file | what |
+//! |---|---|
+//! | `log.sqlite`, `log.sqlite-wal`, `log.sqlite-shm` | the database: a row for each batch, snapshots, producers, and one row that sums them up |
+//! | `acknowledged` | where the log ended when somebody was last told so; see `files::Mark` |
+//! | `leader.lock` | locked while a leader writes |
+//!
+//! One thread writes; it makes one commit at a time durable. Readers have connections of their own and see the last
+//! commit; neither waits for the other.
+
+mod error;
+mod files;
+mod reader;
+mod rows;
+mod schema;
+mod writer;
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use engine::{Digest, Durability, Index, LogId, Snapshot, Submitted, Term};
+pub use error::OpenError;
+pub use reader::SqliteReader;
+pub use rows::StoredRow;
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use writer::Writer;
+
+use crate::{AppendError, Commit, Corrupt, ReadError, Store, StoredBatch};
+
+/// How many reads run at a time. More would only take turns on the disk.
+const READERS: usize = 4;
+
+/// How long the database may be locked by somebody else, such as a backup program, before a commit fails.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// What a log in a directory is opened with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it is. Made if it does not exist.
+    pub directory: PathBuf,
+    /// What a commit survives; `Memory` counts as `Os`.
+    pub durability: Durability,
+    /// Events from one snapshot to the next, at least: what is replayed to verify the end of the log when it is opened.
+    pub snapshot_every: NonZeroU64,
+    /// Events to keep at least. Older ones go when a snapshot lies after them.
+    pub retain: NonZeroU64,
+}
+
+/// A log in a directory. Dropping it closes the log, after the commit that is being made.
+#[derive(Debug)]
+pub struct SqliteStore {
+    opened_at: Snapshot,
+    newest_snapshot: Snapshot,
+    term: Term,
+    durability: Durability,
+    producers: Vec<Submitted>,
+    floor: Arc<AtomicU64>,
+    /// One place: the sequencer waits for each commit.
+    appends: Option<mpsc::Sender<Append>>,
+    writing: Option<JoinHandle<()>>,
+    readers: Arc<Readers>,
+    broken: watch::Sender<Option<Corrupt>>,
+}
+
+#[derive(Debug)]
+struct Append {
+    commit: Commit,
+    done: oneshot::Sender<Result<(), AppendError>>,
+}
+
+/// Connections that wait for their next use.
+#[derive(Debug)]
+struct Readers {
+    idle: Mutex<Vec<SqliteReader>>,
+    free: Arc<Semaphore>,
+    directory: PathBuf,
+    state: rows::State,
+}
+
+impl SqliteStore {
+    /// Opens a log for writing, which takes a new term. A log that does not exist yet is made and called `new_log`.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what is wrong and what to do.
+    pub fn open(options: Options, new_log: LogId) -> Result<Self, OpenError> {
+        let directory = options.directory.clone();
+        let durability = if options.durability == Durability::Fsync { Durability::Fsync } else { Durability::Os };
+        files::make_directory(&directory)?;
+        let lock = files::Lock::take(&directory)?;
+        let writer = Writer::open(Options { durability, ..options }, new_log)?;
+        let state = writer.state();
+        let floor = Arc::new(AtomicU64::new(state.floor.position().index.0));
+        let (appends, queue) = mpsc::channel(1);
+        let (producers, newest_snapshot) = (writer.producers(), writer.newest_snapshot());
+        let writing = std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn({
+                let floor = Arc::clone(&floor);
+                move || {
+                    write_all(writer, queue, &floor);
+                    drop(lock);
+                }
+            })
+            .map_err(|source| OpenError::Files { path: directory.clone(), source })?;
+        let free = Arc::new(Semaphore::new(READERS));
+        Ok(Self {
+            opened_at: state.tail,
+            newest_snapshot,
+            term: state.term,
+            durability,
+            producers,
+            floor,
+            appends: Some(appends),
+            writing: Some(writing),
+            readers: Arc::new(Readers { idle: Mutex::default(), free, directory, state }),
+            broken: watch::Sender::new(None),
+        })
+    }
+
+    /// The newest state from which the rest of the log could be replayed when it was opened.
+    #[must_use]
+    pub fn newest_snapshot(&self) -> Snapshot {
+        self.newest_snapshot
+    }
+
+    /// Runs `read` on a connection, on a thread where it may wait for the disk.
+    async fn with_reader<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut SqliteReader) -> Result<R, ReadError> + Send + 'static,
+    ) -> Result<R, ReadError> {
+        let unavailable = |reason: &dyn std::fmt::Display| ReadError::Unavailable(reason.to_string());
+        let permit = Arc::clone(&self.readers.free).acquire_owned().await.map_err(|closed| unavailable(&closed))?;
+        let readers = Arc::clone(&self.readers);
+        let result = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let idle = readers.idle().pop();
+            let mut reader = match idle {
+                Some(reader) => reader,
+                None => SqliteReader::reopen(&readers.directory, readers.state)
+                    .map_err(|error| ReadError::Unavailable(error.to_string()))?,
+            };
+            let result = read(&mut reader);
+            readers.idle().push(reader);
+            result
+        });
+        let result = result.await.map_err(|panic| unavailable(&panic))?;
+        if let Err(ReadError::Corrupt(damage)) = &result {
+            self.broken.send_replace(Some(damage.clone()));
+        }
+        result
+    }
+}
+
+impl Readers {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<SqliteReader>> {
+        // Held for one push or pop.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write_all(mut writer: Writer, mut queue: mpsc::Receiver<Append>, floor: &AtomicU64) {
+    while let Some(Append { commit, done }) = queue.blocking_recv() {
+        let result = writer.append(&commit).map(|new_floor| floor.store(new_floor.0, Ordering::Release));
+        // The sequencer may have been stopped.
+        let _ = done.send(result);
+    }
+}
+
+/// What every connection needs.
+fn configure(database: &Connection) -> rusqlite::Result<()> {
+    database.busy_timeout(BUSY)?;
+    // A damaged page must not pass for a sound one.
+    database.pragma_update(None, "cell_size_check", true)?;
+    database.pragma_update(None, "trusted_schema", false)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn term(&self) -> Term {
+        self.term
+    }
+
+    fn opened_at(&self) -> Snapshot {
+        self.opened_at
+    }
+
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    fn producers(&self) -> Vec<Submitted> {
+        self.producers.clone()
+    }
+
+    async fn append(&self, commit: Commit) -> Result<(), AppendError> {
+        let gone = || AppendError::OutcomeUnknown("the thread that writes it ended".to_owned());
+        let appends = self.appends.as_ref().ok_or_else(gone)?;
+        let (done, answer) = oneshot::channel();
+        appends.send(Append { commit, done }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {
+        let rows = self.with_reader(move |reader| reader.rows(from, max_bytes)).await?;
+        Ok(rows.into_iter().map(|row| row.batch).collect())
+    }
+
+    async fn digest_at(&self, index: Index) -> Result<Option<Digest>, ReadError> {
+        self.with_reader(move |reader| reader.digest_at(index)).await
+    }
+
+    fn floor(&self) -> Index {
+        Index(self.floor.load(Ordering::Acquire))
+    }
+
+    async fn broken(&self) -> Corrupt {
+        let mut broken = self.broken.subscribe();
+        match broken.wait_for(Option::is_some).await.map(|damage| damage.clone()) {
+            Ok(Some(damage)) => damage,
+            // The sender lives as long as this store.
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // Closes the queue, so that the thread ends; the lock is free when this returns.
+        self.appends = None;
+        // The last connection to close tidies up, which only one that writes can.
+        self.readers.idle().clear();
+        if let Some(writing) = self.writing.take() {
+            // A panic of the thread was reported when it happened.
+            let _ = writing.join();
+        }
+    }
+}

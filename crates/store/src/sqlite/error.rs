@@ -1,0 +1,135 @@
+//! Why a log in a directory cannot be opened.
+
+use std::io;
+use std::path::PathBuf;
+
+use engine::{Index, LogId};
+use thiserror::Error;
+
+use crate::Corrupt;
+
+/// Why the log in a directory cannot be opened. Nothing in the directory has changed then.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The directory or a file in it cannot be used.
+    #[error("cannot use {}: {source}", path.display())]
+    Files {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another leader has it open.
+    #[error(
+        "another leader{} writes to {} already; stop it, or choose another directory with --data-dir",
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(), directory.display()
+    )]
+    InUse {
+        /// The directory.
+        directory: PathBuf,
+        /// The other leader's process, if it told.
+        pid: Option<u32>,
+    },
+    /// There is none.
+    #[error("there is no log in {}; a leader makes one when it starts with this --data-dir", directory.display())]
+    Missing {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// It was written by another version.
+    #[error("{} has format {found}; this version knows format {known}: use the version that wrote it", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The format that it has.
+        found: i64,
+        /// The one that this version knows.
+        known: i64,
+    },
+    /// Events that were acknowledged are not in the log.
+    #[error(
+        "the log ends at index {tail}, but events up to index {acknowledged} were acknowledged: files in {} were damaged, \
+         or restored from an older copy. Restore the directory from a copy that is complete; or, to go on from index \
+         {tail} without the later events, remove {}", directory.display(), mark.display()
+    )]
+    Lost {
+        /// The directory.
+        directory: PathBuf,
+        /// Where the log ends.
+        tail: Index,
+        /// Where it ended for those who were told.
+        acknowledged: Index,
+        /// The file that says so.
+        mark: PathBuf,
+    },
+    /// The files are not of one log.
+    #[error(
+        "{} belongs to log {marked}, but the log beside it is {found}: restore files that belong together, or remove that \
+         one", mark.display()
+    )]
+    Mixed {
+        /// The file that names the other log.
+        mark: PathBuf,
+        /// The log that it names.
+        marked: LogId,
+        /// The log that is there.
+        found: LogId,
+    },
+    /// What is stored is not what was committed.
+    #[error(
+        "{damage}. Restore {} from a copy; `calculator-leader verify --data-dir` tells how far it can be trusted, and \
+         `export` prints the events up to there", directory.display()
+    )]
+    Damaged {
+        /// The directory.
+        directory: PathBuf,
+        /// Where and what.
+        damage: Corrupt,
+    },
+    /// The database refuses.
+    #[error("the log in {} cannot be opened: {reason}", directory.display())]
+    Database {
+        /// The directory.
+        directory: PathBuf,
+        /// What it says.
+        reason: String,
+    },
+}
+
+/// What went wrong while reading rows.
+#[derive(Debug)]
+pub(super) enum RowError {
+    /// The rows are there, and wrong.
+    Corrupt(Corrupt),
+    /// They cannot be had at present.
+    Unavailable(String),
+}
+
+impl RowError {
+    pub(super) fn corrupt(index: Index, what: impl Into<String>) -> Self {
+        Self::Corrupt(Corrupt { index, what: what.into() })
+    }
+
+    /// Sorts what the database says about reading near `index`.
+    pub(super) fn sqlite(error: &rusqlite::Error, index: Index) -> Self {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed, OutOfMemory, ReadOnly,
+            SchemaChanged, SystemIoFailure,
+        };
+        match error.sqlite_error_code() {
+            Some(
+                CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | FileLockingProtocolFailed | OutOfMemory
+                | ReadOnly | SchemaChanged | SystemIoFailure,
+            ) => Self::Unavailable(error.to_string()),
+            // Malformed pages, values of the wrong type, rows that are not there.
+            _ => Self::corrupt(index, error.to_string()),
+        }
+    }
+
+    pub(super) fn into_open(self, directory: PathBuf) -> OpenError {
+        match self {
+            Self::Corrupt(damage) => OpenError::Damaged { directory, damage },
+            Self::Unavailable(reason) => OpenError::Database { directory, reason },
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Reading a log in a directory, beside its leader or without one.
+
+use std::path::{Path, PathBuf};
+
+use engine::{Digest, Durability, Index, LogId, Snapshot, Submitted, Term};
+use rusqlite::{Connection, OpenFlags, Transaction};
+
+use super::error::{OpenError, RowError};
+use super::files::{self, Mark};
+use super::rows::{self, State, StoredRow};
+use super::schema;
+use crate::{Compacted, Corrupt, ReadError};
+
+/// A log opened for reading. It writes nothing, and a leader may write to the log meanwhile.
+#[derive(Debug)]
+pub struct SqliteReader {
+    database: Connection,
+    directory: PathBuf,
+    opened: State,
+}
+
+impl SqliteReader {
+    /// Opens the log in `directory`, and checks that its end is what was acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what is wrong and what to do.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        // The mark comes first: a leader that writes meanwhile only moves the log's end further away from it.
+        let mark = Mark::read(directory)?;
+        let path = files::database(directory);
+        if !path.try_exists().map_err(|source| OpenError::Files { path: path.clone(), source })? {
+            return Err(match mark.filter(|mark| mark.position.index > Index::ZERO) {
+                Some(mark) => lost(directory, Index::ZERO, &mark),
+                None => OpenError::Missing { directory: directory.to_owned() },
+            });
+        }
+        schema::check_header(&path)?;
+        let damaged = |error: RowError| error.into_open(directory.to_owned());
+        let database = connect(&path).map_err(|error| damaged(RowError::sqlite(&error, Index::ZERO)))?;
+        schema::check(&database, &path)?;
+        let opened = State::read(&database).map_err(damaged)?;
+        if let Some(mark) = mark {
+            compare(directory, &mark, &opened)?;
+        }
+        let reader = Self { database, directory: directory.to_owned(), opened };
+        reader.check_tail().map_err(damaged)?;
+        Ok(reader)
+    }
+
+    /// Another connection to a log that is open already.
+    pub(super) fn reopen(directory: &Path, opened: State) -> rusqlite::Result<Self> {
+        Ok(Self { database: connect(&files::database(directory))?, directory: directory.to_owned(), opened })
+    }
+
+    /// The log's identity.
+    #[must_use]
+    pub fn log(&self) -> LogId {
+        self.opened.log
+    }
+
+    /// The last leader that opened the log for writing, as of opening.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.opened.term
+    }
+
+    /// The end of the log, as of opening.
+    #[must_use]
+    pub fn tail(&self) -> Snapshot {
+        self.opened.tail
+    }
+
+    /// Where history starts, and the value there, as of opening.
+    #[must_use]
+    pub fn floor(&self) -> Snapshot {
+        self.opened.floor
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.opened
+    }
+
+    /// All snapshots above the floor, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Damaged`] if one was altered.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>, OpenError> {
+        let mut snapshots = rows::snapshots(&self.database, self.opened.log).map_err(|error| self.open_error(error))?;
+        // What a leader adds or takes away meanwhile is not of interest.
+        snapshots.retain(|snapshot| {
+            let index = snapshot.position().index;
+            self.opened.floor.position().index < index && index <= self.opened.tail.position().index
+        });
+        Ok(snapshots)
+    }
+
+    /// Who submitted what last. A leader must not write meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Damaged`] if something was altered.
+    pub fn producers(&self) -> Result<Vec<Submitted>, OpenError> {
+        rows::producers(&self.database, self.opened.producers).map_err(|error| self.open_error(error))
+    }
+
+    /// Has SQLite examine every page of the database; tells what it finds, which is nothing in a sound one. Takes as
+    /// long as reading the whole file.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if it could not.
+    pub fn examine_pages(&self) -> Result<Vec<String>, OpenError> {
+        let examine = || -> rusqlite::Result<Vec<String>> {
+            let mut statement = self.database.prepare("PRAGMA integrity_check(20)")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        };
+        let found = examine().map_err(|error| self.open_error(RowError::sqlite(&error, Index::ZERO)))?;
+        Ok(found.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    /// Consecutive rows from the one that holds the event at `from`, as many as fit in `max_bytes` of frames but at
+    /// least one; none if `from` lies beyond the tail. Each is checked by itself and against its predecessor.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if they are compacted, damaged or cannot be had.
+    pub fn rows(&mut self, from: Index, max_bytes: usize) -> Result<Vec<StoredRow>, ReadError> {
+        let read = self.transaction(from).and_then(|transaction| {
+            let state = State::read(&transaction)?;
+            let floor = state.floor.position().index;
+            if from <= floor {
+                return Ok(Err(Compacted { asked: from, floor }));
+            }
+            if from > state.tail.position().index {
+                return Ok(Ok(Vec::new()));
+            }
+            rows_from(&transaction, from, max_bytes).map(Ok)
+        });
+        match read {
+            Ok(rows) => Ok(rows?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The digest after the event at `index`; `None` if no batch ends there.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the place is damaged or cannot be had.
+    pub fn digest_at(&mut self, index: Index) -> Result<Option<Digest>, ReadError> {
+        let transaction = self.transaction(index)?;
+        let state = State::read(&transaction)?;
+        let (floor, tail) = (state.floor.position(), state.tail.position());
+        if index == floor.index {
+            return Ok(Some(floor.digest));
+        }
+        if index < floor.index || index > tail.index {
+            return Ok(None);
+        }
+        let row = rows_from(&transaction, index, 1)?;
+        let end = row.first().map(|row| row.batch.end);
+        Ok(end.filter(|end| end.index == index).map(|end| end.digest))
+    }
+
+    /// One consistent view of the database, which may change between two of them.
+    fn transaction(&mut self, near: Index) -> Result<Transaction<'_>, RowError> {
+        self.database.transaction().map_err(|error| RowError::sqlite(&error, near))
+    }
+
+    /// The last row is the one that the state names, and no row lies beyond.
+    fn check_tail(&self) -> Result<(), RowError> {
+        let (tail, floor) = (self.opened.tail, self.opened.floor.position().index);
+        let index = tail.position().index;
+        let newest: i64 = self
+            .database
+            .query_row("SELECT coalesce(max(last), 0) FROM batches", [], |row| row.get(0))
+            .map_err(|error| RowError::sqlite(&error, index))?;
+        let newest = Index(newest.cast_unsigned());
+        // A leader that writes meanwhile moves it on.
+        if newest < index {
+            return Err(RowError::corrupt(newest.next(), format!("the batches up to the log's end at {index} are missing")));
+        }
+        if index > floor {
+            let rows = rows_from(&self.database, index, 1)?;
+            let last = rows.first().filter(|row| row.batch.end == tail.position() && row.value == tail.value());
+            last.ok_or_else(|| RowError::corrupt(index, "the last batch is not the end of the log"))?;
+        }
+        Ok(())
+    }
+
+    fn open_error(&self, error: RowError) -> OpenError {
+        error.into_open(self.directory.clone())
+    }
+}
+
+impl From<RowError> for ReadError {
+    fn from(error: RowError) -> Self {
+        match error {
+            RowError::Corrupt(damage) => Self::Corrupt(damage),
+            RowError::Unavailable(reason) => Self::Unavailable(reason),
+        }
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    super::configure(&database)?;
+    Ok(database)
+}
+
+/// The rows from the one that holds `from`, which must be there, on.
+fn rows_from(database: &Connection, from: Index, max_bytes: usize) -> Result<Vec<StoredRow>, RowError> {
+    let failed = |error: rusqlite::Error, near| RowError::sqlite(&error, near);
+    let text = format!("SELECT {} FROM batches WHERE last >= ?1 ORDER BY last", StoredRow::COLUMNS);
+    let mut statement = database.prepare_cached(&text).map_err(|error| failed(error, from))?;
+    let mut found = statement.query([from.0.cast_signed()]).map_err(|error| failed(error, from))?;
+    let mut rows: Vec<StoredRow> = Vec::new();
+    let mut bytes = 0;
+    loop {
+        let near = rows.last().map_or(from, |row| row.batch.end.index.next());
+        let Some(row) = found.next().map_err(|error| failed(error, near))? else { break };
+        let row = StoredRow::from_row(row, near)?;
+        bytes += row.batch.frame.len();
+        if !rows.is_empty() && bytes > max_bytes {
+            break;
+        }
+        let follows = match rows.last() {
+            Some(previous) => row.batch.first == near && row.before == previous.batch.end.digest,
+            None => row.batch.first <= from && from <= row.batch.end.index,
+        };
+        if !follows {
+            return Err(RowError::corrupt(near, format!("the next stored batch starts at {}", row.batch.first)));
+        }
+        rows.push(row);
+    }
+    if rows.is_empty() {
+        return Err(RowError::corrupt(from, "the batch is missing"));
+    }
+    Ok(rows)
+}
+
+fn compare(directory: &Path, mark: &Mark, state: &State) -> Result<(), OpenError> {
+    if mark.log != state.log {
+        return Err(OpenError::Mixed { mark: Mark::path(directory), marked: mark.log, found: state.log });
+    }
+    let tail = state.tail.position();
+    if mark.position.index == tail.index && mark.position.digest != tail.digest {
+        let what = "the end of the log is not the one that was acknowledged".to_owned();
+        return Err(OpenError::Damaged {
+            directory: directory.to_owned(),
+            damage: Corrupt { index: tail.index, what },
+        });
+    }
+    if mark.position.index > tail.index {
+        if mark.durability == Durability::Fsync {
+            return Err(lost(directory, tail.index, mark));
+        }
+        tracing::warn!(
+            tail = %tail.index,
+            acknowledged = %mark.position.index,
+            "the newest events are gone, as a power cut may have it with --durability os"
+        );
+    }
+    Ok(())
+}
+
+fn lost(directory: &Path, tail: Index, mark: &Mark) -> OpenError {
+    let acknowledged = mark.position.index;
+    OpenError::Lost { directory: directory.to_owned(), tail, acknowledged, mark: Mark::path(directory) }
+}

@@ -1,0 +1,249 @@
+//! The one connection that writes.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use engine::{Durability, Index, LogId, Position, ProducerChanges, ProducerId, Snapshot, Submitted, Term};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
+
+use super::error::{OpenError, RowError};
+use super::files::{self, Mark, Marker};
+use super::reader::SqliteReader;
+use super::rows::{self, State, StoredRow};
+use super::{Options, schema};
+use crate::{AppendError, Commit, Fenced, NotNext};
+
+/// How many rows below the floor one commit deletes: more than it adds, so that they come to an end, and few enough
+/// that nobody waits for it when the floor rises over a million.
+const DELETE_STEP: i64 = 64;
+
+/// How large the write-ahead log may stay once all of it is in the database: what a busy moment needed is given back.
+const WAL_BYTES: i64 = 16 << 20;
+
+/// Writes commits, snapshots, and the end of old history.
+#[derive(Debug)]
+pub(super) struct Writer {
+    database: Connection,
+    marker: Marker,
+    state: State,
+    producers: std::collections::BTreeMap<ProducerId, Submitted>,
+    /// Those in the database, oldest first; all above the floor.
+    snapshots: VecDeque<Snapshot>,
+    options: Options,
+    /// Rows below the floor may be left.
+    leftovers: bool,
+}
+
+impl Writer {
+    /// Opens the log in the directory of `options` for writing, which takes a new term; makes one called `new_log` if
+    /// there is none.
+    pub(super) fn open(options: Options, new_log: LogId) -> Result<Self, OpenError> {
+        let directory = options.directory.clone();
+        // Everything is looked at before anything is written.
+        let found = match SqliteReader::open(&directory) {
+            Ok(reader) => Some((reader.state(), reader.producers()?, reader.snapshots()?)),
+            Err(OpenError::Missing { .. }) => None,
+            Err(error) if is_unfinished(&directory)? => {
+                tracing::debug!(%error, "a log was begun and never finished");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let fail = |error: rusqlite::Error| RowError::sqlite(&error, Index::ZERO).into_open(directory.clone());
+        let mut database = connect(&directory).map_err(fail)?;
+        let (mut state, producers, snapshots) = match found {
+            Some(found) => found,
+            None => (begin(&mut database, new_log).map_err(fail)?, Vec::new(), Vec::new()),
+        };
+        state.term = Term(state.term.0 + 1);
+        // Terms never go back, so this one is forced to the disk whatever the durability.
+        state.insert(&database).map_err(fail)?;
+        if options.durability != Durability::Fsync {
+            database.pragma_update(None, "synchronous", "NORMAL").map_err(fail)?;
+        }
+        let marker = Marker::open(&directory, &mark(&state, options.durability))?;
+        let producers = producers.into_iter().map(|row| (row.producer.clone(), row)).collect();
+        Ok(Self { database, marker, state, producers, snapshots: snapshots.into(), options, leftovers: true })
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(super) fn producers(&self) -> Vec<Submitted> {
+        self.producers.values().cloned().collect()
+    }
+
+    /// The newest state from which the rest of the log can be replayed.
+    pub(super) fn newest_snapshot(&self) -> Snapshot {
+        self.snapshots.back().copied().unwrap_or(self.state.floor)
+    }
+
+    /// Makes `commit` durable. Returns the floor.
+    pub(super) fn append(&mut self, commit: &Commit) -> Result<Index, AppendError> {
+        let tail = self.state.tail.position();
+        if commit.batch.first != tail.index.next() {
+            return Err(NotNext { tail: tail.index, got: commit.batch.first }.into());
+        }
+        let mut state = State { tail: commit.tail, ..self.state };
+        sum_up(&mut state, &self.producers, &commit.producers);
+        let taken = self.is_snapshot_due(commit.tail.position()).then_some(commit.tail);
+        let compacted = self.compactable(commit.tail.position().index);
+        if let Some(floor) = compacted {
+            state.floor = floor;
+        }
+
+        let own = self.state.term;
+        let transaction =
+            self.database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|error| not_begun(&error))?;
+        check_term(&transaction, own)?;
+        let row = StoredRow { batch: commit.batch.clone(), before: tail.digest, value: commit.tail.value() };
+        let deleted = write(&transaction, &state, &row, &commit.producers, taken.as_ref(), self.leftovers || compacted.is_some())
+            .map_err(|error| not_begun(&error))?;
+        transaction.commit().map_err(|error| not_committed(&error))?;
+
+        self.state = state;
+        for submitted in &commit.producers.written {
+            self.producers.insert(submitted.producer.clone(), submitted.clone());
+        }
+        for producer in &commit.producers.forgotten {
+            self.producers.remove(producer);
+        }
+        self.snapshots.extend(taken);
+        if compacted.is_some() {
+            let floor = state.floor.position().index;
+            self.snapshots.retain(|snapshot| snapshot.position().index > floor);
+        }
+        self.leftovers = deleted == DELETE_STEP.unsigned_abs() as usize;
+        self.marker.write(&mark(&self.state, self.options.durability));
+        Ok(state.floor.position().index)
+    }
+
+    fn is_snapshot_due(&self, tail: Position) -> bool {
+        tail.index.events_since(self.newest_snapshot().position().index) >= self.options.snapshot_every.get()
+    }
+
+    /// The newest snapshot with at least `retain` events after it, if it is above the floor.
+    fn compactable(&self, tail: Index) -> Option<Snapshot> {
+        let old_enough = |snapshot: &&Snapshot| tail.events_since(snapshot.position().index) >= self.options.retain.get();
+        self.snapshots.iter().rev().find(old_enough).copied()
+    }
+}
+
+fn mark(state: &State, durability: Durability) -> Mark {
+    Mark { log: state.log, position: state.tail.position(), durability }
+}
+
+/// Updates the sum over what the database remembers of producers.
+fn sum_up(
+    state: &mut State,
+    present: &std::collections::BTreeMap<ProducerId, Submitted>,
+    changes: &ProducerChanges,
+) {
+    let written = changes.written.iter().map(|row| &row.producer);
+    for row in written.chain(&changes.forgotten).filter_map(|producer| present.get(producer)) {
+        state.producers.remove(row);
+    }
+    for row in &changes.written {
+        state.producers.add(row);
+    }
+}
+
+/// Another leader may have opened the log meanwhile, on a machine where the lock does not reach.
+fn check_term(transaction: &Transaction<'_>, own: Term) -> Result<(), AppendError> {
+    let term = transaction
+        .prepare_cached("SELECT term FROM state WHERE id = 1")
+        .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)))
+        .map_err(|error| not_begun(&error))?;
+    let by = Term(term.cast_unsigned());
+    if by == own { Ok(()) } else { Err(Fenced { own, by }.into()) }
+}
+
+/// Returns how many rows below the floor were deleted.
+fn write(
+    transaction: &Transaction<'_>,
+    state: &State,
+    row: &StoredRow,
+    producers: &ProducerChanges,
+    snapshot: Option<&Snapshot>,
+    clean_up: bool,
+) -> rusqlite::Result<usize> {
+    row.insert(transaction)?;
+    state.insert(transaction)?;
+    for producer in &producers.forgotten {
+        rows::delete_producer(transaction, producer)?;
+    }
+    for submitted in &producers.written {
+        rows::put_producer(transaction, submitted)?;
+    }
+    if let Some(snapshot) = snapshot {
+        rows::insert_snapshot(transaction, snapshot)?;
+    }
+    if !clean_up {
+        return Ok(0);
+    }
+    let floor = state.floor.position().index.0.cast_signed();
+    transaction.prepare_cached("DELETE FROM snapshots WHERE position <= ?1")?.execute([floor])?;
+    transaction
+        .prepare_cached(
+            "DELETE FROM batches WHERE last IN (SELECT last FROM batches WHERE last <= ?1 ORDER BY last LIMIT ?2)",
+        )?
+        .execute(params![floor, DELETE_STEP])
+}
+
+/// Nothing of the commit is in the log: the transaction had not been told to commit.
+fn not_begun(error: &rusqlite::Error) -> AppendError {
+    AppendError::Unavailable(told(error))
+}
+
+/// A full disk is found before the last piece of a commit is written, so the commit is void. After any other failure a
+/// complete commit may lie on the disk, though SQLite reported none.
+fn not_committed(error: &rusqlite::Error) -> AppendError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => AppendError::Unavailable(told(error)),
+        _ => AppendError::OutcomeUnknown(told(error)),
+    }
+}
+
+fn told(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn connect(directory: &Path) -> rusqlite::Result<Connection> {
+    let database = Connection::open(files::database(directory))?;
+    super::configure(&database)?;
+    database.pragma_update(None, "page_size", 4096)?;
+    database.pragma_update(None, "journal_mode", "WAL")?;
+    database.pragma_update(None, "synchronous", "FULL")?;
+    database.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    Ok(database)
+}
+
+/// Makes the tables of a new log.
+fn begin(database: &mut Connection, log: LogId) -> rusqlite::Result<State> {
+    let start = Snapshot::take(log, Position::origin(log), 0);
+    let state = State { log, term: Term(0), tail: start, floor: start, producers: rows::ProducerSum::default() };
+    let transaction = database.transaction()?;
+    schema::create(&transaction)?;
+    state.insert(&transaction)?;
+    transaction.commit()?;
+    Ok(state)
+}
+
+/// Whether there is a database without a table and no mark: a leader was stopped while it made them.
+fn is_unfinished(directory: &Path) -> Result<bool, OpenError> {
+    if Mark::path(directory).exists() {
+        return Ok(false);
+    }
+    let path = files::database(directory);
+    let length = std::fs::metadata(&path).map_err(|source| OpenError::Files { path: path.clone(), source })?.len();
+    if length == 0 {
+        return Ok(true);
+    }
+    let empty = Connection::open_with_flags(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .and_then(|database| schema::is_empty(&database));
+    Ok(empty.unwrap_or(false))
+}
