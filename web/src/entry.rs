@@ -156,6 +156,9 @@ impl From<Result<Event, SubmitError>> for Outcome {
             Err(SubmitError::Refused(why)) => Self::Refused(format!("Refused: {why}.")),
             Err(SubmitError::Busy(why)) => Self::Failed(format!("The leader is busy: {why}. Try again.")),
             Err(SubmitError::NotCommitted(why)) => Self::Failed(format!("Not done: {why}.")),
+            Err(
+                error @ (SubmitError::Mismatch { .. } | SubmitError::Sequence(_) | SubmitError::UnknownProducer(_)),
+            ) => Self::Failed(format!("Not done: {error}.")),
             Err(error @ (SubmitError::NoAnswer | SubmitError::Failed(_))) => Self::Failed(format!("Failed: {error}.")),
         }
     }

@@ -152,6 +152,8 @@ pub enum GoodbyeReason {
     ShuttingDown,
     /// The leader has more subscribers than it can serve.
     Overloaded,
+    /// Another leader took over the log, or this one cannot write to it any more.
+    SteppedDown,
 }
 
 impl fmt::Display for GoodbyeReason {
@@ -159,6 +161,7 @@ impl fmt::Display for GoodbyeReason {
         f.write_str(match self {
             Self::ShuttingDown => "shutting_down",
             Self::Overloaded => "overloaded",
+            Self::SteppedDown => "stepped_down",
         })
     }
 }

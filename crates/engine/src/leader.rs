@@ -5,8 +5,8 @@ use thiserror::Error;
 use crate::fault::{self, Fault};
 use crate::producer::Before;
 use crate::{
-    Batch, Digest, Event, Index, LogId, Operation, Position, ProducerChanges, ProducerError, Producers, Refusal, Resume,
-    Snapshot, SnapshotReason, Submission, Submitted, Term, Timestamp, Verdict, apply,
+    Batch, Digest, Event, Index, LogId, Operation, Position, ProducerChanges, ProducerError, Producers, Refusal,
+    Resume, Snapshot, SnapshotReason, Submission, Submitted, Term, Timestamp, Verdict, apply,
 };
 
 /// The most events that one batch holds. At five bytes an event a full batch fits in one write of 64 KiB.

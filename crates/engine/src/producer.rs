@@ -45,6 +45,12 @@ impl ProducerId {
         Ok(Self(id.into()))
     }
 
+    /// The producer whose id is `random` in 32 hexadecimal digits.
+    #[must_use]
+    pub fn from_random(random: u128) -> Self {
+        Self(format!("{random:032x}").into())
+    }
+
     /// The id itself.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -154,9 +154,10 @@ mod tests {
 
     use engine::leader::Sequencer;
     use engine::{
-        Batch, Frame, Goodbye, GoodbyeReason, LogId, Operation, Resume, Snapshot, SnapshotReason, Timestamp, Verdict,
+        Batch, Frame, Goodbye, GoodbyeReason, LogId, Operation, ProducerChanges, Resume, Snapshot, SnapshotReason,
+        Timestamp, Verdict,
     };
-    use store::{MemoryStore, Store, StoredBatch};
+    use store::{Commit, MemoryStore, Store, StoredBatch};
     use wire::frame::decode_next;
 
     use super::*;
@@ -192,7 +193,8 @@ mod tests {
             let stored = StoredBatch::new(&batch, encode(&Frame::Batch(batch.clone())));
             self.sequencer.commit();
             let tail: Snapshot = self.sequencer.committed();
-            self.store.append(stored.clone(), tail).await.unwrap();
+            let producers = ProducerChanges::default();
+            self.store.append(Commit { batch: stored.clone(), tail, producers }).await.unwrap();
             (stored, tail)
         }
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
+use engine::fault::{self, Fault};
 use engine::frame::SnapshotFrame;
 use engine::leader::LogView;
 use engine::{
@@ -161,6 +162,7 @@ impl Feed {
         };
         let mut frames = vec![encode(&Frame::Welcome(welcome))];
         let next = match (verdict, resume) {
+            (Verdict::Resumed, Some(resume)) if fault::active(Fault::ResumeOneTooLate) => resume.position.index.plus(2),
             (Verdict::Resumed, Some(resume)) => resume.position.index.next(),
             _ => {
                 frames.push(encode(&state.snapshot_frame()));

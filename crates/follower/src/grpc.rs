@@ -5,13 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use engine::{Event, Frame, Index, Operation, Resume, Subscribe};
+use engine::{Event, Frame, Index, Resume, Submission, Subscribe};
 use futures_util::Stream;
 use thiserror::Error;
 use tonic::body::Body;
 use tonic::client::GrpcService;
 use tonic::codegen::{Body as HttpBody, Bytes, StdError};
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
+use tonic_types::StatusExt;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 use wire::{Identity, pb};
 
@@ -207,6 +208,20 @@ pub enum SubmitError {
     /// The calculator cannot do it to its present value. It is not in the log.
     #[error("{0}")]
     Refused(String),
+    /// The log is not where the submission expected it. It is not in the log.
+    #[error("{message}")]
+    Mismatch {
+        /// What the leader says.
+        message: String,
+        /// The newest event of the log.
+        current: Index,
+    },
+    /// The producer's sequence is not the next one: it was used twice, or a later one came first.
+    #[error("{0}")]
+    Sequence(String),
+    /// The log does not know the producer. It is not in the log as a result of this call.
+    #[error("{0}")]
+    UnknownProducer(String),
     /// The leader has too much to do. It is not in the log; try again.
     #[error("{0}")]
     Busy(String),
@@ -222,17 +237,19 @@ pub enum SubmitError {
 }
 
 impl<T: Transport> Calls<T> {
-    /// Puts an operation into the log and returns its event once it is committed.
+    /// Puts an operation into the log and returns its event once it is durable. One call, not repeated: with a
+    /// [`Producer`](crate::Producer) it can be, without being done twice.
     ///
     /// # Errors
     ///
     /// [`SubmitError`] tells a refusal from an unknown outcome.
-    pub async fn submit(&self, operation: Operation) -> Result<Event, SubmitError> {
+    pub async fn submit(&self, submission: impl Into<Submission>) -> Result<Event, SubmitError> {
         let clock = Clock::start();
+        let submission = submission.into();
+        let operation = submission.operation;
         let mut client = client(&self.transport);
-        let request = pb::SubmitRequest { operation: Some(operation.into()) };
         let answer = tokio::select! {
-            answer = client.submit(request) => answer,
+            answer = client.submit(pb::SubmitRequest::from(submission)) => answer,
             () = clock.sleep_until(clock.now().plus(SUBMIT_TIMEOUT)) => return Err(SubmitError::NoAnswer),
         };
         let committed = answer.map_err(|status| submit_error(&status))?.into_inner();
@@ -242,11 +259,19 @@ impl<T: Transport> Calls<T> {
 
 fn submit_error(status: &Status) -> SubmitError {
     let message = status.message().to_owned();
-    match status.code() {
-        Code::InvalidArgument | Code::OutOfRange => SubmitError::Refused(message),
-        Code::ResourceExhausted => SubmitError::Busy(message),
-        // The leader's own word, as opposed to that of a transport, which has a cause.
-        Code::Unavailable if std::error::Error::source(status).is_none() => SubmitError::NotCommitted(message),
+    let info = status.get_details_error_info();
+    let reason = info.as_ref().map_or("", |info| info.reason.as_str());
+    match reason {
+        "OVERFLOW" | "DIVISION_BY_ZERO" | "NEGATIVE_SQUARE_ROOT" | "INVALID_REQUEST" => SubmitError::Refused(message),
+        "INDEX_MISMATCH" => {
+            let current = info.as_ref().and_then(|info| info.metadata.get("current_index")?.parse().ok());
+            SubmitError::Mismatch { message, current: Index(current.unwrap_or_default()) }
+        }
+        "STALE_SEQUENCE" | "SEQUENCE_REUSED" => SubmitError::Sequence(message),
+        "UNKNOWN_PRODUCER" => SubmitError::UnknownProducer(message),
+        "QUEUE_FULL" => SubmitError::Busy(message),
+        "LOG_UNAVAILABLE" | "SHUTTING_DOWN" | "STEPPED_DOWN" => SubmitError::NotCommitted(message),
+        // Of a transport or a proxy, or of a leader that does not know.
         _ => SubmitError::Failed(LinkError::Call(status.clone()).to_string()),
     }
 }

@@ -4,10 +4,13 @@
 //! so, reports progress, and tells an [`Observer`] what happened. It is generic over the [`Link`], so a native process,
 //! a browser page and a test with a faulty link run the same loop. What differs between native and wasm is two
 //! functions called `connect` in [`grpc`] and the module `timer`.
+//!
+//! A [`Producer`] goes the other way: it puts operations into the log, each exactly once.
 
 pub mod grpc;
 pub mod link;
 pub mod observer;
+pub mod producer;
 mod report;
 mod session;
 mod timer;
@@ -15,4 +18,5 @@ mod timer;
 pub use grpc::{Calls, GrpcLink, InvalidAddress, connect};
 pub use link::{Link, LinkError, Standing};
 pub use observer::Observer;
+pub use producer::{Producer, Submit};
 pub use session::follow;

@@ -15,7 +15,7 @@ use wire::frame::decode_next;
 use wire::sharedcalculator::leader_server::Leader;
 use wire::sharedcalculator::{Event, GetMostRecentValueRequest, GetMostRecentValueResponse, GetUpdatesRequest};
 
-use crate::service::read_status;
+use crate::status::read_status;
 
 /// Serves `sharedcalculator.Leader` from a feed.
 #[derive(Clone)]

@@ -2,17 +2,53 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand, ValueEnum};
+use engine::Durability;
 use thiserror::Error;
+
+/// Where the log is kept if nothing else is said.
+pub const DEFAULT_DATA_DIR: &str = "calculator-data";
 
 /// Owns one number and an ordered log of operations on it, and streams the log to replicas.
 ///
 /// One port serves native gRPC (cleartext HTTP/2), gRPC-Web, the page and /healthz.
+///
+/// The log is kept in a directory and survives crashes; a leader that starts again goes on where the last one ended.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "calculator-leader", version)]
+#[command(name = "calculator-leader", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// How to lead.
+    #[command(flatten)]
+    pub lead: Args,
+
+    /// Something to do instead.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What can be done with a log beside leading it.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Check every page, row and event of a log, and report; a leader may run meanwhile
+    Verify(LogArgs),
+    /// Print the events of a log as JSON, one a line; a leader may run meanwhile
+    Export(LogArgs),
+}
+
+/// Which log.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LogArgs {
+    /// Directory of the log
+    #[arg(long, default_value = DEFAULT_DATA_DIR, env = "CALCULATOR_DATA_DIR", value_name = "DIR")]
+    pub data_dir: PathBuf,
+}
+
+/// The leader's flags.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Address and port to listen on. Port 0 takes a free one, which the log names
     #[arg(long, default_value = "127.0.0.1:8080", env = "CALCULATOR_LISTEN", value_name = "ADDR:PORT")]
@@ -43,8 +79,24 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// Events of history to keep for replicas that resume and for ReadEvents; older ones are compacted away. An event
-    /// takes up to 200 bytes of memory
+    /// Directory of the log; made if it does not exist. One leader at a time writes to it
+    #[arg(long, default_value = DEFAULT_DATA_DIR, env = "CALCULATOR_DATA_DIR", value_name = "DIR")]
+    pub data_dir: PathBuf,
+
+    /// Keep the log in memory: it ends with the leader
+    #[arg(long, conflicts_with_all = ["data_dir", "durability", "snapshot_every"])]
+    pub ephemeral: bool,
+
+    /// What an acknowledged operation survives
+    #[arg(long, default_value = "fsync", value_name = "WHAT")]
+    pub durability: DurabilityArg,
+
+    /// Events from one snapshot of the value to the next; starting verifies what follows the newest one
+    #[arg(long, default_value = "100000", value_name = "EVENTS")]
+    pub snapshot_every: NonZeroU64,
+
+    /// Events of history to keep at least, for replicas that resume and for ReadEvents; older ones are compacted away,
+    /// in a directory by whole snapshots. An event takes up to some 150 bytes of disk, or 200 of memory
     #[arg(long, default_value = "1000000", value_name = "EVENTS")]
     pub retain: NonZeroU64,
 
@@ -66,12 +118,39 @@ pub struct Config {
     pub count: Option<u64>,
     /// Decides the random operations.
     pub seed: u64,
+    /// Where the log is kept.
+    pub storage: Storage,
     /// How many events of history are kept at least.
     pub retain: NonZeroU64,
     /// How often subscribers hear a sign of life.
     pub heartbeat_interval: Duration,
     /// How many streams are served at a time.
     pub max_subscribers: usize,
+}
+
+/// Where the log is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory.
+    Memory,
+    /// In a directory.
+    Directory {
+        /// Which.
+        directory: PathBuf,
+        /// What a commit survives.
+        durability: Durability,
+        /// Events from one snapshot to the next.
+        snapshot_every: NonZeroU64,
+    },
+}
+
+/// What an acknowledged operation survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityArg {
+    /// A power cut: it is on the disk
+    Fsync,
+    /// A crash of the leader; a power cut may take the last moments
+    Os,
 }
 
 /// How often random operations are made up.
@@ -92,7 +171,18 @@ impl From<&Args> for Config {
             (false, Some(rate)) => Generator::Rate(rate),
             (false, None) => Generator::Paced(args.pace),
         };
+        let storage = if args.ephemeral {
+            Storage::Memory
+        } else {
+            let durability = match args.durability {
+                DurabilityArg::Fsync => Durability::Fsync,
+                DurabilityArg::Os => Durability::Os,
+            };
+            let directory = args.data_dir.clone();
+            Storage::Directory { directory, durability, snapshot_every: args.snapshot_every }
+        };
         Self {
+            storage,
             generator,
             count: args.count,
             seed: args.seed.unwrap_or_else(rand::random),
@@ -164,7 +254,7 @@ mod tests {
     fn flags_decide_the_generator() {
         let generator = |flags: &[&str]| {
             let flags = ["calculator-leader"].iter().chain(flags);
-            Args::try_parse_from(flags).map(|args| Config::from(&args).generator).map_err(|error| error.kind())
+            Cli::try_parse_from(flags).map(|cli| Config::from(&cli.lead).generator).map_err(|error| error.kind())
         };
         let default = Pace { min: Duration::from_millis(10), max: Duration::from_secs(1) };
         assert_eq!(generator(&[]), Ok(Generator::Paced(default)));
@@ -173,5 +263,23 @@ mod tests {
         assert!(generator(&["--rate", "0"]).is_err());
         assert!(generator(&["--rate", "5", "--no-generator"]).is_err());
         assert!(generator(&["--rate", "5", "--pace", "1ms..2ms"]).is_err());
+    }
+
+    #[test]
+    fn flags_decide_where_the_log_is() {
+        let storage = |flags: &[&str]| {
+            let flags = ["calculator-leader"].iter().chain(flags);
+            Cli::try_parse_from(flags).map(|cli| Config::from(&cli.lead).storage).map_err(|error| error.kind())
+        };
+        assert_eq!(storage(&["--ephemeral"]), Ok(Storage::Memory));
+        let kept = |directory: &str, durability| {
+            let snapshot_every = NonZeroU64::new(100_000).unwrap();
+            Ok(Storage::Directory { directory: directory.into(), durability, snapshot_every })
+        };
+        assert_eq!(storage(&[]), kept(DEFAULT_DATA_DIR, Durability::Fsync));
+        assert_eq!(storage(&["--data-dir", "d", "--durability", "os"]), kept("d", Durability::Os));
+        assert!(storage(&["--ephemeral", "--data-dir", "d"]).is_err());
+        assert!(storage(&["--rate", "5", "verify"]).is_err(), "flags of the leader do not fit a check");
+        assert!(storage(&["--snapshot-every", "0"]).is_err());
     }
 }

@@ -4,6 +4,7 @@
 //! only writer; the [`generator`] and the [`service`] send it operations through a bounded queue; it commits to the
 //! store and publishes to the feed; [`server`] puts everything on one port.
 
+pub mod audit;
 pub mod classic;
 pub mod clock;
 pub mod config;
@@ -12,15 +13,19 @@ pub mod page;
 pub mod sequencer;
 pub mod server;
 pub mod service;
+pub mod status;
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use config::Config;
+use audit::AuditError;
+use config::{Config, Storage};
 use engine::{Goodbye, GoodbyeReason, LogId};
 use feed::{Feed, Roster};
-use store::{AppendError, MemoryStore, Store};
+use store::sqlite::{OpenError, Options, SqliteReader};
+use store::{AppendError, Corrupt, MemoryStore, SqliteStore, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -37,9 +42,36 @@ const RETRY_AFTER_SHUTDOWN: Duration = Duration::from_millis(500);
 /// Why a leader ended otherwise than by being told to.
 #[derive(Debug, Error)]
 pub enum RunError {
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The end of the log is not what was committed.
+    #[error("the end of the log in {} cannot be trusted: {error}. {}", directory.display(), what_to_do(directory))]
+    Audit {
+        /// Where the log is.
+        directory: PathBuf,
+        /// Where and what.
+        error: AuditError,
+    },
     /// The log cannot be led any more.
     #[error("this leader stepped down: {0}")]
     SteppedDown(AppendError),
+    /// What is stored is not what was committed.
+    #[error("{damage}. {}", what_to_do(directory))]
+    Damaged {
+        /// Where the log is.
+        directory: PathBuf,
+        /// Where in it, and what.
+        damage: Corrupt,
+    },
+}
+
+fn what_to_do(directory: &Path) -> String {
+    let directory = directory.display();
+    format!(
+        "Restore {directory} from a copy; `calculator-leader verify --data-dir {directory}` tells how far it can be \
+         trusted, and `export` prints the events up to there"
+    )
 }
 
 /// Runs a leader on `listener` until `shutdown` is ready or the log cannot be led any more. Returns at most five
@@ -53,7 +85,7 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(LogId(rand::random()), config.retain.get()));
+    let store = open(&config).await?;
     let feed = Feed::new(Arc::clone(&store), config.heartbeat_interval);
     let opened_at = store.opened_at();
     info!(
@@ -65,7 +97,8 @@ pub async fn run(
         "leading"
     );
 
-    let (submitter, mut sequencer) = sequencer::start(Arc::clone(&store), feed.clone(), config.seed);
+    let (submitter, writer) = sequencer::new(Arc::clone(&store), feed.clone(), config.seed, clock::now);
+    let mut sequencer = tokio::spawn(writer.run());
     let closing = submitter.clone();
     let generator = tokio::spawn(generator::run(config.generator, config.count, submitter.clone(), config.seed));
     let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
@@ -80,6 +113,7 @@ pub async fn run(
             Ok(None) => Ok(()),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         },
+        damage = store.broken() => Err(damaged(&config, damage)),
     };
 
     // Nobody gets into the queue any more; what is in it is committed, answered and sent before the goodbye.
@@ -88,7 +122,8 @@ pub async fn run(
     if tokio::time::timeout(FLUSH, closing.close()).await.is_err() {
         warn!("the store did not take the last operations in time; who submitted them was not answered");
     }
-    feed.close(Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after: RETRY_AFTER_SHUTDOWN });
+    let reason = if ended.is_ok() { GoodbyeReason::ShuttingDown } else { GoodbyeReason::SteppedDown };
+    feed.close(Goodbye { reason, retry_after: RETRY_AFTER_SHUTDOWN });
     heartbeats.abort();
     info!(index = %feed.published().tail.position().index, "saying goodbye");
     if !server.stop(GRACE).await {
@@ -96,6 +131,36 @@ pub async fn run(
     }
     sequencer.abort();
     ended
+}
+
+/// Opens the log and verifies its end: everything after its newest snapshot is replayed.
+async fn open(config: &Config) -> Result<Arc<dyn Store>, RunError> {
+    let new_log = LogId(rand::random());
+    let Storage::Directory { directory, durability, snapshot_every } = config.storage.clone() else {
+        return Ok(Arc::new(MemoryStore::new(new_log, config.retain.get())));
+    };
+    let options = Options { directory: directory.clone(), durability, snapshot_every, retain: config.retain };
+    let opening = tokio::task::spawn_blocking(move || {
+        let start = Instant::now();
+        let store = SqliteStore::open(options, new_log)?;
+        let reader = SqliteReader::open(&directory)?;
+        let replayed = audit::verify_from(reader, store.newest_snapshot())
+            .map_err(|error| RunError::Audit { directory: directory.clone(), error })?;
+        info!(directory = %directory.display(), replayed, took = ?start.elapsed(), "opened the log");
+        Ok(Arc::new(store))
+    });
+    match opening.await {
+        Ok(opened) => opened.map(|store| store as Arc<dyn Store>),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn damaged(config: &Config, damage: Corrupt) -> RunError {
+    let directory = match &config.storage {
+        Storage::Directory { directory, .. } => directory.clone(),
+        Storage::Memory => PathBuf::new(),
+    };
+    RunError::Damaged { directory, damage }
 }
 
 async fn beat(feed: Feed, interval: Duration) {

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use leader::config::{Args, Config};
+use leader::audit;
+use leader::config::{Args, Cli, Command, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info};
@@ -14,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 #[tokio::main]
 async fn main() -> ExitCode {
     // Clap ends the process with code 2 and a message if a flag is wrong.
-    let args = Args::parse();
+    let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -22,7 +23,12 @@ async fn main() -> ExitCode {
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
-    match lead(&args).await {
+    let done = match &cli.command {
+        None => lead(&cli.lead).await,
+        Some(Command::Verify(log)) => audit::verify(&log.data_dir, &mut io::stdout().lock()),
+        Some(Command::Export(log)) => audit::export(&log.data_dir, &mut io::stdout().lock()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             #[expect(clippy::print_stderr, reason = "the one line that says why the program ends")]

@@ -3,22 +3,24 @@
 //! Commands wait in one bounded queue. The task takes all that wait, validates them one by one, seals what was accepted
 //! into a batch, encodes it, makes it durable, publishes it and only then answers. While the store works, the queue
 //! fills with the next batch: group commit without a timer.
+//!
+//! A refusal waits too, if what it was judged by is not durable yet: nobody learns of anything that a crash can undo.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use engine::leader::{MAX_BATCH_EVENTS, ProposeError, Sequencer};
-use engine::{Event, Operation, Refusal};
+use engine::fault::{self, Fault};
+use engine::leader::{BatchFull, IndexMismatch, MAX_BATCH_EVENTS, ProposeError, Proposed, Sequencer};
+use engine::{Event, ProducerError, Refusal, Submission, Timestamp};
 use feed::Feed;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use store::{AppendError, Store, StoredBatch};
+use store::{AppendError, Commit, Store, StoredBatch};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tracing::{error, warn};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
 
-use crate::{clock, generator};
+use crate::generator;
 
 /// Commands that may wait for the sequencer. A full queue is about one full batch: some milliseconds of work. Beyond
 /// that people are told to try again rather than left waiting.
@@ -26,8 +28,8 @@ const QUEUE: usize = MAX_BATCH_EVENTS;
 
 enum Command {
     Submit {
-        operation: Operation,
-        reply: oneshot::Sender<Result<Event, SubmitError>>,
+        submission: Submission,
+        reply: Reply,
     },
     /// Make up this many operations.
     Draw {
@@ -39,21 +41,36 @@ enum Command {
     },
 }
 
+type Reply = oneshot::Sender<Result<Event, SubmitError>>;
+
 /// Why an operation was not committed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SubmitError {
     /// The calculator cannot do it to its present value.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The log is not where the submission expected it.
+    #[error(transparent)]
+    Mismatch(#[from] IndexMismatch),
+    /// The producer's sequence is not the next one.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
     /// Too many operations wait already.
     #[error("{QUEUE} operations are waiting already; try again in a moment")]
     QueueFull,
-    /// The store did not take it.
-    #[error("the operation was not committed: {0}")]
+    /// The store did not take it, unless the error says that this is not known.
+    #[error("{}", not_committed(.0))]
     Store(AppendError),
     /// The leader is shutting down.
     #[error("the leader is shutting down; the operation was not committed")]
     ShuttingDown,
+}
+
+fn not_committed(error: &AppendError) -> String {
+    match error {
+        AppendError::OutcomeUnknown(_) => error.to_string(),
+        _ => format!("the operation was not committed: {error}"),
+    }
 }
 
 /// Sends operations to the sequencer. Cheap to clone.
@@ -62,6 +79,7 @@ pub struct Submitter {
     commands: mpsc::Sender<Command>,
     /// Set at shutdown: what is committed after the goodbye would reach no replica.
     closed: Arc<AtomicBool>,
+    problem: watch::Receiver<Option<String>>,
 }
 
 impl Submitter {
@@ -69,13 +87,14 @@ impl Submitter {
     ///
     /// # Errors
     ///
-    /// [`SubmitError`]: in every case the operation is not in the log.
-    pub async fn submit(&self, operation: Operation) -> Result<Event, SubmitError> {
+    /// [`SubmitError`]: the operation is not in the log, unless the error says that this is not known.
+    pub async fn submit(&self, submission: impl Into<Submission>) -> Result<Event, SubmitError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(SubmitError::ShuttingDown);
         }
         let (reply, answer) = oneshot::channel();
-        self.commands.try_send(Command::Submit { operation, reply }).map_err(|error| match error {
+        let submission = submission.into();
+        self.commands.try_send(Command::Submit { submission, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SubmitError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => SubmitError::ShuttingDown,
         })?;
@@ -85,6 +104,12 @@ impl Submitter {
     /// Makes up `count` random operations; waits while the queue is full. Returns whether the sequencer still runs.
     pub async fn draw(&self, count: u32) -> bool {
         self.commands.send(Command::Draw { count }).await.is_ok()
+    }
+
+    /// Why the store takes nothing at present, if so.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.problem.borrow().clone()
     }
 
     /// Takes no more operations from anybody, and waits until those that were taken are committed and published.
@@ -98,31 +123,50 @@ impl Submitter {
     }
 }
 
-/// Starts the sequencer on the log in `store`. The task ends with `None` when every [`Submitter`] is gone, and with the
-/// error if this leader may not write any more.
-pub fn start(store: Arc<dyn Store>, feed: Feed, seed: u64) -> (Submitter, JoinHandle<Option<AppendError>>) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let log = Sequencer::new(store.term(), store.opened_at());
-    let writer = Writer { log, store, feed, random: StdRng::seed_from_u64(seed), waiting: Vec::new() };
-    (Submitter { commands: sender, closed: Arc::default() }, tokio::spawn(writer.run(receiver)))
+/// The sequencer on the log in `store`: who sends it operations, and the writer, which runs until it must stop. `seed`
+/// decides the operations that it makes up; `clock` tells when a batch was committed.
+pub fn new(
+    store: Arc<dyn Store>,
+    feed: Feed,
+    seed: u64,
+    clock: impl Fn() -> Timestamp + Send + 'static,
+) -> (Submitter, Writer) {
+    let (sender, commands) = mpsc::channel(QUEUE);
+    let (problem, watched) = watch::channel(None);
+    let writer = Writer {
+        log: Sequencer::new(store.term(), store.opened_at(), store.producers()),
+        store,
+        feed,
+        random: StdRng::seed_from_u64(seed),
+        clock: Box::new(clock),
+        waiting: Vec::new(),
+        commands,
+        problem,
+    };
+    (Submitter { commands: sender, closed: Arc::default(), problem: watched }, writer)
 }
 
-struct Writer {
+/// The one that writes.
+pub struct Writer {
     log: Sequencer,
     store: Arc<dyn Store>,
     feed: Feed,
     random: StdRng,
-    /// Who waits for the open batch to become durable. Bounded by the batch.
-    waiting: Vec<(Event, oneshot::Sender<Result<Event, SubmitError>>)>,
+    clock: Box<dyn Fn() -> Timestamp + Send>,
+    /// What to answer, and to whom, once the open batch is durable. Bounded by the queue.
+    waiting: Vec<(Result<Event, SubmitError>, Reply)>,
+    commands: mpsc::Receiver<Command>,
+    problem: watch::Sender<Option<String>>,
 }
 
 impl Writer {
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Option<AppendError> {
+    /// Writes until every [`Submitter`] is gone, or until this leader may not write any more; then returns why.
+    pub async fn run(mut self) -> Option<AppendError> {
         let mut taken = Vec::new();
-        while commands.recv_many(&mut taken, QUEUE).await > 0 {
+        while self.commands.recv_many(&mut taken, QUEUE).await > 0 {
             for command in taken.drain(..) {
                 let done = match command {
-                    Command::Submit { operation, reply } => self.submit(operation, reply).await,
+                    Command::Submit { submission, reply } => self.submit(&submission, reply).await,
                     Command::Draw { count } => self.draw(count).await,
                     Command::Flush { done } => {
                         let committed = self.commit().await;
@@ -131,36 +175,34 @@ impl Writer {
                         committed
                     }
                 };
-                if let Err(fenced) = done {
-                    return Some(fenced);
+                if let Err(stopped) = done {
+                    return Some(stopped);
                 }
             }
-            if let Err(fenced) = self.commit().await {
-                return Some(fenced);
+            if let Err(stopped) = self.commit().await {
+                return Some(stopped);
             }
         }
         None
     }
 
-    async fn submit(
-        &mut self,
-        operation: Operation,
-        reply: oneshot::Sender<Result<Event, SubmitError>>,
-    ) -> Result<(), AppendError> {
-        loop {
-            match self.log.propose(operation) {
-                Ok(event) => {
-                    self.waiting.push((event, reply));
-                    return Ok(());
-                }
-                Err(ProposeError::Refused(refusal)) => {
-                    // The caller may have gone away meanwhile.
-                    let _ = reply.send(Err(refusal.into()));
-                    return Ok(());
-                }
-                Err(ProposeError::Full(_)) => self.commit().await?,
+    async fn submit(&mut self, submission: &Submission, reply: Reply) -> Result<(), AppendError> {
+        let answer = loop {
+            match self.log.submit(submission) {
+                Ok(Proposed::New(event) | Proposed::Repeated(event)) => break Ok(event),
+                Err(ProposeError::Refused(refusal)) => break Err(refusal.into()),
+                Err(ProposeError::Mismatch(mismatch)) => break Err(mismatch.into()),
+                Err(ProposeError::Producer(error)) => break Err(error.into()),
+                Err(ProposeError::Full(BatchFull)) => self.commit().await?,
             }
+        };
+        if self.log.is_committed() || fault::active(Fault::AcknowledgeBeforeDurable) {
+            // The caller may have gone away meanwhile.
+            let _ = reply.send(answer);
+        } else {
+            self.waiting.push((answer, reply));
         }
+        Ok(())
     }
 
     async fn draw(&mut self, count: u32) -> Result<(), AppendError> {
@@ -168,9 +210,9 @@ impl Writer {
             loop {
                 match self.log.propose(generator::random_operation(&mut self.random)) {
                     Ok(_) => break,
+                    Err(ProposeError::Full(BatchFull)) => self.commit().await?,
                     // Another one will do: a division never fails, so this ends.
-                    Err(ProposeError::Refused(_)) => {}
-                    Err(ProposeError::Full(_)) => self.commit().await?,
+                    Err(_) => {}
                 }
             }
         }
@@ -179,21 +221,30 @@ impl Writer {
 
     /// Makes the open batch durable, publishes it and answers who waits for it.
     async fn commit(&mut self) -> Result<(), AppendError> {
-        let Some(batch) = self.log.seal(clock::now()) else { return Ok(()) };
+        let Some(batch) = self.log.seal((self.clock)()) else { return Ok(()) };
         // The one time that this batch is encoded.
-        let stored = StoredBatch::new(&batch, wire::frame::encode_batch(&batch));
+        let batch = StoredBatch::new(&batch, wire::frame::encode_batch(&batch));
         let tail = self.log.newest();
-        match self.store.append(stored.clone(), tail).await {
-            Ok(()) => {
-                self.log.commit();
-                self.feed.publish(stored, tail);
-                for (event, reply) in self.waiting.drain(..) {
-                    let _ = reply.send(Ok(event));
-                }
-                Ok(())
-            }
-            Err(error) => self.not_committed(error),
+        let commit = Commit { batch: batch.clone(), tail, producers: self.log.producer_changes() };
+        if fault::active(Fault::PublishBeforeDurable) {
+            self.feed.publish(batch.clone(), tail);
         }
+        match self.store.append(commit).await {
+            Err(AppendError::Fenced(_)) if fault::active(Fault::IgnoreFencing) => {}
+            Err(error) => return self.not_committed(error),
+            Ok(()) => {}
+        }
+        self.log.commit();
+        if !fault::active(Fault::PublishBeforeDurable) {
+            self.feed.publish(batch, tail);
+        }
+        for (answer, reply) in self.waiting.drain(..) {
+            let _ = reply.send(answer);
+        }
+        if self.problem.send_if_modified(|problem| problem.take().is_some()) {
+            info!("the log can be written again");
+        }
+        Ok(())
     }
 
     fn not_committed(&mut self, error: AppendError) -> Result<(), AppendError> {
@@ -203,10 +254,16 @@ impl Writer {
         }
         match error {
             AppendError::Unavailable(reason) => {
-                warn!(reason, "a batch was not committed");
+                // Said once, and not for every batch until it is over.
+                let news = self.problem.borrow().as_ref() != Some(&reason);
+                if news {
+                    warn!(reason, "operations are not taken: the log cannot be written");
+                    self.problem.send_replace(Some(reason));
+                }
                 Ok(())
             }
-            AppendError::Fenced(_) | AppendError::NotNext(_) => {
+            AppendError::OutcomeUnknown(_) if fault::active(Fault::ForgetUnknownOutcome) => Ok(()),
+            AppendError::Fenced(_) | AppendError::NotNext(_) | AppendError::OutcomeUnknown(_) => {
                 error!(%error, "this leader may not write any more");
                 Err(error)
             }
@@ -220,10 +277,16 @@ mod tests {
     use std::task::Poll;
     use std::time::Duration;
 
-    use engine::{Index, LogId};
+    use engine::{Index, LogId, Operation, ProducerId, Sequence};
     use store::MemoryStore;
+    use tokio::task::JoinHandle;
 
     use super::*;
+
+    fn start(store: Arc<dyn Store>, feed: Feed, seed: u64) -> (Submitter, JoinHandle<Option<AppendError>>) {
+        let (submitter, writer) = new(store, feed, seed, || Timestamp(0));
+        (submitter, tokio::spawn(writer.run()))
+    }
 
     fn sequencer() -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
         let store = Arc::new(MemoryStore::new(LogId(1), 1_000_000));
@@ -277,8 +340,11 @@ mod tests {
         fn durability(&self) -> engine::Durability {
             self.inner.durability()
         }
-        async fn append(&self, batch: StoredBatch, tail: engine::Snapshot) -> Result<(), AppendError> {
-            if batch.first > Index(1) { Err(self.error.clone()) } else { self.inner.append(batch, tail).await }
+        fn producers(&self) -> Vec<engine::Submitted> {
+            self.inner.producers()
+        }
+        async fn append(&self, commit: Commit) -> Result<(), AppendError> {
+            if commit.batch.first > Index(1) { Err(self.error.clone()) } else { self.inner.append(commit).await }
         }
         async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, store::ReadError> {
             self.inner.read(from, max_bytes).await
@@ -308,9 +374,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fenced_leader_stops_writing() {
+    async fn a_leader_that_is_fenced_or_does_not_know_what_happened_stops_writing() {
         let fenced = AppendError::from(store::Fenced { own: engine::Term(1), by: engine::Term(2) });
-        let (_feed, running) = after_a_failure(fenced.clone()).await;
-        assert_eq!(running.await.unwrap(), Some(fenced));
+        for error in [fenced, AppendError::OutcomeUnknown("the disk failed".to_owned())] {
+            let (_feed, running) = after_a_failure(error.clone()).await;
+            assert_eq!(running.await.unwrap(), Some(error));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repeat_is_answered_with_the_event_that_is_there() {
+        let (feed, submitter, _running) = sequencer();
+        let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
+        let submission = Submission { operation: Operation::Add(3), producer, expected: Some(Index(0)) };
+        let first = submitter.submit(submission.clone());
+        let second = submitter.submit(submission.clone());
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!(first.as_ref().map(|event| event.value), Ok(3));
+        assert_eq!((&first, &first), (&second, &submitter.submit(submission).await));
+        assert_eq!(feed.published().tail.position().index, Index(1));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_rests_on_what_is_not_durable_fails_with_it() {
+        let full = AppendError::Unavailable("full".to_owned());
+        let store: Arc<dyn Store> = Arc::new(Failing { inner: MemoryStore::new(LogId(1), 100), error: full.clone() });
+        let feed = Feed::new(Arc::clone(&store), Duration::from_secs(1));
+        let (submitter, _running) = start(store, feed, 1);
+        submitter.submit(Operation::Add(5)).await.unwrap();
+        let below_zero = submitter.submit(Operation::Subtract(9));
+        let root = submitter.submit(Operation::SquareRoot);
+        let (below_zero, root) = tokio::join!(below_zero, root);
+        assert_eq!(below_zero, Err(SubmitError::Store(full.clone())));
+        assert_eq!(root, Err(SubmitError::Store(full)), "the number never was negative");
+        assert_eq!(submitter.problem().as_deref(), Some("full"));
     }
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Frame, Index, Operation, Refusal, Resume, SnapshotReason, Verdict};
+use engine::{Frame, Index, Operation, Resume, SnapshotReason, Submission, Verdict};
 use feed::{Feed, Member, Roster};
 use futures_util::Stream;
 use store::{ReadError, Store};
@@ -12,9 +12,10 @@ use tonic::{Request, Response, Status};
 use wire::convert::log_id_bytes;
 use wire::frame::decode_next;
 use wire::pb::calculator_service_server::CalculatorService;
-use wire::{Identity, pb};
+use wire::{DecodeError, Identity, pb};
 
-use crate::sequencer::{SubmitError, Submitter};
+use crate::sequencer::Submitter;
+use crate::status::{invalid, read_status};
 
 /// What a page of history holds if the caller does not say.
 const DEFAULT_PAGE: usize = 1_000;
@@ -55,13 +56,13 @@ impl CalculatorService for Calculator {
     }
 
     async fn submit(&self, request: Request<pb::SubmitRequest>) -> Result<Response<pb::SubmitResponse>, Status> {
-        let operation = request.into_inner().operation.unwrap_or_default();
-        let operation = Operation::try_from(operation).map_err(|_| {
-            Status::invalid_argument(
+        let submission = Submission::try_from(request.into_inner()).map_err(|error| match error {
+            DecodeError::Missing(_) => invalid(
                 "the request holds no operation: set one of add, subtract, multiply, divide, square_root, power_of_two",
-            )
+            ),
+            error => invalid(&error.to_string()),
         })?;
-        let event = self.submitter.submit(operation).await?;
+        let event = self.submitter.submit(submission).await?;
         Ok(Response::new(pb::SubmitResponse { index: event.index.0, value: event.value }))
     }
 
@@ -73,7 +74,7 @@ impl CalculatorService for Calculator {
         let page = match usize::try_from(request.page_size) {
             Ok(0) => DEFAULT_PAGE,
             Ok(size) => size.min(MAX_PAGE),
-            Err(_) => return Err(Status::invalid_argument("page_size must not be negative")),
+            Err(_) => return Err(invalid("page_size must not be negative")),
         };
         let (first, operations) = match request.first_index {
             0 => self.read_oldest(page).await?,
@@ -110,6 +111,7 @@ impl CalculatorService for Calculator {
             durability: pb::Durability::from(self.feed.durability()).into(),
             uptime_ms: millis(self.started.elapsed()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            log_problem: self.submitter.problem().unwrap_or_default(),
         }))
     }
 
@@ -193,29 +195,6 @@ impl Calculator {
             }
         }
         Ok(operations)
-    }
-}
-
-/// The one mapping of submit errors to gRPC.
-impl From<SubmitError> for Status {
-    fn from(error: SubmitError) -> Self {
-        let message = error.to_string();
-        match error {
-            SubmitError::Refused(Refusal::Overflow(_)) => Self::out_of_range(message),
-            SubmitError::Refused(Refusal::DivisionByZero { .. } | Refusal::NegativeSquareRoot { .. }) => {
-                Self::invalid_argument(message)
-            }
-            SubmitError::QueueFull => Self::resource_exhausted(message),
-            SubmitError::Store(_) | SubmitError::ShuttingDown => Self::unavailable(message),
-        }
-    }
-}
-
-/// The one mapping of read errors to gRPC.
-pub(crate) fn read_status(error: &ReadError) -> Status {
-    match error {
-        ReadError::Compacted(_) => Status::out_of_range(error.to_string()),
-        ReadError::Unavailable(_) => Status::unavailable(error.to_string()),
     }
 }
 

@@ -6,11 +6,13 @@ mod common;
 use std::time::Duration;
 
 use common::{Follower, TestLeader, config};
-use engine::{Operation, Refusal};
+use engine::{Operation, Submission, Term};
 use leader::config::Generator;
 use leader::sequencer::SubmitError;
+use store::{AppendError, Fenced};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 use wire::pb::operation::Kind;
 use wire::{Identity, pb};
@@ -20,7 +22,20 @@ async fn client(leader: &TestLeader) -> CalculatorServiceClient<Channel> {
 }
 
 fn submit(operation: Operation) -> pb::SubmitRequest {
-    pb::SubmitRequest { operation: Some(operation.into()) }
+    Submission::from(operation).into()
+}
+
+/// The reason for programs and its metadata.
+fn info(status: &Status) -> (String, Vec<(String, String)>) {
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(info.domain, "calculator.v1");
+    let mut metadata: Vec<_> = info.metadata.into_iter().collect();
+    metadata.sort();
+    (info.reason, metadata)
+}
+
+fn told(reason: &str, metadata: &[(&str, &str)]) -> (String, Vec<(String, String)>) {
+    (reason.to_owned(), metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
 }
 
 #[tokio::test]
@@ -39,33 +54,77 @@ async fn refusals_have_the_status_codes_of_the_contract_and_change_nothing() {
     let leader = TestLeader::start(config(Generator::Off)).await;
     let mut client = client(&leader).await;
     client.submit(submit(Operation::Subtract(1))).await.unwrap();
-    for (operation, code, words) in [
-        (Operation::Add(i64::MIN), Code::OutOfRange, "overflows"),
-        (Operation::Divide(0), Code::InvalidArgument, "by zero"),
-        (Operation::SquareRoot, Code::InvalidArgument, "negative"),
+    for (operation, code, words, reason) in [
+        (Operation::Add(i64::MIN), Code::OutOfRange, "overflows", "OVERFLOW"),
+        (Operation::Divide(0), Code::InvalidArgument, "by zero", "DIVISION_BY_ZERO"),
+        (Operation::SquareRoot, Code::InvalidArgument, "negative", "NEGATIVE_SQUARE_ROOT"),
     ] {
         let status = client.submit(submit(operation)).await.unwrap_err();
         assert_eq!(status.code(), code, "{operation}");
         assert!(status.message().contains(words), "{}", status.message());
+        assert_eq!(info(&status), told(reason, &[("value", "-1")]));
     }
-    let nothing = client.submit(pb::SubmitRequest { operation: None }).await.unwrap_err();
-    assert_eq!(nothing.code(), Code::InvalidArgument);
+    let nothing = client.submit(pb::SubmitRequest::default()).await.unwrap_err();
+    assert_eq!((nothing.code(), info(&nothing)), (Code::InvalidArgument, told("INVALID_REQUEST", &[])));
     let status = client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
     assert_eq!((status.tail, status.value, status.term), (1, -1, 1));
     leader.stop().await;
 }
 
 #[test]
-fn every_submit_error_has_its_code() {
-    let codes = [
-        (SubmitError::QueueFull, Code::ResourceExhausted),
-        (SubmitError::ShuttingDown, Code::Unavailable),
-        (SubmitError::Refused(Refusal::DivisionByZero { value: 1 }), Code::InvalidArgument),
-        (SubmitError::Store(store::AppendError::Unavailable("full".to_owned())), Code::Unavailable),
-    ];
-    for (error, code) in codes {
-        assert_eq!(Status::from(error).code(), code);
+fn every_submit_error_has_its_code_and_reason() {
+    let store = |error| SubmitError::Store(error);
+    let fenced = Fenced { own: Term(1), by: Term(2) };
+    for (error, code, reason, retry) in [
+        (SubmitError::QueueFull, Code::ResourceExhausted, "QUEUE_FULL", true),
+        (SubmitError::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN", false),
+        (store(AppendError::Unavailable("full".to_owned())), Code::Unavailable, "LOG_UNAVAILABLE", true),
+        (store(AppendError::OutcomeUnknown("?".to_owned())), Code::Unavailable, "OUTCOME_UNKNOWN", false),
+        (store(AppendError::Fenced(fenced)), Code::Unavailable, "STEPPED_DOWN", false),
+    ] {
+        let status = Status::from(error);
+        assert_eq!((status.code(), info(&status)), (code, told(reason, &[])));
+        assert_eq!(status.get_details_retry_info().is_some(), retry, "{reason}");
     }
+}
+
+#[tokio::test]
+async fn a_repeated_submission_is_done_once_and_others_out_of_turn_are_refused() {
+    let leader = TestLeader::start(config(Generator::Off)).await;
+    let mut client = client(&leader).await;
+    let by = |id: &str, sequence, operation: Operation, expected_index| pb::SubmitRequest {
+        producer: Some(pb::Producer { id: id.to_owned(), sequence }),
+        expected_index,
+        ..submit(operation)
+    };
+    for _ in 0..3 {
+        // The condition held when it was done, and is not looked at again.
+        let answer = client.submit(by("me", 1, Operation::Add(5), Some(0))).await.unwrap().into_inner();
+        assert_eq!((answer.index, answer.value), (1, 5));
+    }
+    client.submit(by("me", 2, Operation::Add(1), None)).await.unwrap();
+    for (request, code, reason) in [
+        (
+            by("me", 1, Operation::Add(5), None),
+            Code::FailedPrecondition,
+            told("STALE_SEQUENCE", &[("last_sequence", "2")]),
+        ),
+        (by("me", 2, Operation::Add(9), None), Code::InvalidArgument, told("SEQUENCE_REUSED", &[("index", "2")])),
+        (by("you", 7, Operation::Add(1), None), Code::FailedPrecondition, told("UNKNOWN_PRODUCER", &[])),
+        (by("", 1, Operation::Add(1), None), Code::InvalidArgument, told("INVALID_REQUEST", &[])),
+        (by("me", 0, Operation::Add(1), None), Code::InvalidArgument, told("INVALID_REQUEST", &[])),
+        (
+            by("me", 3, Operation::Add(1), Some(1)),
+            Code::FailedPrecondition,
+            told("INDEX_MISMATCH", &[("current_index", "2"), ("expected_index", "1")]),
+        ),
+    ] {
+        let status = client.submit(request).await.unwrap_err();
+        assert_eq!((status.code(), info(&status)), (code, reason), "{}", status.message());
+    }
+    let answer = client.submit(by("me", 3, Operation::Add(1), Some(2))).await.unwrap().into_inner();
+    assert_eq!((answer.index, answer.value), (3, 7));
+    leader.stop().await;
 }
 
 #[tokio::test]
@@ -106,6 +165,7 @@ async fn history_below_the_floor_is_out_of_range_and_the_message_says_where_it_s
     let status = client.read_events(pb::ReadEventsRequest { first_index: 3, page_size: 0 }).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange);
     assert!(status.message().contains("history starts at index 16"), "{}", status.message());
+    assert_eq!(info(&status), told("COMPACTED", &[("floor", "15")]));
     let oldest = client.read_events(pb::ReadEventsRequest::default()).await.unwrap().into_inner();
     assert_eq!((oldest.first_index, oldest.operations.len(), oldest.floor), (16, 5, 15));
     leader.stop().await;

@@ -6,13 +6,14 @@ use std::num::NonZeroU64;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use leader::config::{Config, Generator};
+use leader::config::{Config, Generator, Storage};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
 
 /// A leader that makes up `rate` operations a second until the test ends.
 async fn leader(rate: u32) -> String {
     let config = Config {
+        storage: Storage::Memory,
         generator: Generator::Rate(rate),
         count: None,
         seed: 1,

@@ -100,7 +100,9 @@ pub enum AppendError {
     Unavailable(String),
     /// The store failed at a moment when the commit may or may not have become durable; opening the log again shows
     /// which. The leader must not go on with either guess.
-    #[error("the log failed while it was written, and whether the last operations are in it shows at the next start: {0}")]
+    #[error(
+        "the log failed while it was written, and whether the last operations are in it shows at the next start: {0}"
+    )]
     OutcomeUnknown(String),
 }
 

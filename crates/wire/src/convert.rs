@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use engine::frame::SnapshotFrame;
+use engine::producer::InvalidProducerId;
 use engine::{
     Batch, Digest, Durability, EmptyBatch, Frame, Goodbye, GoodbyeReason, Heartbeat, Index, LogId, Operation, Position,
-    Resume, Snapshot, SnapshotMismatch, SnapshotReason, Term, Timestamp, Verdict, Welcome,
+    ProducerId, Resume, Sequence, Snapshot, SnapshotMismatch, SnapshotReason, Submission, Term, Timestamp, Verdict,
+    Welcome,
 };
 use thiserror::Error;
 
@@ -34,6 +36,12 @@ pub enum DecodeError {
     /// A batch whose last index would not fit.
     #[error(transparent)]
     IndexRange(#[from] IndexRange),
+    /// A producer's id of the wrong length.
+    #[error(transparent)]
+    ProducerId(#[from] InvalidProducerId),
+    /// A producer's sequence that is 0.
+    #[error(transparent)]
+    Sequence(#[from] ZeroSequence),
 }
 
 /// A field that must be set is not.
@@ -65,6 +73,11 @@ pub struct IndexRange {
     /// How many events it holds.
     pub events: usize,
 }
+
+/// A producer's sequence is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("producer.sequence is 0; the first is 1")]
+pub struct ZeroSequence;
 
 /// A log id as it travels: 16 bytes, big-endian.
 #[must_use]
@@ -107,6 +120,29 @@ impl TryFrom<pb::Operation> for Operation {
             Kind::SquareRoot(pb::SquareRoot {}) => Self::SquareRoot,
             Kind::PowerOfTwo(pb::PowerOfTwo {}) => Self::PowerOfTwo,
         })
+    }
+}
+
+impl From<Submission> for pb::SubmitRequest {
+    fn from(submission: Submission) -> Self {
+        let producer =
+            submission.producer.map(|(id, sequence)| pb::Producer { id: id.as_str().to_owned(), sequence: sequence.0 });
+        let expected_index = submission.expected.map(|index| index.0);
+        Self { operation: Some(submission.operation.into()), producer, expected_index }
+    }
+}
+
+impl TryFrom<pb::SubmitRequest> for Submission {
+    type Error = DecodeError;
+
+    fn try_from(request: pb::SubmitRequest) -> Result<Self, Self::Error> {
+        let operation = request.operation.ok_or(Missing("operation"))?.try_into()?;
+        let producer = match request.producer {
+            Some(pb::Producer { sequence: 0, .. }) => return Err(ZeroSequence.into()),
+            Some(pb::Producer { id, sequence }) => Some((ProducerId::new(&id)?, Sequence(sequence))),
+            None => None,
+        };
+        Ok(Self { operation, producer, expected: request.expected_index.map(Index) })
     }
 }
 
@@ -319,6 +355,7 @@ impl From<Goodbye> for pb::Goodbye {
         let reason = match goodbye.reason {
             GoodbyeReason::ShuttingDown => pb::GoodbyeReason::ShuttingDown,
             GoodbyeReason::Overloaded => pb::GoodbyeReason::Overloaded,
+            GoodbyeReason::SteppedDown => pb::GoodbyeReason::SteppedDown,
         };
         Self { reason: reason.into(), retry_after_ms: millis(goodbye.retry_after) }
     }
@@ -328,6 +365,7 @@ impl From<pb::Goodbye> for Goodbye {
     fn from(goodbye: pb::Goodbye) -> Self {
         let reason = match goodbye.reason() {
             pb::GoodbyeReason::Overloaded => GoodbyeReason::Overloaded,
+            pb::GoodbyeReason::SteppedDown => GoodbyeReason::SteppedDown,
             // A reason that this version does not know ends the stream all the same.
             pb::GoodbyeReason::ShuttingDown | pb::GoodbyeReason::Unspecified => GoodbyeReason::ShuttingDown,
         };
@@ -401,7 +439,11 @@ mod tests {
                 leader_time: Timestamp(time),
             })
         });
-        let reason = prop::sample::select(vec![GoodbyeReason::ShuttingDown, GoodbyeReason::Overloaded]);
+        let reason = prop::sample::select(vec![
+            GoodbyeReason::ShuttingDown,
+            GoodbyeReason::Overloaded,
+            GoodbyeReason::SteppedDown,
+        ]);
         let goodbye = (reason, any::<u32>()).prop_map(|(reason, millis)| {
             Frame::Goodbye(Goodbye { reason, retry_after: Duration::from_millis(millis.into()) })
         });
@@ -434,6 +476,23 @@ mod tests {
                 prop_assert!(truncated);
             }
         }
+    }
+
+    #[test]
+    fn a_submission_survives_the_wire_and_a_malformed_one_is_told_apart() {
+        let producer = Some((ProducerId::new("me").unwrap(), Sequence(3)));
+        for (producer, expected) in [(None, None), (producer.clone(), Some(Index(0))), (producer, None)] {
+            let submission = Submission { operation: Operation::Divide(0), producer, expected };
+            assert_eq!(pb::SubmitRequest::from(submission.clone()).try_into(), Ok(submission));
+        }
+        let with = |id: &str, sequence| pb::SubmitRequest {
+            producer: Some(pb::Producer { id: id.to_owned(), sequence }),
+            ..Submission::from(Operation::SquareRoot).into()
+        };
+        assert_eq!(Submission::try_from(with("me", 0)), Err(ZeroSequence.into()));
+        assert_eq!(Submission::try_from(with("", 1)), Err(InvalidProducerId(0).into()));
+        let nothing = pb::SubmitRequest::default();
+        assert_eq!(Submission::try_from(nothing), Err(Missing("operation").into()));
     }
 
     #[test]

@@ -109,6 +109,7 @@ pub(crate) fn tell(
             let why = match goodbye.reason {
                 GoodbyeReason::ShuttingDown => "it is shutting down",
                 GoodbyeReason::Overloaded => "it has too much to do",
+                GoodbyeReason::SteppedDown => "it leads no longer",
             };
             let after = words::duration(goodbye.retry_after);
             (format!("The leader said goodbye: {why}. Trying again in {after}."), Tone::Warn)

@@ -6,10 +6,11 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use engine::replica::Notice;
-use engine::{Event, Operation, Replica, Resume};
+use engine::{Event, Operation, ProducerId, Replica, Resume};
 use follower::grpc::SubmitError;
-use follower::{LinkError, Observer, Standing};
+use follower::{LinkError, Observer, Producer, Standing};
 use futures_util::future::{AbortHandle, abortable};
+use futures_util::lock::Mutex;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use wire::{Identity, ReplicaKind};
@@ -264,18 +265,23 @@ impl Session {
     }
 }
 
+fn new_producer() -> ProducerId {
+    ProducerId::from_random(u128::from(browser::random()) << 64 | u128::from(browser::random()))
+}
+
 fn new_tab() -> Who {
     Who::new(browser::random(), browser::since_1970())
 }
 
-/// Calls go over a link of their own, so that they can be made whether the tab streams or not.
+/// Calls go over a link of their own, so that they can be made whether the tab streams or not. Each operation is
+/// repeated until it is answered, and done once.
 fn submitter() -> Box<dyn Fn(Operation) -> Answer> {
     match follower::connect(&browser::origin(), Identity::default()) {
         Ok(link) => {
-            let calls = link.calls();
+            let producer = Rc::new(Mutex::new(Producer::new(link.calls(), new_producer)));
             Box::new(move |operation| {
-                let calls = calls.clone();
-                Box::pin(async move { calls.submit(operation).await })
+                let producer = Rc::clone(&producer);
+                Box::pin(async move { producer.lock().await.submit(operation, None).await })
             })
         }
         Err(invalid) => Box::new(move |_| {

@@ -4,17 +4,18 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use engine::replica::{Notice, State};
-use engine::{Batch, Digest, Frame, Index, LogId, Operation, Replica, Resume, Snapshot, Subscribe};
+use engine::{Batch, Digest, Durability, Frame, Index, LogId, Operation, Replica, Resume, Snapshot, Subscribe};
 use follower::{Calls, Link, LinkError, Observer, Standing, connect, follow};
 use futures_util::Stream;
 use leader::RunError;
-use leader::config::{Config, Generator};
+use leader::config::{Config, Generator, Storage};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -29,10 +30,21 @@ pub fn config(generator: Generator) -> Config {
         generator,
         count: None,
         seed: 7,
+        storage: Storage::Memory,
         retain: NonZeroU64::new(1_000_000).unwrap(),
         heartbeat_interval: Duration::from_millis(200),
         max_subscribers: 1_000,
     }
+}
+
+/// With the log in `directory`.
+pub fn durable(generator: Generator, directory: &Path) -> Config {
+    let storage = Storage::Directory {
+        directory: directory.to_owned(),
+        durability: Durability::Fsync,
+        snapshot_every: NonZeroU64::new(1_000).unwrap(),
+    };
+    Config { storage, ..config(generator) }
 }
 
 pub struct TestLeader {
@@ -77,6 +89,11 @@ impl TestLeader {
         self.shutdown.send(()).unwrap();
         tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap().unwrap();
         start.elapsed()
+    }
+
+    /// Waits until it ends by itself, and returns why.
+    pub async fn ended(self) -> Result<(), RunError> {
+        tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap()
     }
 
     /// Ends it without a word, as SIGKILL does as far as its replicas can tell.

@@ -118,8 +118,15 @@ impl RowError {
         };
         match error.sqlite_error_code() {
             Some(
-                CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | FileLockingProtocolFailed | OutOfMemory
-                | ReadOnly | SchemaChanged | SystemIoFailure,
+                CannotOpen
+                | DatabaseBusy
+                | DatabaseLocked
+                | DiskFull
+                | FileLockingProtocolFailed
+                | OutOfMemory
+                | ReadOnly
+                | SchemaChanged
+                | SystemIoFailure,
             ) => Self::Unavailable(error.to_string()),
             // Malformed pages, values of the wrong type, rows that are not there.
             _ => Self::corrupt(index, error.to_string()),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use engine::{Digest, Durability, Index, LogId, Snapshot, Submitted, Term};
-use rusqlite::{Connection, OpenFlags, Transaction};
+use rusqlite::{Connection, OpenFlags, Rows, Transaction};
 
 use super::error::{OpenError, RowError};
 use super::files::{self, Mark};
@@ -37,15 +37,17 @@ impl SqliteReader {
         }
         schema::check_header(&path)?;
         let damaged = |error: RowError| error.into_open(directory.to_owned());
-        let database = connect(&path).map_err(|error| damaged(RowError::sqlite(&error, Index::ZERO)))?;
-        schema::check(&database, &path)?;
-        let opened = State::read(&database).map_err(damaged)?;
+        let failed = |error: rusqlite::Error| RowError::sqlite(&error, Index::ZERO).into_open(directory.to_owned());
+        let mut database = connect(&path).map_err(failed)?;
+        let transaction = database.transaction().map_err(failed)?;
+        schema::check(&transaction, &path)?;
+        let opened = State::read(&transaction).map_err(damaged)?;
         if let Some(mark) = mark {
             compare(directory, &mark, &opened)?;
         }
-        let reader = Self { database, directory: directory.to_owned(), opened };
-        reader.check_tail().map_err(damaged)?;
-        Ok(reader)
+        check_tail(&transaction, &opened).map_err(damaged)?;
+        drop(transaction);
+        Ok(Self { database, directory: directory.to_owned(), opened })
     }
 
     /// Another connection to a log that is open already.
@@ -96,13 +98,17 @@ impl SqliteReader {
         Ok(snapshots)
     }
 
-    /// Who submitted what last. A leader must not write meanwhile.
+    /// Who submitted what last.
     ///
     /// # Errors
     ///
     /// [`OpenError::Damaged`] if something was altered.
-    pub fn producers(&self) -> Result<Vec<Submitted>, OpenError> {
-        rows::producers(&self.database, self.opened.producers).map_err(|error| self.open_error(error))
+    pub fn producers(&mut self) -> Result<Vec<Submitted>, OpenError> {
+        let read = self.transaction(Index::ZERO).and_then(|transaction| {
+            let state = State::read(&transaction)?;
+            rows::producers(&transaction, state.producers)
+        });
+        read.map_err(|error| self.open_error(error))
     }
 
     /// Has SQLite examine every page of the database; tells what it finds, which is nothing in a sound one. Takes as
@@ -121,7 +127,8 @@ impl SqliteReader {
     }
 
     /// Consecutive rows from the one that holds the event at `from`, as many as fit in `max_bytes` of frames but at
-    /// least one; none if `from` lies beyond the tail. Each is checked by itself and against its predecessor.
+    /// least one; none if `from` lies beyond the tail. Each is checked by itself and against its predecessor; those before
+    /// one that is damaged are still had.
     ///
     /// # Errors
     ///
@@ -169,27 +176,6 @@ impl SqliteReader {
         self.database.transaction().map_err(|error| RowError::sqlite(&error, near))
     }
 
-    /// The last row is the one that the state names, and no row lies beyond.
-    fn check_tail(&self) -> Result<(), RowError> {
-        let (tail, floor) = (self.opened.tail, self.opened.floor.position().index);
-        let index = tail.position().index;
-        let newest: i64 = self
-            .database
-            .query_row("SELECT coalesce(max(last), 0) FROM batches", [], |row| row.get(0))
-            .map_err(|error| RowError::sqlite(&error, index))?;
-        let newest = Index(newest.cast_unsigned());
-        // A leader that writes meanwhile moves it on.
-        if newest < index {
-            return Err(RowError::corrupt(newest.next(), format!("the batches up to the log's end at {index} are missing")));
-        }
-        if index > floor {
-            let rows = rows_from(&self.database, index, 1)?;
-            let last = rows.first().filter(|row| row.batch.end == tail.position() && row.value == tail.value());
-            last.ok_or_else(|| RowError::corrupt(index, "the last batch is not the end of the log"))?;
-        }
-        Ok(())
-    }
-
     fn open_error(&self, error: RowError) -> OpenError {
         error.into_open(self.directory.clone())
     }
@@ -205,33 +191,32 @@ impl From<RowError> for ReadError {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let database =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     super::configure(&database)?;
     Ok(database)
 }
 
-/// The rows from the one that holds `from`, which must be there, on.
+/// The rows from the one that holds `from`, which must be there, on: up to the first that is damaged, unless that is the
+/// very first.
 fn rows_from(database: &Connection, from: Index, max_bytes: usize) -> Result<Vec<StoredRow>, RowError> {
-    let failed = |error: rusqlite::Error, near| RowError::sqlite(&error, near);
+    let failed = |error: rusqlite::Error| RowError::sqlite(&error, from);
     let text = format!("SELECT {} FROM batches WHERE last >= ?1 ORDER BY last", StoredRow::COLUMNS);
-    let mut statement = database.prepare_cached(&text).map_err(|error| failed(error, from))?;
-    let mut found = statement.query([from.0.cast_signed()]).map_err(|error| failed(error, from))?;
+    let mut statement = database.prepare_cached(&text).map_err(failed)?;
+    let mut found = statement.query([from.0.cast_signed()]).map_err(failed)?;
     let mut rows: Vec<StoredRow> = Vec::new();
     let mut bytes = 0;
     loop {
-        let near = rows.last().map_or(from, |row| row.batch.end.index.next());
-        let Some(row) = found.next().map_err(|error| failed(error, near))? else { break };
-        let row = StoredRow::from_row(row, near)?;
+        let row = match next_row(&mut found, rows.last(), from) {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            Err(error) if rows.is_empty() => return Err(error),
+            // Whoever reads on from here finds it first.
+            Err(_) => break,
+        };
         bytes += row.batch.frame.len();
         if !rows.is_empty() && bytes > max_bytes {
             break;
-        }
-        let follows = match rows.last() {
-            Some(previous) => row.batch.first == near && row.before == previous.batch.end.digest,
-            None => row.batch.first <= from && from <= row.batch.end.index,
-        };
-        if !follows {
-            return Err(RowError::corrupt(near, format!("the next stored batch starts at {}", row.batch.first)));
         }
         rows.push(row);
     }
@@ -239,6 +224,46 @@ fn rows_from(database: &Connection, from: Index, max_bytes: usize) -> Result<Vec
         return Err(RowError::corrupt(from, "the batch is missing"));
     }
     Ok(rows)
+}
+
+fn next_row(found: &mut Rows<'_>, previous: Option<&StoredRow>, from: Index) -> Result<Option<StoredRow>, RowError> {
+    let near = previous.map_or(from, |row| row.batch.end.index.next());
+    let Some(row) = found.next().map_err(|error| RowError::sqlite(&error, near))? else { return Ok(None) };
+    let row = StoredRow::from_row(row, near)?;
+    let follows = match previous {
+        Some(previous) => row.batch.first == near && row.before == previous.batch.end.digest,
+        None => row.batch.first <= from && from <= row.batch.end.index,
+    };
+    if follows {
+        Ok(Some(row))
+    } else {
+        Err(RowError::corrupt(near, format!("the next stored batch starts at {}", row.batch.first)))
+    }
+}
+
+/// The last row is the one that the state names, and no row lies beyond.
+fn check_tail(database: &Connection, state: &State) -> Result<(), RowError> {
+    let (tail, floor) = (state.tail, state.floor.position().index);
+    let index = tail.position().index;
+    let newest: i64 = database
+        .query_row("SELECT coalesce(max(last), 0) FROM batches", [], |row| row.get(0))
+        .map_err(|error| RowError::sqlite(&error, index))?;
+    let newest = Index(newest.cast_unsigned());
+    if index > floor && newest < index {
+        return Err(RowError::corrupt(
+            newest.next(),
+            format!("the batches up to the log's end at {index} are missing"),
+        ));
+    }
+    if newest > index {
+        return Err(RowError::corrupt(index.next(), "batches lie beyond the log's end"));
+    }
+    if index > floor {
+        let rows = rows_from(database, index, 1)?;
+        let last = rows.first().filter(|row| row.batch.end == tail.position() && row.value == tail.value());
+        last.ok_or_else(|| RowError::corrupt(index, "the last batch is not the end of the log"))?;
+    }
+    Ok(())
 }
 
 fn compare(directory: &Path, mark: &Mark, state: &State) -> Result<(), OpenError> {

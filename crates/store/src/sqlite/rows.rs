@@ -93,7 +93,8 @@ impl State {
             .query_row([], |row| {
                 let log = LogId(u128::from_be_bytes(row.get(0)?));
                 let snapshot = |first| -> rusqlite::Result<Snapshot> {
-                    let position = Position { index: Index(unsigned(row, first)?), digest: Digest(unsigned(row, first + 1)?) };
+                    let position =
+                        Position { index: Index(unsigned(row, first)?), digest: Digest(unsigned(row, first + 1)?) };
                     Ok(Snapshot::take(log, position, row.get(first + 2)?))
                 };
                 let state = Self {
@@ -214,7 +215,8 @@ pub(super) fn snapshots(database: &Connection, log: LogId) -> Result<Vec<Snapsho
 }
 
 pub(super) fn put_producer(database: &Connection, row: &Submitted) -> rusqlite::Result<()> {
-    let mut statement = database.prepare_cached("INSERT OR REPLACE INTO producers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    let mut statement =
+        database.prepare_cached("INSERT OR REPLACE INTO producers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
     statement.execute(params![
         row.producer.as_str(),
         row.sequence.0.cast_signed(),

@@ -41,7 +41,7 @@ impl Writer {
         let directory = options.directory.clone();
         // Everything is looked at before anything is written.
         let found = match SqliteReader::open(&directory) {
-            Ok(reader) => Some((reader.state(), reader.producers()?, reader.snapshots()?)),
+            Ok(mut reader) => Some((reader.state(), reader.producers()?, reader.snapshots()?)),
             Err(OpenError::Missing { .. }) => None,
             Err(error) if is_unfinished(&directory)? => {
                 tracing::debug!(%error, "a log was begun and never finished");
@@ -94,12 +94,15 @@ impl Writer {
         }
 
         let own = self.state.term;
-        let transaction =
-            self.database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|error| not_begun(&error))?;
+        let transaction = self
+            .database
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| not_begun(&error))?;
         check_term(&transaction, own)?;
         let row = StoredRow { batch: commit.batch.clone(), before: tail.digest, value: commit.tail.value() };
-        let deleted = write(&transaction, &state, &row, &commit.producers, taken.as_ref(), self.leftovers || compacted.is_some())
-            .map_err(|error| not_begun(&error))?;
+        let deleted =
+            write(&transaction, &state, &row, &commit.producers, taken.as_ref(), self.leftovers || compacted.is_some())
+                .map_err(|error| not_begun(&error))?;
         transaction.commit().map_err(|error| not_committed(&error))?;
 
         self.state = state;
@@ -125,7 +128,8 @@ impl Writer {
 
     /// The newest snapshot with at least `retain` events after it, if it is above the floor.
     fn compactable(&self, tail: Index) -> Option<Snapshot> {
-        let old_enough = |snapshot: &&Snapshot| tail.events_since(snapshot.position().index) >= self.options.retain.get();
+        let old_enough =
+            |snapshot: &&Snapshot| tail.events_since(snapshot.position().index) >= self.options.retain.get();
         self.snapshots.iter().rev().find(old_enough).copied()
     }
 }
@@ -135,11 +139,7 @@ fn mark(state: &State, durability: Durability) -> Mark {
 }
 
 /// Updates the sum over what the database remembers of producers.
-fn sum_up(
-    state: &mut State,
-    present: &std::collections::BTreeMap<ProducerId, Submitted>,
-    changes: &ProducerChanges,
-) {
+fn sum_up(state: &mut State, present: &std::collections::BTreeMap<ProducerId, Submitted>, changes: &ProducerChanges) {
     let written = changes.written.iter().map(|row| &row.producer);
     for row in written.chain(&changes.forgotten).filter_map(|producer| present.get(producer)) {
         state.producers.remove(row);

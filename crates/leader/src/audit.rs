@@ -1,0 +1,248 @@
+//! Replaying a stored log: to verify it, and to print it.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use engine::{Batch, Digest, Frame, Index, Refusal, Snapshot, Term};
+use serde::Serialize;
+use store::ReadError;
+use store::sqlite::{SqliteReader, StoredRow};
+use thiserror::Error;
+use wire::frame::{FrameError, decode_next};
+
+/// How many bytes of history are read at a time.
+const READ_BYTES: usize = 1 << 20;
+
+/// What is stored does not replay to what was committed.
+#[derive(Debug, Error)]
+pub enum AuditError {
+    /// It cannot be read, or a row was altered.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The bytes of a batch are not a batch.
+    #[error("at index {at}, what is stored is not a batch: {error}")]
+    Frame {
+        /// Where the batch should start.
+        at: Index,
+        /// What is wrong with the bytes.
+        error: FrameError,
+    },
+    /// The bytes are another frame, or more than one.
+    #[error("at index {at}, what is stored is not one batch")]
+    NotABatch {
+        /// Where the batch should start.
+        at: Index,
+    },
+    /// An operation of the log cannot be done to the value that it meets.
+    #[error("in the batch at index {at}: {refusal}")]
+    Refused {
+        /// Where the batch starts.
+        at: Index,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// A batch leads elsewhere than it says.
+    #[error("the batch at index {at} does not lead to the digest and value that are stored with it")]
+    Elsewhere {
+        /// Where the batch starts.
+        at: Index,
+    },
+    /// Terms go back along the log.
+    #[error("the batch at index {at} has term {got}, after term {before}")]
+    TermWentBack {
+        /// Where the batch starts.
+        at: Index,
+        /// The term before it.
+        before: Term,
+        /// Its own.
+        got: Term,
+    },
+    /// A snapshot is not what the events lead to.
+    #[error("the snapshot at index {at} is not what the events up to there lead to")]
+    Snapshot {
+        /// Where it is.
+        at: Index,
+    },
+}
+
+/// A batch that was replayed.
+struct Replayed {
+    batch: Batch,
+    value_before: i64,
+    digest_before: Digest,
+}
+
+/// Replays a log from a snapshot on, and checks each batch against what is stored beside it.
+struct Replay {
+    reader: SqliteReader,
+    at: Snapshot,
+    term: Term,
+    ready: std::vec::IntoIter<StoredRow>,
+}
+
+impl Replay {
+    fn new(reader: SqliteReader, start: Snapshot) -> Self {
+        Self { reader, at: start, term: Term(0), ready: Vec::new().into_iter() }
+    }
+
+    /// The next batch; `None` at the end of the log as of opening it.
+    fn next(&mut self) -> Result<Option<Replayed>, AuditError> {
+        let at = self.at.position().index.next();
+        if at > self.reader.tail().position().index {
+            return Ok(None);
+        }
+        let row = match self.ready.next() {
+            Some(row) => row,
+            None => {
+                self.ready = self.reader.rows(at, READ_BYTES)?.into_iter();
+                let missing = || ReadError::Unavailable(format!("the event at index {at} is not there"));
+                self.ready.next().ok_or_else(missing)?
+            }
+        };
+        self.check(at, &row).map(Some)
+    }
+
+    fn check(&mut self, at: Index, row: &StoredRow) -> Result<Replayed, AuditError> {
+        let mut frame = row.batch.frame.clone();
+        let decoded = decode_next(&mut frame).map_err(|error| AuditError::Frame { at, error })?;
+        let Some(Frame::Batch(batch)) = decoded.filter(|_| frame.is_empty()) else {
+            return Err(AuditError::NotABatch { at });
+        };
+        if batch.term() < self.term {
+            return Err(AuditError::TermWentBack { at, before: self.term, got: batch.term() });
+        }
+        let (value_before, digest_before) = (self.at.value(), self.at.position().digest);
+        let (value, digest) =
+            batch.replay(value_before, digest_before).map_err(|refusal| AuditError::Refused { at, refusal })?;
+        let stored = (row.batch.first, row.batch.end, row.batch.term, row.value);
+        if stored != (at, batch.end(), batch.term(), value) || batch.first() != at || digest != batch.digest() {
+            return Err(AuditError::Elsewhere { at });
+        }
+        self.term = batch.term();
+        self.at = Snapshot::take(self.at.log(), batch.end(), value);
+        Ok(Replayed { batch, value_before, digest_before })
+    }
+}
+
+/// Replays the log from `start` to its end. Returns how many events that were.
+///
+/// # Errors
+///
+/// [`AuditError`] says where the log stops to be what was committed.
+pub fn verify_from(reader: SqliteReader, start: Snapshot) -> Result<u64, AuditError> {
+    let tail = reader.tail();
+    let mut replay = Replay::new(reader, start);
+    while replay.next()?.is_some() {}
+    if replay.at == tail {
+        Ok(tail.position().index.events_since(start.position().index))
+    } else {
+        Err(AuditError::Elsewhere { at: tail.position().index })
+    }
+}
+
+/// Checks everything about the log in `directory`, and reports to `output`.
+///
+/// # Errors
+///
+/// What is wrong first.
+pub fn verify(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
+    let mut reader = SqliteReader::open(directory)?;
+    let (floor, tail) = (reader.floor(), reader.tail());
+    writeln!(output, "log        {}", reader.log())?;
+    writeln!(output, "term       {}", reader.term())?;
+    writeln!(output, "history    events {} to {}", floor.position().index.next(), tail.position().index)?;
+    writeln!(output, "value      {} (digest {})", tail.value(), tail.position().digest)?;
+
+    let producers = reader.producers()?.len();
+    writeln!(output, "producers  {producers}, sound")?;
+    let snapshots = reader.snapshots()?;
+
+    let pages = SqliteReader::open(directory)?;
+    let found = pages.examine_pages()?;
+    if !found.is_empty() {
+        anyhow::bail!("the database's pages are damaged: {}", found.join("; "));
+    }
+    writeln!(output, "pages      sound")?;
+
+    let mut replay = Replay::new(reader, floor);
+    let mut awaited = snapshots.iter().peekable();
+    let mut batches = 0_u64;
+    while replay.next()?.is_some() {
+        batches += 1;
+        let at = replay.at.position().index;
+        if let Some(snapshot) = awaited.next_if(|snapshot| snapshot.position().index <= at)
+            && *snapshot != replay.at
+        {
+            return Err(AuditError::Snapshot { at: snapshot.position().index }.into());
+        }
+    }
+    if replay.at != tail {
+        return Err(AuditError::Elsewhere { at: tail.position().index }.into());
+    }
+    let events = tail.position().index.events_since(floor.position().index);
+    writeln!(output, "events     {events} in {batches} batches, all replayed, sound")?;
+    writeln!(output, "snapshots  {}, each what the events lead to", snapshots.len())?;
+    Ok(())
+}
+
+/// One event as a line of JSON. The field names are an interface: README documents them.
+#[derive(Serialize)]
+struct Line<'a> {
+    index: u64,
+    term: u64,
+    committed_at_us: u64,
+    operation: &'a str,
+    argument: Option<String>,
+    value: String,
+    digest: String,
+}
+
+/// Prints every event of the log in `directory` to `output`, oldest first. Stops at the first that cannot be trusted.
+///
+/// # Errors
+///
+/// What is wrong first. That nobody reads the output any more is none.
+pub fn export(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
+    match print_all(directory, output) {
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+fn print_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
+    let mut output = BufWriter::new(output);
+    let reader = SqliteReader::open(directory)?;
+    let floor = reader.floor();
+    let mut replay = Replay::new(reader, floor);
+    loop {
+        let next = replay.next();
+        let Some(Replayed { batch, value_before, mut digest_before }) = next.inspect_err(|_| {
+            // What comes before the damage is worth having.
+            let _ = output.flush();
+        })?
+        else {
+            break;
+        };
+        for event in batch.events(value_before) {
+            digest_before = digest_before.after(event.index, event.operation, event.value);
+            let line = Line {
+                index: event.index.0,
+                term: batch.term().0,
+                committed_at_us: batch.committed_at().0,
+                operation: event.operation.name(),
+                argument: event.operation.argument().map(|argument| argument.to_string()),
+                value: event.value.to_string(),
+                digest: digest_before.to_string(),
+            };
+            serde_json::to_writer(&mut output, &line).map_err(io::Error::from)?;
+            output.write_all(b"\n")?;
+        }
+    }
+    output.flush().context("cannot write the last events")?;
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! The one mapping of errors to gRPC: a code, a message for people, and `google.rpc` details for programs.
+//!
+//! The reasons and their metadata are an interface; the comment on `Submit` in `calculator.proto` lists them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use engine::{ProducerError, Refusal};
+use store::{AppendError, ReadError};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::sequencer::SubmitError;
+
+/// What `ErrorInfo.domain` says.
+pub const DOMAIN: &str = "calculator.v1";
+
+/// When to try again what failed for the moment.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// A status with a reason and its metadata.
+fn status(code: Code, reason: &str, metadata: &[(&str, String)], message: &str) -> Status {
+    with_retry(code, reason, metadata, None, message)
+}
+
+fn with_retry(
+    code: Code,
+    reason: &str,
+    metadata: &[(&str, String)],
+    retry_after: Option<Duration>,
+    message: &str,
+) -> Status {
+    let metadata: HashMap<String, String> =
+        metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    if retry_after.is_some() {
+        details.set_retry_info(retry_after);
+    }
+    Status::with_error_details(code, message, details)
+}
+
+/// A request that is malformed.
+#[must_use]
+pub fn invalid(message: &str) -> Status {
+    status(Code::InvalidArgument, "INVALID_REQUEST", &[], message)
+}
+
+impl From<SubmitError> for Status {
+    fn from(error: SubmitError) -> Self {
+        let message = error.to_string();
+        let later = |code, reason| with_retry(code, reason, &[], Some(RETRY_AFTER), &message);
+        match error {
+            SubmitError::Refused(refusal) => {
+                let (code, reason, value) = match refusal {
+                    Refusal::Overflow(overflow) => (Code::OutOfRange, "OVERFLOW", overflow.value),
+                    Refusal::DivisionByZero { value } => (Code::InvalidArgument, "DIVISION_BY_ZERO", value),
+                    Refusal::NegativeSquareRoot { value } => (Code::InvalidArgument, "NEGATIVE_SQUARE_ROOT", value),
+                };
+                status(code, reason, &[("value", value.to_string())], &message)
+            }
+            SubmitError::Mismatch(mismatch) => {
+                let metadata = [
+                    ("expected_index", mismatch.expected.to_string()),
+                    ("current_index", mismatch.current.to_string()),
+                ];
+                status(Code::FailedPrecondition, "INDEX_MISMATCH", &metadata, &message)
+            }
+            SubmitError::Producer(ProducerError::Stale { last, .. }) => {
+                let metadata = [("last_sequence", last.to_string())];
+                status(Code::FailedPrecondition, "STALE_SEQUENCE", &metadata, &message)
+            }
+            SubmitError::Producer(ProducerError::Unknown { .. }) => {
+                status(Code::FailedPrecondition, "UNKNOWN_PRODUCER", &[], &message)
+            }
+            SubmitError::Producer(ProducerError::Reused { index, .. }) => {
+                status(Code::InvalidArgument, "SEQUENCE_REUSED", &[("index", index.to_string())], &message)
+            }
+            SubmitError::QueueFull => later(Code::ResourceExhausted, "QUEUE_FULL"),
+            SubmitError::Store(AppendError::Unavailable(_)) => later(Code::Unavailable, "LOG_UNAVAILABLE"),
+            SubmitError::Store(AppendError::OutcomeUnknown(_)) => {
+                status(Code::Unavailable, "OUTCOME_UNKNOWN", &[], &message)
+            }
+            SubmitError::Store(AppendError::Fenced(_) | AppendError::NotNext(_)) => {
+                status(Code::Unavailable, "STEPPED_DOWN", &[], &message)
+            }
+            SubmitError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", &[], &message),
+        }
+    }
+}
+
+/// Why history cannot be had.
+pub(crate) fn read_status(error: &ReadError) -> Status {
+    let message = error.to_string();
+    match error {
+        ReadError::Compacted(compacted) => {
+            status(Code::OutOfRange, "COMPACTED", &[("floor", compacted.floor.to_string())], &message)
+        }
+        ReadError::Corrupt(damage) => {
+            status(Code::DataLoss, "LOG_DAMAGED", &[("index", damage.index.to_string())], &message)
+        }
+        ReadError::Unavailable(_) => with_retry(Code::Unavailable, "LOG_UNAVAILABLE", &[], Some(RETRY_AFTER), &message),
+    }
+}

@@ -1,0 +1,241 @@
+//! A leader whose log is in a directory, over restarts, compaction, takeover and damage.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod common;
+
+use std::fs;
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::time::Duration;
+
+use common::{Follower, TestLeader, durable, identity};
+use engine::replica::{Notice, State};
+use engine::{Durability, GoodbyeReason, Index, LogId, Operation, ProducerId, SnapshotReason, Term, Verdict};
+use follower::{Producer, connect};
+use leader::RunError;
+use leader::audit::{export, verify};
+use leader::config::Generator;
+use store::sqlite::{Options, SqliteReader, SqliteStore};
+use store::{AppendError, Store};
+use tempfile::TempDir;
+use wire::pb;
+use wire::pb::calculator_service_client::CalculatorServiceClient;
+
+/// The port stays the same over a restart, so that replicas find the leader again.
+async fn restart(leader: TestLeader, directory: &Path, generator: Generator) -> TestLeader {
+    let address = leader.address;
+    leader.stop().await;
+    TestLeader::start_on(address, durable(generator, directory)).await
+}
+
+fn caught_up(notice: &Notice) -> Option<Verdict> {
+    if let Notice::CaughtUp(resync) = notice { Some(resync.verdict) } else { None }
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_log_and_replicas_resume_without_a_snapshot() {
+    let directory = TempDir::new().unwrap();
+    let mut leader = TestLeader::start(durable(Generator::Rate(2_000), directory.path())).await;
+    let follower = Follower::start(&leader.url(), "replica");
+    for life in 1..=3_u64 {
+        follower.recorder.until_index(life * 1_000).await;
+        leader = restart(leader, directory.path(), Generator::Rate(2_000)).await;
+        let resumed = |record: &common::Record| record.notices.iter().filter_map(caught_up).count() as u64 > life;
+        follower.recorder.until("live again", resumed).await;
+    }
+    follower.recorder.until_index(4_000).await;
+    follower.recorder.read(|record| {
+        let verdicts: Vec<_> = record.notices.iter().filter_map(caught_up).collect();
+        assert_eq!(verdicts[0], Verdict::Snapshot(SnapshotReason::Fresh));
+        assert!(verdicts[1..].iter().all(|verdict| *verdict == Verdict::Resumed), "{verdicts:?}");
+        for pair in record.applied.windows(2) {
+            assert_eq!(pair[1], pair[0].next(), "an event was missed or applied twice");
+        }
+        let terms: Vec<_> = record
+            .notices
+            .iter()
+            .filter_map(|notice| if let Notice::Welcomed(welcome) = notice { Some(welcome.term.0) } else { None })
+            .collect();
+        assert_eq!(terms, [1, 2, 3, 4]);
+    });
+    leader.stop().await;
+    let mut report = Vec::new();
+    verify(directory.path(), &mut report).unwrap();
+    let report = String::from_utf8(report).unwrap();
+    assert!(report.contains("all replayed, sound"), "{report}");
+}
+
+#[tokio::test]
+async fn a_producer_is_remembered_over_a_restart() {
+    let directory = TempDir::new().unwrap();
+    let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
+    let request = |sequence| pb::SubmitRequest {
+        operation: Some(Operation::Add(5).into()),
+        producer: Some(pb::Producer { id: "me".to_owned(), sequence }),
+        expected_index: None,
+    };
+    let mut client = CalculatorServiceClient::new(leader.channel().await);
+    let first = client.submit(request(1)).await.unwrap().into_inner();
+    drop(client);
+
+    let leader = restart(leader, directory.path(), Generator::Off).await;
+    let mut client = CalculatorServiceClient::new(leader.channel().await);
+    assert_eq!(client.submit(request(1)).await.unwrap().into_inner(), first);
+    assert_eq!(client.submit(request(2)).await.unwrap().into_inner().value, 10);
+    let status = client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.tail, status.term, status.durability()), (2, 2, pb::Durability::Fsync));
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn a_submission_that_meets_a_restart_is_done_once() {
+    let directory = TempDir::new().unwrap();
+    let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
+    let calls = connect(&leader.url(), identity("producer")).unwrap().calls();
+    let mut producer = Producer::new(calls, || ProducerId::from_random(rand::random()));
+    let mut submitting = tokio::spawn(async move {
+        for n in 1..=200 {
+            producer.submit(Operation::Add(n), None).await.unwrap();
+        }
+    });
+    let mut leader = leader;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        leader = restart(leader, directory.path(), Generator::Off).await;
+    }
+    (&mut submitting).await.unwrap();
+    leader.stop().await;
+    let mut lines = Vec::new();
+    export(directory.path(), &mut lines).unwrap();
+    let arguments: Vec<i64> = String::from_utf8(lines)
+        .unwrap()
+        .lines()
+        .map(|line| {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(event["operation"], "ADD");
+            event["argument"].as_str().unwrap().parse().unwrap()
+        })
+        .collect();
+    assert_eq!(arguments, (1..=200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_replica_behind_the_floor_gets_a_snapshot_and_says_why() {
+    let directory = TempDir::new().unwrap();
+    let leader = TestLeader::start(durable(Generator::Rate(1_000), directory.path())).await;
+    let follower = Follower::start(&leader.url(), "replica");
+    follower.recorder.until_index(50).await;
+    let held = follower.recorder.read(|record| record.now.unwrap());
+    drop(follower);
+    leader.stop().await;
+
+    let mut short = durable(Generator::Rate(20_000), directory.path());
+    short.retain = NonZeroU64::new(100).unwrap();
+    let leader = TestLeader::start(short).await;
+    let ahead = Follower::start(&leader.url(), "ahead");
+    ahead.recorder.until_index(5_000).await;
+    let behind =
+        Follower::start_with(engine::Replica::restore(1, held), connect(&leader.url(), identity("behind")).unwrap());
+    behind.recorder.until_live().await;
+    let verdicts = behind.recorder.read(|record| record.notices.iter().filter_map(caught_up).collect::<Vec<_>>());
+    assert_eq!(verdicts, [Verdict::Snapshot(SnapshotReason::Compacted)]);
+    let mut client = CalculatorServiceClient::new(leader.channel().await);
+    let below = client.read_events(pb::ReadEventsRequest { first_index: 1, page_size: 1 }).await.unwrap_err();
+    assert_eq!(below.code(), tonic::Code::OutOfRange);
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_another_one_took_over_from_says_goodbye_and_ends() {
+    let directory = TempDir::new().unwrap();
+    let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
+    let calls = leader.calls();
+    calls.submit(Operation::Add(5)).await.unwrap();
+    let follower = Follower::start(&leader.url(), "replica");
+    follower.recorder.until_live().await;
+
+    // The lock does not reach another machine; the term does.
+    fs::remove_file(directory.path().join("leader.lock")).unwrap();
+    let options = Options {
+        directory: directory.path().to_owned(),
+        durability: Durability::Fsync,
+        snapshot_every: NonZeroU64::new(1_000).unwrap(),
+        retain: NonZeroU64::new(1_000).unwrap(),
+    };
+    let other = SqliteStore::open(options, LogId(1)).unwrap();
+    assert_eq!(other.term(), Term(2));
+    let refused = calls.submit(Operation::Add(7)).await.unwrap_err();
+    assert!(refused.to_string().contains("another leader took over the log with term 2"), "{refused}");
+    let goodbye =
+        |notice: &Notice| matches!(notice, Notice::Goodbye(goodbye) if goodbye.reason == GoodbyeReason::SteppedDown);
+    follower.recorder.until("goodbye", |record| record.notices.iter().any(goodbye)).await;
+    let ended = leader.ended().await.unwrap_err();
+    assert!(matches!(ended, RunError::SteppedDown(AppendError::Fenced(_))), "{ended}");
+    assert_eq!(SqliteReader::open(directory.path()).unwrap().tail().value(), 5);
+}
+
+/// Alters the stored frame that `find` is in.
+fn alter(directory: &Path, find: &[u8]) {
+    let path = directory.join("log.sqlite");
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(find.len()).position(|window| window == find).unwrap();
+    bytes[at + find.len() - 1] ^= 1;
+    fs::write(&path, bytes).unwrap();
+}
+
+/// A varint that is found nowhere else.
+const RARE: i64 = 0x0123_4567_89ab_cdef;
+
+fn rare_bytes() -> Vec<u8> {
+    let mut encoded = prost::bytes::BytesMut::new();
+    prost::encoding::sint64::encode(1, &RARE, &mut encoded);
+    encoded.to_vec()
+}
+
+#[tokio::test]
+async fn damage_in_the_history_stops_the_leader_when_it_is_read_and_damage_at_the_end_when_it_starts() {
+    let directory = TempDir::new().unwrap();
+    let mut config = durable(Generator::Off, directory.path());
+    let leader = TestLeader::start(config.clone()).await;
+    let calls = leader.calls();
+    for operation in [Operation::Add(1), Operation::Add(RARE), Operation::Subtract(RARE)] {
+        calls.submit(operation).await.unwrap();
+    }
+    leader.stop().await;
+    let sound = TempDir::new().unwrap();
+    for file in ["log.sqlite", "acknowledged"] {
+        fs::copy(directory.path().join(file), sound.path().join(file)).unwrap();
+    }
+    alter(directory.path(), &rare_bytes());
+
+    // The end of the log is replayed from the newest snapshot, here the beginning.
+    let refused = TestLeader::start(config.clone()).await.ended().await.unwrap_err();
+    let text = refused.to_string();
+    assert!(matches!(refused, RunError::Audit { .. }) && text.contains("index 2") && text.contains("verify"), "{text}");
+    let mut report = Vec::new();
+    let found = verify(directory.path(), &mut report).unwrap_err().to_string();
+    assert!(found.contains("index 2"), "{found}");
+    let mut lines = Vec::new();
+    let stopped = export(directory.path(), &mut lines).unwrap_err().to_string();
+    assert!(stopped.contains("index 2"), "{stopped}");
+    assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 1, "the events before it are printed");
+
+    // With a snapshot behind it, the damage is found by whoever reads there.
+    config.storage = leader::config::Storage::Directory {
+        directory: sound.path().to_owned(),
+        durability: Durability::Fsync,
+        snapshot_every: NonZeroU64::new(1).unwrap(),
+    };
+    let leader = TestLeader::start(config.clone()).await;
+    leader.calls().submit(Operation::Add(1)).await.unwrap();
+    leader.stop().await;
+    alter(sound.path(), &rare_bytes());
+    let leader = TestLeader::start(config).await;
+    let follower = Follower::start(&leader.url(), "replica");
+    follower.recorder.until("live", |record| record.state == Some(State::Live)).await;
+    let mut client = CalculatorServiceClient::new(leader.channel().await);
+    let lost = client.read_events(pb::ReadEventsRequest { first_index: 1, page_size: 9 }).await.unwrap_err();
+    assert_eq!(lost.code(), tonic::Code::DataLoss, "{lost}");
+    let ended = leader.ended().await.unwrap_err();
+    assert!(matches!(&ended, RunError::Damaged { damage, .. } if damage.index == Index(2)), "{ended}");
+}
