@@ -150,13 +150,14 @@ impl Leader {
         Self::start_on("127.0.0.1:0", arguments).await
     }
 
-    /// Starts one on `listen`.
+    /// Starts one on `listen`. Its log lives in memory unless `arguments` name a `--data-dir`.
     ///
     /// # Errors
     ///
     /// If it does not come up.
     pub async fn start_on(listen: &str, arguments: &[&str]) -> anyhow::Result<Self> {
-        let program = Program::start("calculator-leader", &[&["--listen", listen], arguments].concat())?;
+        let memory: &[&str] = if arguments.contains(&"--data-dir") { &[] } else { &["--ephemeral"] };
+        let program = Program::start("calculator-leader", &[&["--listen", listen], memory, arguments].concat())?;
         let address = program
             .wait_for(|line| line.split_whitespace().find_map(|word| word.strip_prefix("listen=")?.parse().ok()))
             .await
