@@ -334,6 +334,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_replica_at_the_tail_is_in_step_although_the_store_is_compacted_beyond_it() {
+        let mut world = World::new(1, 1 << 20);
+        let ends = [world.commit(1).await.end(), world.commit(1).await.end()];
+        // As another leader does that shares the store and took over.
+        for _ in 0..5 {
+            world.store_only(1).await;
+        }
+        assert!(world.store.floor() > ends[1].index);
+        let judge = async |position| world.feed.judge(Resume { log: LogId(1), position }).await.unwrap();
+        assert_eq!(judge(ends[1]).await, Verdict::Resumed);
+        assert_eq!(judge(ends[0]).await, Verdict::Snapshot(SnapshotReason::Compacted));
+    }
+
+    #[tokio::test]
     async fn a_subscription_begins_with_a_welcome_and_what_the_verdict_promises() {
         let mut world = World::new(u64::MAX, 1 << 20);
         let third = [world.commit(1).await, world.commit(1).await, world.commit(1).await][2].clone();

@@ -173,9 +173,15 @@ impl Feed {
         Ok(Opening { verdict, frames: frames.concat().into(), cursor: self.cursor(next) })
     }
 
-    /// The store's digest at `index`. The floor may have passed that index since the last batch was published: without
+    /// The log's digest at `index`. The floor may have passed that index since the last batch was published: without
     /// a look at it, a digest that was compacted away would pass for a divergence.
     async fn digest_at(&self, index: Index) -> Result<Option<Digest>, ReadError> {
+        // Most replicas stand there. It is also the one place at which the store can know less than the feed: a floor
+        // beyond the published tail, which another leader's commits may have raised, is not believed.
+        let tail = self.published().tail.position();
+        if index == tail.index {
+            return Ok(Some(tail.digest));
+        }
         let digest = self.shared.store.digest_at(index).await?;
         self.shared.raise_floor(self.shared.store.floor());
         Ok(digest)

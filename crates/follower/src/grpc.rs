@@ -252,26 +252,29 @@ impl<T: Transport> Calls<T> {
             answer = client.submit(pb::SubmitRequest::from(submission)) => answer,
             () = clock.sleep_until(clock.now().plus(SUBMIT_TIMEOUT)) => return Err(SubmitError::NoAnswer),
         };
-        let committed = answer.map_err(|status| submit_error(&status))?.into_inner();
+        let committed = answer.map_err(|status| SubmitError::from(&status))?.into_inner();
         Ok(Event { index: Index(committed.index), operation, value: committed.value })
     }
 }
 
-fn submit_error(status: &Status) -> SubmitError {
-    let message = status.message().to_owned();
-    let info = status.get_details_error_info();
-    let reason = info.as_ref().map_or("", |info| info.reason.as_str());
-    match reason {
-        "OVERFLOW" | "DIVISION_BY_ZERO" | "NEGATIVE_SQUARE_ROOT" | "INVALID_REQUEST" => SubmitError::Refused(message),
-        "INDEX_MISMATCH" => {
-            let current = info.as_ref().and_then(|info| info.metadata.get("current_index")?.parse().ok());
-            SubmitError::Mismatch { message, current: Index(current.unwrap_or_default()) }
+/// By the reason in the status, as `calculator.proto` lists them.
+impl From<&Status> for SubmitError {
+    fn from(status: &Status) -> Self {
+        let message = status.message().to_owned();
+        let info = status.get_details_error_info();
+        let reason = info.as_ref().map_or("", |info| info.reason.as_str());
+        match reason {
+            "OVERFLOW" | "DIVISION_BY_ZERO" | "NEGATIVE_SQUARE_ROOT" | "INVALID_REQUEST" => Self::Refused(message),
+            "INDEX_MISMATCH" => {
+                let current = info.as_ref().and_then(|info| info.metadata.get("current_index")?.parse().ok());
+                Self::Mismatch { message, current: Index(current.unwrap_or_default()) }
+            }
+            "STALE_SEQUENCE" | "SEQUENCE_REUSED" => Self::Sequence(message),
+            "UNKNOWN_PRODUCER" => Self::UnknownProducer(message),
+            "QUEUE_FULL" => Self::Busy(message),
+            "LOG_UNAVAILABLE" | "SHUTTING_DOWN" | "STEPPED_DOWN" => Self::NotCommitted(message),
+            // Of a transport or a proxy, or of a leader that does not know.
+            _ => Self::Failed(LinkError::Call(status.clone()).to_string()),
         }
-        "STALE_SEQUENCE" | "SEQUENCE_REUSED" => SubmitError::Sequence(message),
-        "UNKNOWN_PRODUCER" => SubmitError::UnknownProducer(message),
-        "QUEUE_FULL" => SubmitError::Busy(message),
-        "LOG_UNAVAILABLE" | "SHUTTING_DOWN" | "STEPPED_DOWN" => SubmitError::NotCommitted(message),
-        // Of a transport or a proxy, or of a leader that does not know.
-        _ => SubmitError::Failed(LinkError::Call(status.clone()).to_string()),
     }
 }

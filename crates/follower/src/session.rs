@@ -19,6 +19,8 @@ pub async fn follow<L: Link>(mut replica: Replica, mut link: L, observer: &mut i
         match next_request(&mut replica, observer) {
             Some(request) => {
                 let opened = tokio::select! {
+                    // In order, so that nothing but its inputs decides what a session does.
+                    biased;
                     opened = link.subscribe(request) => Some(opened),
                     () = clock.sleep_until(replica.poll_timeout()) => None,
                 };

@@ -13,6 +13,9 @@ use crate::wasm_toolchain::{Choice, WasmToolchain};
 use crate::workspace::Workspace;
 use crate::{page, process, rustup};
 
+/// Each is a world of its own; more of them are run by hand with `cargo run --release -p sim -- --seeds 0..100000`.
+const SIMULATED_SEEDS: &str = "0..500";
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run only this step, and those named by further `--only`; what it needs must be built already.
@@ -43,8 +46,12 @@ enum Step {
     Doc,
     /// Unit and integration tests
     Test,
+    /// Five hundred simulated worlds keep every promise
+    Sim,
     /// The leader and the replica compile, optimised, for the next two steps
     Bins,
+    /// Killed leaders and full disks lose nothing
+    Durability,
     /// One leader serves many replicas at once
     Load,
     /// The page works in a real browser
@@ -174,7 +181,11 @@ impl Checks<'_> {
                 self.finish("cargo doc", cargo).await
             }
             Step::Test => self.cargo("test", &["--workspace", "--exclude", "e2e"]).await,
+            Step::Sim => self.cargo("run", &["--package", "sim", "--", "--seeds", SIMULATED_SEEDS]).await,
             Step::Bins => self.cargo("build", &["--release", "--package", "leader", "--package", "replica"]).await,
+            Step::Durability => {
+                self.finish("the durability tests", self.end_to_end("durability", &["--test-threads=1"])?).await
+            }
             Step::Load => self.finish("the load test", self.end_to_end("load", &["--test-threads=1"])?).await,
             Step::Browser => {
                 let browser = self.tools.browser()?;
@@ -264,6 +275,7 @@ mod tests {
         for later in [Step::Clippy, Step::Test, Step::Bins] {
             assert!(place(Step::Web) < place(later));
         }
+        assert!(place(Step::Bins) < place(Step::Durability));
         assert!(place(Step::Bins) < place(Step::Load));
         assert!(place(Step::Bins) < place(Step::Browser));
     }

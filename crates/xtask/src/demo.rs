@@ -50,6 +50,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
 
+    /// Keep the log in memory instead of in target/demo/data.
+    #[arg(long)]
+    ephemeral: bool,
+
     /// Compile quickly instead of well.
     #[arg(long)]
     dev: bool,
@@ -141,6 +145,11 @@ impl<'a> Demo<'a> {
     fn start_leader(&mut self) -> Result<Program> {
         let mut command = self.command("calculator-leader");
         command.args(["--listen", &self.address().to_string()]);
+        if self.args.ephemeral {
+            command.arg("--ephemeral");
+        } else {
+            command.arg("--data-dir").arg(self.data_dir());
+        }
         if let Some(pace) = &self.args.pace {
             command.args(["--pace", pace]);
         }
@@ -165,6 +174,11 @@ impl<'a> Demo<'a> {
         Ok(program)
     }
 
+    /// The log stays there from one demo to the next.
+    fn data_dir(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
     fn command(&self, binary: &str) -> Command {
         let mut command = self.workspace.command(self.workspace.bin_dir(self.args.dev).join(binary));
         command.current_dir(&self.folder);
@@ -184,6 +198,12 @@ impl<'a> Demo<'a> {
             text += &format!("  kill -9 {pid}   (the end of {name}; the others carry on)\n");
         }
         text += &format!("  {}   (one more, which catches up)\n", self.command_for_a_replica());
+        if !self.args.ephemeral {
+            text += &format!("  {}   (the log, event by event)\n", self.command_for_an_export());
+            let data = self.data_dir();
+            text +=
+                &format!("\nThe log is kept in {}, and the next demo goes on with it.\n", self.workspace.shown(&data));
+        }
         text += "\nCtrl-C ends everything.\n";
         text
     }
@@ -192,6 +212,11 @@ impl<'a> Demo<'a> {
     fn command_for_a_replica(&self) -> String {
         let program = self.workspace.bin_dir(self.args.dev).join("calculator-replica");
         format!("{} --leader {}", self.workspace.shown(&program), self.url())
+    }
+
+    fn command_for_an_export(&self) -> String {
+        let program = self.workspace.bin_dir(self.args.dev).join("calculator-leader");
+        format!("{} export --data-dir {}", self.workspace.shown(&program), self.workspace.shown(&self.data_dir()))
     }
 
     fn url(&self) -> String {

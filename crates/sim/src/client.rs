@@ -1,0 +1,219 @@
+//! Clients: the shipped producer over calls that get lost, late, or answered to nobody.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::{Event, Index, Operation, ProducerError, ProducerId, Submission};
+use follower::grpc::{SUBMIT_TIMEOUT, SubmitError};
+use follower::{Producer, Submit};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+use tonic::Status;
+
+use crate::history::{Answer, Outcome};
+use crate::leader::Life;
+use crate::network::latency;
+use crate::world::World;
+
+/// Random operations have arguments up to 100; those of clients lie above and are unique.
+const FIRST_ARGUMENT: i64 = 1_000;
+
+/// How many operations one client can submit before its arguments would be another one's.
+const ARGUMENTS: i64 = 1_000_000;
+
+/// Starts client `number`, which submits until the world is calm.
+pub(crate) fn start(world: &Rc<World>, number: i64) {
+    world.clients.set(world.clients.get() + 1);
+    let world = Rc::clone(world);
+    let executor = world.executor.clone();
+    executor.spawn(async move {
+        let mut client = Client::new(&world, FIRST_ARGUMENT + number * ARGUMENTS);
+        while !world.calm.get() {
+            let pause = client.random.random_range(0..=250);
+            sleep(Duration::from_millis(pause)).await;
+            client.submit_one().await;
+        }
+        world.clients.set(world.clients.get() - 1);
+    });
+}
+
+/// Submits one last operation until it is in the log, so that everybody has something to follow.
+pub(crate) async fn put_last(world: &Rc<World>) {
+    let mut client = Client::new(world, FIRST_ARGUMENT - 1);
+    for _ in 0..20 {
+        if client.submit(Operation::Subtract(FIRST_ARGUMENT - 1), None, true).await {
+            return;
+        }
+    }
+}
+
+struct Client {
+    world: Rc<World>,
+    random: StdRng,
+    producer: Producer<Calls>,
+    calls: Calls,
+    next: i64,
+}
+
+impl Client {
+    fn new(world: &Rc<World>, first: i64) -> Self {
+        let calls = || Calls { world: Rc::clone(world), random: RefCell::new(world.random()) };
+        let mut names = world.random();
+        let producer = Producer::new(calls(), move || ProducerId::from_random(names.random()));
+        let patience = Duration::from_secs(20);
+        Self {
+            world: Rc::clone(world),
+            random: world.random(),
+            producer: producer.with_patience(patience),
+            calls: calls(),
+            next: first,
+        }
+    }
+
+    async fn submit_one(&mut self) {
+        let operation =
+            if self.random.random_bool(0.5) { Operation::Add(self.next) } else { Operation::Subtract(self.next) };
+        self.next += 1;
+        let expected = if self.random.random_bool(0.25) { self.look() } else { None };
+        let exactly_once = self.random.random_bool(0.8);
+        self.submit(operation, expected, exactly_once).await;
+    }
+
+    /// The newest event that a leader tells of.
+    fn look(&self) -> Option<Index> {
+        let life = self.world.leaders.newest()?;
+        Some(self.world.leaders.feed(life)?.published().tail.position().index)
+    }
+
+    /// Returns whether it is in the log for sure.
+    async fn submit(&mut self, operation: Operation, expected: Option<Index>, exactly_once: bool) -> bool {
+        let asked_at = self.world.now();
+        let answer = if exactly_once {
+            self.producer.submit(operation, expected).await
+        } else {
+            self.calls.submit(Submission { operation, producer: None, expected }).await
+        };
+        let outcome = match answer {
+            Ok(event) => Outcome::Done(event),
+            Err(SubmitError::NoAnswer | SubmitError::Failed(_)) => Outcome::Unknown,
+            Err(_) => Outcome::NotDone,
+        };
+        self.world.trace(&format!("{operation} expecting {expected:?}: {answer:?}"));
+        let answered_at = self.world.now();
+        self.world.history.borrow_mut().answers.push(Answer { operation, expected, outcome, asked_at, answered_at });
+        matches!(outcome, Outcome::Done(_))
+    }
+}
+
+/// Single calls to whoever leads.
+struct Calls {
+    world: Rc<World>,
+    random: RefCell<StdRng>,
+}
+
+/// What becomes of a call on its way.
+enum Fate {
+    Arrives,
+    RequestLost,
+    AnswerLost,
+    /// It arrives when nobody waits for it any more.
+    Late,
+}
+
+impl Calls {
+    fn fate(&self) -> Fate {
+        if self.world.calm.get() {
+            return Fate::Arrives;
+        }
+        match self.random.borrow_mut().random_range(0..100) {
+            0..=2 => Fate::RequestLost,
+            3..=8 => Fate::AnswerLost,
+            9..=13 => Fate::Late,
+            _ => Fate::Arrives,
+        }
+    }
+
+    fn route(&self) -> Option<Life> {
+        let lives = self.world.leaders.lives();
+        if lives.len() > 1 && self.random.borrow_mut().random_bool(0.3) {
+            let at = self.random.borrow_mut().random_range(0..lives.len());
+            return lives.get(at).copied();
+        }
+        lives.last().copied()
+    }
+
+    async fn travel(&self) {
+        let latency = latency(&mut self.random.borrow_mut());
+        sleep(latency).await;
+    }
+
+    /// Nobody answers; a timeout or a broken connection says so.
+    async fn unanswered(&self) -> SubmitError {
+        if self.random.borrow_mut().random_bool(0.5) {
+            sleep(SUBMIT_TIMEOUT).await;
+            return SubmitError::NoAnswer;
+        }
+        self.travel().await;
+        SubmitError::Failed("the connection broke".to_owned())
+    }
+
+    async fn call(&self, submission: Submission) -> Result<Event, SubmitError> {
+        self.travel().await;
+        if self.world.network.are_clients_partitioned(self.world.now()) {
+            return Err(self.unanswered().await);
+        }
+        let fate = self.fate();
+        match fate {
+            Fate::RequestLost => return Err(self.unanswered().await),
+            Fate::Late => {
+                let delay = Duration::from_millis(self.random.borrow_mut().random_range(100..=12_000));
+                let world = Rc::clone(&self.world);
+                self.world.executor.spawn(async move {
+                    sleep(delay).await;
+                    let submitter = world.leaders.newest().and_then(|life| world.leaders.submitter(life));
+                    if let Some(submitter) = submitter {
+                        let answer = submitter.submit(submission.clone()).await;
+                        world.trace(&format!("late: {}: {answer:?}", submission.operation));
+                    }
+                });
+                return Err(self.unanswered().await);
+            }
+            Fate::Arrives | Fate::AnswerLost => {}
+        }
+        let life = self.route();
+        let submitter = life.and_then(|life| self.world.leaders.submitter(life));
+        let (Some(life), Some(submitter)) = (life, submitter) else {
+            return Err(SubmitError::Failed("connection refused".to_owned()));
+        };
+        let (done, answer) = oneshot::channel();
+        self.world.executor.spawn(async move {
+            // The caller may have given up.
+            let _ = done.send(submitter.submit(submission).await);
+        });
+        let Ok(Ok(answer)) = timeout(SUBMIT_TIMEOUT, answer).await else { return Err(SubmitError::NoAnswer) };
+        if self.world.leaders.is_dead(life) {
+            // What looks like an answer is only that nobody is there any more.
+            return Err(SubmitError::Failed("the connection broke".to_owned()));
+        }
+        if matches!(fate, Fate::AnswerLost) {
+            return Err(self.unanswered().await);
+        }
+        if let (Err(leader::sequencer::SubmitError::Producer(ProducerError::Unknown { producer, got })), true) =
+            (&answer, self.world.leaders.term(life) == Some(self.world.disk.look().term))
+        {
+            // One that was replaced and does not know it yet refuses by what it knew.
+            self.world.history.borrow_mut().forgotten.push((producer.clone(), *got));
+        }
+        self.travel().await;
+        answer.map_err(|error| SubmitError::from(&Status::from(error)))
+    }
+}
+
+impl Submit for Calls {
+    async fn submit(&self, submission: Submission) -> Result<Event, SubmitError> {
+        self.call(submission).await
+    }
+}

@@ -1,0 +1,239 @@
+//! A disk that loses what was not synced, and the store on it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use engine::{Digest, Durability, Index, LogId, Position, ProducerId, Snapshot, Submitted, Term};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use store::{AppendError, Commit, Compacted, Fenced, NotNext, ReadError, Store, StoredBatch};
+use tokio::time::sleep;
+
+/// A machine's disk. Cheap to clone: all clones are the same disk.
+#[derive(Clone)]
+pub(crate) struct Disk {
+    contents: Arc<Mutex<Contents>>,
+}
+
+pub(crate) struct Contents {
+    pub(crate) log: LogId,
+    pub(crate) durability: Durability,
+    retain: u64,
+    snapshot_every: u64,
+    /// Every commit written, in order; compaction only hides the oldest.
+    pub(crate) commits: Vec<Commit>,
+    /// How many of them a power cut leaves for sure.
+    synced: usize,
+    pub(crate) term: Term,
+    pub(crate) faults: DiskFaults,
+    random: StdRng,
+}
+
+/// What is wrong with the disk at present.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DiskFaults {
+    pub(crate) full: bool,
+    /// Every sync takes this much longer.
+    pub(crate) slow: Duration,
+    /// The next commit fails at a moment when it may have been written; the flag says whether it was.
+    pub(crate) fails_next: Option<bool>,
+}
+
+impl Disk {
+    pub(crate) fn new(seed: u64, log: LogId, durability: Durability, retain: u64, snapshot_every: u64) -> Self {
+        let contents = Contents {
+            log,
+            durability,
+            retain,
+            snapshot_every,
+            commits: Vec::new(),
+            synced: 0,
+            term: Term(0),
+            faults: DiskFaults::default(),
+            random: StdRng::seed_from_u64(seed),
+        };
+        Self { contents: Arc::new(Mutex::new(contents)) }
+    }
+
+    pub(crate) fn look(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the log for writing, which takes a new term.
+    pub(crate) fn open(&self) -> SimStore {
+        let mut contents = self.look();
+        contents.term = Term(contents.term.0 + 1);
+        SimStore {
+            disk: self.clone(),
+            term: contents.term,
+            durability: contents.durability,
+            opened_at: contents.tail(),
+            producers: contents.producers(),
+        }
+    }
+
+    /// The machine loses power: what was not synced is gone, all of it or a part of it. Returns how many commits went.
+    pub(crate) fn lose_power(&self) -> usize {
+        let mut contents = self.look();
+        let (synced, written) = (contents.synced, contents.commits.len());
+        let left = contents.random.random_range(synced..=written);
+        contents.commits.truncate(left);
+        contents.synced = left;
+        written - left
+    }
+
+    /// Writes out what was not synced yet, as an operating system does now and then.
+    pub(crate) fn sync(&self) {
+        let mut contents = self.look();
+        contents.synced = contents.commits.len();
+    }
+}
+
+impl Contents {
+    pub(crate) fn tail(&self) -> Snapshot {
+        self.commits.last().map_or_else(|| Snapshot::take(self.log, Position::origin(self.log), 0), |last| last.tail)
+    }
+
+    /// Where history starts: at the newest snapshot with enough events after it.
+    fn floor(&self) -> Position {
+        let tail = self.tail().position().index;
+        let (mut floor, mut snapshot) = (Position::origin(self.log), Index::ZERO);
+        for commit in &self.commits {
+            let end = commit.batch.end;
+            if tail.events_since(end.index) < self.retain {
+                break;
+            }
+            if end.index.events_since(snapshot) >= self.snapshot_every {
+                snapshot = end.index;
+                floor = end;
+            }
+        }
+        floor
+    }
+
+    fn producers(&self) -> Vec<Submitted> {
+        let mut producers = std::collections::BTreeMap::<ProducerId, Submitted>::new();
+        for commit in &self.commits {
+            for forgotten in &commit.producers.forgotten {
+                producers.remove(forgotten);
+            }
+            for written in &commit.producers.written {
+                producers.insert(written.producer.clone(), written.clone());
+            }
+        }
+        producers.into_values().collect()
+    }
+
+    fn find(&self, index: Index) -> usize {
+        self.commits.partition_point(|commit| commit.batch.end.index < index)
+    }
+
+    /// A short time, now and then a long one.
+    fn draw(&mut self, usual: u64) -> Duration {
+        let micros = self.random.random_range(0..=usual);
+        let stall = if self.random.random_bool(0.01) { self.random.random_range(0..=300_000) } else { 0 };
+        Duration::from_micros(micros + stall)
+    }
+}
+
+/// The log on a [`Disk`], opened for writing.
+pub(crate) struct SimStore {
+    disk: Disk,
+    term: Term,
+    durability: Durability,
+    opened_at: Snapshot,
+    producers: Vec<Submitted>,
+}
+
+impl SimStore {
+    fn check(&self, commit: &Commit, contents: &Contents) -> Result<(), AppendError> {
+        if contents.term != self.term {
+            return Err(Fenced { own: self.term, by: contents.term }.into());
+        }
+        if contents.faults.full {
+            return Err(AppendError::Unavailable("the disk is full".to_owned()));
+        }
+        let tail = contents.tail().position().index;
+        if commit.batch.first != tail.next() {
+            return Err(NotNext { tail, got: commit.batch.first }.into());
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for SimStore {
+    fn term(&self) -> Term {
+        self.term
+    }
+
+    fn opened_at(&self) -> Snapshot {
+        self.opened_at
+    }
+
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    fn producers(&self) -> Vec<Submitted> {
+        self.producers.clone()
+    }
+
+    async fn append(&self, commit: Commit) -> Result<(), AppendError> {
+        let writing = self.disk.look().draw(4_000);
+        sleep(writing).await;
+        let (written, syncing) = {
+            let mut contents = self.disk.look();
+            self.check(&commit, &contents)?;
+            let fails = contents.faults.fails_next.take();
+            if fails != Some(false) {
+                contents.commits.push(commit);
+            }
+            if fails.is_some() {
+                return Err(AppendError::OutcomeUnknown("the disk failed".to_owned()));
+            }
+            let syncing = contents.draw(6_000) + contents.faults.slow;
+            (contents.commits.len(), syncing)
+        };
+        if self.durability == Durability::Fsync {
+            sleep(syncing).await;
+            let mut contents = self.disk.look();
+            contents.synced = contents.synced.max(written);
+        }
+        Ok(())
+    }
+
+    async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {
+        let reading = self.disk.look().draw(3_000);
+        sleep(reading).await;
+        let contents = self.disk.look();
+        let floor = contents.floor().index;
+        if from <= floor {
+            return Err(Compacted { asked: from, floor }.into());
+        }
+        let mut bytes = 0;
+        let batches = contents.commits[contents.find(from)..].iter().map(|commit| &commit.batch).take_while(|batch| {
+            let first = bytes == 0;
+            bytes += batch.frame.len();
+            first || bytes <= max_bytes
+        });
+        Ok(batches.cloned().collect())
+    }
+
+    async fn digest_at(&self, index: Index) -> Result<Option<Digest>, ReadError> {
+        let reading = self.disk.look().draw(3_000);
+        sleep(reading).await;
+        let contents = self.disk.look();
+        let floor = contents.floor();
+        if index <= floor.index {
+            return Ok(Some(floor.digest).filter(|_| index == floor.index));
+        }
+        let batch = contents.commits.get(contents.find(index)).map(|commit| &commit.batch);
+        Ok(batch.filter(|batch| batch.end.index == index).map(|batch| batch.end.digest))
+    }
+
+    fn floor(&self) -> Index {
+        self.disk.look().floor().index
+    }
+}

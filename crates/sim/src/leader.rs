@@ -1,0 +1,182 @@
+//! Leaders: the shipped sequencer, generator's draws and feed on the simulated disk, and the ways in which they end.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Goodbye, GoodbyeReason, Term, Timestamp};
+use feed::Feed;
+use leader::sequencer::{self, Submitter};
+use rand::RngExt;
+use store::{AppendError, Store};
+use tokio::time::{Instant, sleep};
+
+use crate::executor::TaskId;
+use crate::history::LeaderEnd;
+use crate::world::World;
+
+const HEARTBEAT: Duration = Duration::from_millis(400);
+
+/// One run of a leader's process, numbered from 1. A leader's term need not tell it apart from others: that is to be
+/// checked.
+pub(crate) type Life = u64;
+
+/// All leaders.
+#[derive(Default)]
+pub(crate) struct Leaders {
+    alive: RefCell<BTreeMap<Life, Leader>>,
+    /// Those that ended without a word: their answers reach nobody.
+    dead: RefCell<BTreeSet<Life>>,
+    count: Cell<Life>,
+}
+
+struct Leader {
+    feed: Feed,
+    submitter: Submitter,
+    term: Term,
+    writer: TaskId,
+    others: Vec<TaskId>,
+}
+
+impl Leaders {
+    /// The one that started last, if it still runs.
+    pub(crate) fn newest(&self) -> Option<Life> {
+        self.alive.borrow().keys().next_back().copied()
+    }
+
+    pub(crate) fn lives(&self) -> Vec<Life> {
+        self.alive.borrow().keys().copied().collect()
+    }
+
+    pub(crate) fn feed(&self, life: Life) -> Option<Feed> {
+        self.alive.borrow().get(&life).map(|leader| leader.feed.clone())
+    }
+
+    pub(crate) fn submitter(&self, life: Life) -> Option<Submitter> {
+        self.alive.borrow().get(&life).map(|leader| leader.submitter.clone())
+    }
+
+    pub(crate) fn term(&self, life: Life) -> Option<Term> {
+        self.alive.borrow().get(&life).map(|leader| leader.term)
+    }
+
+    pub(crate) fn is_dead(&self, life: Life) -> bool {
+        self.dead.borrow().contains(&life)
+    }
+}
+
+impl World {
+    pub(crate) fn start_leader(self: &Rc<Self>) {
+        let life = self.leaders.count.get() + 1;
+        self.leaders.count.set(life);
+        let mut random = self.random();
+        let store: Arc<dyn Store> = Arc::new(self.disk.open());
+        let term = store.term();
+        self.trace(&format!("leader {life} starts at {} in term {term}", store.opened_at().position()));
+        self.history.borrow_mut().terms.push(term);
+        let feed = Feed::new(Arc::clone(&store), HEARTBEAT);
+        let started = Instant::now();
+        let base = self.timestamp().0;
+        let clock = move || Timestamp(base + u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let (submitter, writer) = sequencer::new(store, feed.clone(), random.random(), clock);
+
+        let world = Rc::clone(self);
+        let writer = self.executor.spawn(async move {
+            if let Some(error) = writer.run().await {
+                world.step_down(life, &error);
+            }
+        });
+        let (beating, drawing) = (feed.clone(), submitter.clone());
+        let world = Rc::clone(self);
+        let heartbeats = self.executor.spawn(async move {
+            loop {
+                beating.heartbeat(world.timestamp());
+                sleep(HEARTBEAT).await;
+            }
+        });
+        let world = Rc::clone(self);
+        let generator = self.executor.spawn(async move {
+            while !world.calm.get() && drawing.draw(random.random_range(1..=4)).await {
+                sleep(Duration::from_millis(random.random_range(1..=120))).await;
+            }
+        });
+        let leader = Leader { feed, submitter, term, writer, others: vec![heartbeats, generator] };
+        self.leaders.alive.borrow_mut().insert(life, leader);
+    }
+
+    /// Every leader's process is killed; what was written stays.
+    pub(crate) fn kill_leaders(self: &Rc<Self>, hosts_vanish: bool) {
+        for life in self.leaders.lives() {
+            self.trace(&format!("leader {life} is killed"));
+            self.end_leader(life, hosts_vanish);
+        }
+    }
+
+    /// The machine loses power: whatever was not synced may be gone.
+    pub(crate) fn lose_power(self: &Rc<Self>, hosts_vanish: bool) {
+        self.kill_leaders(hosts_vanish);
+        let before = self.disk.look().commits.clone();
+        let gone = self.disk.lose_power();
+        self.trace(&format!("power is lost, and {gone} commits"));
+        let lost = before.into_iter().rev().take(gone).collect::<Vec<_>>();
+        self.history.borrow_mut().lost.extend(lost);
+    }
+
+    /// A leader is told to stop, says goodbye and ends.
+    pub(crate) fn stop_leader(self: &Rc<Self>) {
+        let Some(life) = self.leaders.newest() else { return };
+        let (Some(submitter), Some(feed)) = (self.leaders.submitter(life), self.leaders.feed(life)) else { return };
+        self.trace(&format!("leader {life} is told to stop"));
+        let world = Rc::clone(self);
+        self.executor.spawn(async move {
+            // The shipped leader gives up on the flush after a while too.
+            let _ = tokio::time::timeout(Duration::from_millis(500), submitter.close()).await;
+            let retry_after = Duration::from_millis(200);
+            feed.close(Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after });
+            sleep(Duration::from_millis(300)).await;
+            world.end_leader(life, false);
+        });
+    }
+
+    /// Another leader starts on the same log while the old one runs. `idle`: the old one hears of no operation any more,
+    /// so that it does not notice.
+    pub(crate) fn take_over(self: &Rc<Self>, idle: bool) {
+        if let Some(old) = self.leaders.newest().filter(|_| idle) {
+            self.trace(&format!("leader {old} is cut off from everything but replicas"));
+            if let Some(leader) = self.leaders.alive.borrow_mut().get_mut(&old)
+                && let Some(generator) = leader.others.pop()
+            {
+                self.executor.abort(generator);
+            }
+        }
+        self.start_leader();
+    }
+
+    /// A leader ends by itself.
+    fn step_down(self: &Rc<Self>, life: Life, error: &AppendError) {
+        self.trace(&format!("leader {life} steps down: {error}"));
+        let Some(feed) = self.leaders.feed(life) else { return };
+        let goodbye = Goodbye { reason: GoodbyeReason::SteppedDown, retry_after: Duration::from_millis(200) };
+        feed.close(goodbye);
+        let Some(leader) = self.leaders.alive.borrow_mut().remove(&life) else { return };
+        for task in leader.others {
+            self.executor.abort(task);
+        }
+        let explained = matches!(error, AppendError::Fenced(_) | AppendError::OutcomeUnknown(_));
+        let end = LeaderEnd { term: leader.term, why: error.to_string(), explained };
+        self.history.borrow_mut().ends.push(end);
+    }
+
+    /// A leader's process is gone, and its streams with it; if its host vanishes, nobody tells the replicas.
+    fn end_leader(self: &Rc<Self>, life: Life, host_vanishes: bool) {
+        let Some(leader) = self.leaders.alive.borrow_mut().remove(&life) else { return };
+        self.leaders.dead.borrow_mut().insert(life);
+        self.executor.abort(leader.writer);
+        for task in leader.others {
+            self.executor.abort(task);
+        }
+        self.network.drop_streams_of(self, life, host_vanishes);
+    }
+}

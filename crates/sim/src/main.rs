@@ -1,0 +1,105 @@
+//! `cargo run -p sim`: runs worlds, and replays one by its seed.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user on the terminal")]
+
+use std::ops::Range;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use engine::fault::Fault;
+use sim::{Report, run};
+
+/// Simulated worlds in which one seed decides everything.
+#[derive(Parser)]
+#[command(name = "sim", version)]
+struct Args {
+    /// Replay the world of this seed, and print everything that happens in it
+    #[arg(long, value_name = "N", conflicts_with = "seeds", required_unless_present = "seeds")]
+    seed: Option<u64>,
+
+    /// Run the worlds of these seeds, the last one excluded
+    #[arg(long, value_name = "A..B", value_parser = range)]
+    seeds: Option<Range<u64>>,
+
+    /// Put a deliberate defect into the code, such as skip-gap-check
+    #[arg(long, value_name = "NAME", value_parser = fault)]
+    fault: Option<Fault>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let sound = match (args.seed, args.seeds) {
+        (Some(seed), _) => replay(seed, args.fault),
+        (None, Some(seeds)) => run_many(seeds, args.fault),
+        (None, None) => true,
+    };
+    if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn replay(seed: u64, fault: Option<Fault>) -> bool {
+    let report = run(seed, fault);
+    print!("{}", report.trace);
+    println!("trace {:016x}", report.fingerprint());
+    tell(&report, fault)
+}
+
+fn run_many(seeds: Range<u64>, fault: Option<Fault>) -> bool {
+    let started = Instant::now();
+    let (mut done, mut broken) = (0_u64, 0_u64);
+    let (mut events, mut acknowledged, mut leaders) = (0, 0, 0);
+    let total = seeds.end.saturating_sub(seeds.start);
+    for seed in seeds {
+        let report = run(seed, fault);
+        if !tell(&report, fault) {
+            broken += 1;
+        }
+        done += 1;
+        events += report.events;
+        acknowledged += report.acknowledged;
+        leaders += report.leaders;
+        if done % 50 == 0 || done == total {
+            let seconds = started.elapsed().as_secs_f64();
+            println!("{done} of {total} worlds in {seconds:.1} s, {broken} with a broken promise");
+        }
+    }
+    println!("{events} events, {acknowledged} acknowledged operations, {leaders} leaders");
+    broken == 0
+}
+
+/// Says which promises were broken; returns whether none was.
+fn tell(report: &Report, fault: Option<Fault>) -> bool {
+    for violation in &report.violations {
+        eprintln!("seed {}: broken: {}: {}", report.seed, violation.invariant, violation.what);
+    }
+    if report.violations.is_empty() {
+        return true;
+    }
+    let fault = fault.map(|fault| format!(" --fault {}", name(fault))).unwrap_or_default();
+    eprintln!("replay it with: cargo run -p sim -- --seed {}{fault}", report.seed);
+    false
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let wrong = || format!("{text:?} is not a range such as 0..500");
+    let (start, end) = text.split_once("..").ok_or_else(wrong)?;
+    let (start, end) = (start.parse().map_err(|_| wrong())?, end.parse().map_err(|_| wrong())?);
+    if start < end { Ok(start..end) } else { Err(wrong()) }
+}
+
+/// `SkipGapCheck` as people type it: `skip-gap-check`.
+fn name(fault: Fault) -> String {
+    let mut name = String::new();
+    for letter in format!("{fault:?}").chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.extend(letter.to_lowercase());
+    }
+    name
+}
+
+fn fault(text: &str) -> Result<Fault, String> {
+    let names = || Fault::ALL.map(name).join(", ");
+    Fault::ALL.into_iter().find(|fault| name(*fault) == text).ok_or_else(|| format!("choose from {}", names()))
+}

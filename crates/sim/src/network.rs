@@ -1,0 +1,326 @@
+//! Links between replicas and leaders: they delay, hold, cut and partition, and in some worlds lose, repeat, exchange
+//! and alter frames.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::{Batch, Frame, Operation, Resume, Subscribe, Verdict};
+use feed::{Cursor, Delivery};
+use follower::link::Reporter;
+use follower::{Link, LinkError, Standing};
+use futures_util::Stream;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tonic::Status;
+use wire::frame::decode_next;
+
+use crate::executor::TaskId;
+use crate::history::Seen;
+use crate::leader::Life;
+use crate::world::World;
+
+/// Frames on their way to a replica that does not take them: then the leader's side waits.
+const IN_FLIGHT: usize = 8;
+
+type Frames = mpsc::Sender<Result<Frame, LinkError>>;
+
+/// The state of all links.
+pub(crate) struct Network {
+    replicas: RefCell<Vec<Duration>>,
+    clients: RefCell<Duration>,
+    streams: RefCell<BTreeMap<TaskId, Open>>,
+    /// Ends of streams that nobody closes.
+    hanging: RefCell<Vec<Frames>>,
+}
+
+struct Open {
+    replica: usize,
+    life: Life,
+    frames: Frames,
+}
+
+impl Network {
+    pub(crate) fn new(replicas: usize) -> Self {
+        Self {
+            replicas: RefCell::new(vec![Duration::ZERO; replicas]),
+            clients: RefCell::default(),
+            streams: RefCell::default(),
+            hanging: RefCell::default(),
+        }
+    }
+
+    /// Nothing gets through to or from a replica until then.
+    pub(crate) fn partition(&self, replica: usize, until: Duration) {
+        if let Some(partitioned) = self.replicas.borrow_mut().get_mut(replica) {
+            *partitioned = until;
+        }
+    }
+
+    pub(crate) fn partition_clients(&self, until: Duration) {
+        self.clients.replace(until);
+    }
+
+    pub(crate) fn heal(&self) {
+        self.replicas.borrow_mut().fill(Duration::ZERO);
+        self.clients.replace(Duration::ZERO);
+    }
+
+    fn is_partitioned(&self, replica: usize, now: Duration) -> bool {
+        self.replicas.borrow().get(replica).is_some_and(|until| now < *until)
+    }
+
+    pub(crate) fn are_clients_partitioned(&self, now: Duration) -> bool {
+        now < *self.clients.borrow()
+    }
+
+    /// Breaks a replica's streams; silently, if nobody tells it.
+    pub(crate) fn cut(&self, world: &World, replica: usize, silently: bool) {
+        world.trace(&format!("replica {replica}'s connection breaks (silently: {silently})"));
+        self.drop_streams(world, |open| open.replica == replica, silently);
+    }
+
+    pub(crate) fn drop_streams_of(&self, world: &World, life: Life, silently: bool) {
+        self.drop_streams(world, |open| open.life == life, silently);
+    }
+
+    fn drop_streams(&self, world: &World, which: impl Fn(&Open) -> bool, silently: bool) {
+        let tasks: Vec<TaskId> =
+            self.streams.borrow().iter().filter(|(_, open)| which(open)).map(|(task, _)| *task).collect();
+        for task in tasks {
+            world.executor.abort(task);
+            let open = self.streams.borrow_mut().remove(&task);
+            if let Some(open) = open.filter(|_| silently) {
+                self.hanging.borrow_mut().push(open.frames);
+            }
+        }
+    }
+}
+
+/// How long a message is on its way: mostly little.
+pub(crate) fn latency(random: &mut StdRng) -> Duration {
+    let micros =
+        if random.random_bool(0.03) { random.random_range(0..=800_000) } else { random.random_range(0..=8_000) };
+    Duration::from_micros(micros)
+}
+
+/// A replica's way to whoever leads.
+pub(crate) struct SimLink {
+    world: Rc<World>,
+    replica: usize,
+    random: StdRng,
+    /// Whom the newest stream comes from.
+    life: Life,
+}
+
+impl SimLink {
+    pub(crate) fn new(world: &Rc<World>, replica: usize) -> Self {
+        Self { world: Rc::clone(world), replica, random: world.random(), life: 0 }
+    }
+
+    /// Mostly the newest leader; now and then one that is about to learn that it is not.
+    fn route(&mut self) -> Option<Life> {
+        let lives = self.world.leaders.lives();
+        if lives.len() > 1 && self.random.random_bool(0.4) {
+            let at = self.random.random_range(0..lives.len());
+            return lives.get(at).copied();
+        }
+        lives.last().copied()
+    }
+}
+
+fn unreachable_leader() -> LinkError {
+    LinkError::Call(Status::unavailable("connection refused"))
+}
+
+impl Link for SimLink {
+    type Frames = SimFrames;
+    type Reporter = SimReporter;
+
+    async fn subscribe(&mut self, request: Subscribe) -> Result<SimFrames, LinkError> {
+        sleep(latency(&mut self.random)).await;
+        while self.world.network.is_partitioned(self.replica, self.world.now()) {
+            sleep(Duration::from_millis(50)).await;
+        }
+        let life = self.route().ok_or_else(unreachable_leader)?;
+        let feed = self.world.leaders.feed(life).ok_or_else(unreachable_leader)?;
+        let opening = feed.subscribe(request.resume, self.world.timestamp()).await.map_err(|_| unreachable_leader())?;
+        if self.world.leaders.is_dead(life) {
+            return Err(unreachable_leader());
+        }
+        let asked = request.resume.map_or_else(|| "nothing".to_owned(), |resume| resume.position.to_string());
+        self.world.trace(&format!("replica {} asks leader {life} from {asked}: {:?}", self.replica, opening.verdict));
+        self.life = life;
+        let (frames, received) = mpsc::channel(IN_FLIGHT);
+        let pump = Pump {
+            world: Rc::clone(&self.world),
+            replica: self.replica,
+            random: self.world.random(),
+            frames: frames.clone(),
+            overtaken: None,
+        };
+        let task = self.world.executor.spawn(pump.run(opening.frames, opening.cursor));
+        let open = Open { replica: self.replica, life, frames };
+        self.world.network.streams.borrow_mut().insert(task, open);
+        Ok(SimFrames { received, world: Rc::clone(&self.world), task })
+    }
+
+    fn reporter(&self) -> SimReporter {
+        SimReporter { world: Rc::clone(&self.world), replica: self.replica, life: self.life }
+    }
+}
+
+/// The replica's end of a stream.
+pub(crate) struct SimFrames {
+    received: mpsc::Receiver<Result<Frame, LinkError>>,
+    world: Rc<World>,
+    task: TaskId,
+}
+
+impl Stream for SimFrames {
+    type Item = Result<Frame, LinkError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.received.poll_recv(context)
+    }
+}
+
+impl Drop for SimFrames {
+    fn drop(&mut self) {
+        self.world.executor.abort(self.task);
+        let open = self.world.network.streams.borrow_mut().remove(&self.task);
+        drop(open);
+    }
+}
+
+/// Carries what a cursor delivers to a replica.
+struct Pump {
+    world: Rc<World>,
+    replica: usize,
+    random: StdRng,
+    frames: Frames,
+    /// Waits for the frame that overtakes it.
+    overtaken: Option<Frame>,
+}
+
+impl Pump {
+    async fn run(mut self, opening: Bytes, mut cursor: Cursor) {
+        let mut bytes = opening;
+        loop {
+            sleep(latency(&mut self.random)).await;
+            while self.world.network.is_partitioned(self.replica, self.world.now()) {
+                sleep(Duration::from_millis(20)).await;
+            }
+            while let Ok(Some(frame)) = decode_next(&mut bytes) {
+                for frame in self.misbehave(frame) {
+                    if self.frames.send(Ok(frame)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            bytes = match cursor.next().await {
+                Ok(Delivery::Frames(bytes)) => bytes,
+                Ok(Delivery::Goodbye(mut bytes)) => {
+                    if let Ok(Some(frame)) = decode_next(&mut bytes) {
+                        let _ = self.frames.send(Ok(frame)).await;
+                    }
+                    break;
+                }
+                Err(_) => break,
+            };
+        }
+        // Whoever reads learns that the stream has ended.
+        let task = self
+            .world
+            .network
+            .streams
+            .borrow()
+            .iter()
+            .find_map(|(task, open)| open.frames.same_channel(&self.frames).then_some(*task));
+        if let Some(task) = task {
+            let open = self.world.network.streams.borrow_mut().remove(&task);
+            drop(open);
+        }
+    }
+
+    /// What arrives in place of a frame.
+    fn misbehave(&mut self, frame: Frame) -> Vec<Frame> {
+        let Frame::Batch(batch) = &frame else {
+            return self.overtaken.take().into_iter().chain([frame]).collect();
+        };
+        let nature = self.world.nature;
+        let strikes = !self.world.calm.get() && self.random.random_bool(0.02);
+        let (scrambles, alters) = (nature.scrambling_links && strikes, nature.altering_links && strikes);
+        if alters && (!scrambles || self.random.random_bool(0.5)) {
+            return vec![Frame::Batch(alter(batch))];
+        }
+        if let Some(overtaken) = self.overtaken.take() {
+            return vec![frame, overtaken];
+        }
+        if !scrambles {
+            return vec![frame];
+        }
+        match self.random.random_range(0..3) {
+            0 => Vec::new(),
+            1 => vec![frame.clone(), frame],
+            _ => {
+                self.overtaken = Some(frame);
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn alter(batch: &Batch) -> Batch {
+    let mut operations = batch.operations().to_vec();
+    if let Some(first) = operations.first_mut() {
+        *first = match *first {
+            Operation::Add(n) => Operation::Add(n.wrapping_add(1)),
+            _ => Operation::Add(1),
+        };
+    }
+    let altered = Batch::new(batch.term(), batch.first(), operations, batch.digest(), batch.committed_at());
+    altered.unwrap_or_else(|_| batch.clone())
+}
+
+/// Reports to the leader that the newest stream comes from.
+pub(crate) struct SimReporter {
+    world: Rc<World>,
+    replica: usize,
+    life: Life,
+}
+
+impl Reporter for SimReporter {
+    async fn report(&mut self, at: Resume, _lag: Option<Duration>) -> Result<Standing, LinkError> {
+        sleep(Duration::from_millis(3)).await;
+        if self.world.network.is_partitioned(self.replica, self.world.now()) {
+            return std::future::pending().await;
+        }
+        let feed = self.world.leaders.feed(self.life).ok_or_else(unreachable_leader)?;
+        let verdict = feed.judge(at).await.map_err(|_| unreachable_leader())?;
+        Ok(match verdict {
+            Verdict::Resumed => Standing::InStep,
+            Verdict::Snapshot(reason) => {
+                use engine::SnapshotReason::{Ahead, Compacted, Diverged, Fresh, OtherLog};
+                match reason {
+                    Fresh | OtherLog => Standing::OtherLog,
+                    Ahead => Standing::Ahead,
+                    Compacted => Standing::Compacted,
+                    Diverged => {
+                        let seen = Seen::ReportedDiverged(at.position);
+                        if let Some(replica) = self.world.history.borrow_mut().seen.get_mut(self.replica) {
+                            replica.push(seen);
+                        }
+                        Standing::Diverged
+                    }
+                }
+            }
+        })
+    }
+}

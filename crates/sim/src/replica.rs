@@ -1,0 +1,144 @@
+//! Replicas: the shipped session loop on simulated links, and what they see.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::replica::{Divergence, Notice, State};
+use engine::{Replica, Resume, Snapshot};
+use follower::{LinkError, Observer, Standing, follow};
+use rand::RngExt;
+use tokio::time::sleep;
+
+use crate::executor::TaskId;
+use crate::history::Seen;
+use crate::network::SimLink;
+use crate::world::World;
+
+/// All replicas.
+pub(crate) struct Replicas {
+    all: RefCell<Vec<Place>>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    task: Option<TaskId>,
+    state: State,
+    held: Option<Snapshot>,
+}
+
+impl Replicas {
+    pub(crate) fn new(count: usize) -> Self {
+        let place = Place { task: None, state: State::Waiting, held: None };
+        Self { all: RefCell::new(vec![place; count]) }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.all.borrow().len()
+    }
+
+    pub(crate) fn standing(&self) -> Vec<(State, Option<Snapshot>)> {
+        self.all.borrow().iter().map(|place| (place.state, place.held)).collect()
+    }
+}
+
+/// Starts replica `number`, with what it kept from an earlier life.
+pub(crate) fn start(world: &Rc<World>, number: usize, kept: Option<Snapshot>) {
+    let seed = world.random().random();
+    let replica = match kept {
+        Some(kept) => Replica::restore(seed, kept),
+        None => Replica::new(seed),
+    };
+    let link = SimLink::new(world, number);
+    let mut watcher = Watcher { world: Rc::clone(world), number };
+    watcher.see(Seen::Started);
+    let task = world.executor.spawn(async move {
+        follow(replica, link, &mut watcher).await;
+    });
+    if let Some(place) = world.replicas.all.borrow_mut().get_mut(number) {
+        *place = Place { task: Some(task), state: State::Waiting, held: kept };
+    }
+}
+
+/// Ends replica `number` without a word, and starts it again after `pause`.
+pub(crate) fn restart(world: &Rc<World>, number: usize, keeps_state: bool, pause: Duration) {
+    world.trace(&format!("replica {number} is killed (keeps its state: {keeps_state})"));
+    let place = world.replicas.all.borrow().get(number).copied();
+    let Some(Place { task: Some(task), held, .. }) = place else { return };
+    world.executor.abort(task);
+    if let Some(place) = world.replicas.all.borrow_mut().get_mut(number) {
+        place.task = None;
+        place.state = State::Waiting;
+    }
+    let again = Rc::clone(world);
+    world.executor.spawn(async move {
+        sleep(pause).await;
+        start(&again, number, held.filter(|_| keeps_state));
+    });
+}
+
+/// Notes what a replica tells.
+struct Watcher {
+    world: Rc<World>,
+    number: usize,
+}
+
+impl Watcher {
+    fn see(&self, seen: Seen) {
+        if let Some(replica) = self.world.history.borrow_mut().seen.get_mut(self.number) {
+            replica.push(seen);
+        }
+    }
+
+    fn see_held(&self, replica: &Replica) {
+        let Some(held) = replica.snapshot() else { return };
+        self.see(Seen::Held { log: held.log(), position: held.position(), value: held.value() });
+    }
+}
+
+impl Observer for Watcher {
+    fn notice(&mut self, notice: Notice, replica: &Replica) {
+        let number = self.number;
+        match &notice {
+            Notice::Applied { value_before, batch } => {
+                let end = batch.end();
+                self.world.trace(&format!("replica {number} applied {} to {end}", batch.first()));
+                for event in batch.events(*value_before) {
+                    self.see(Seen::Applied(event));
+                }
+                self.see_held(replica);
+            }
+            Notice::SnapshotLoaded { snapshot } => {
+                self.world.trace(&format!("replica {number} loaded {} with {}", snapshot.position(), snapshot.value()));
+                self.see_held(replica);
+            }
+            Notice::Welcomed(welcome) => self.see(Seen::Welcomed { log: welcome.log, term: welcome.term }),
+            Notice::CaughtUp(_) => {
+                let position = replica.position();
+                let disk = self.world.disk.look();
+                let on_disk = position.index.0 == 0 || disk.commits.iter().any(|commit| commit.batch.end == position);
+                drop(disk);
+                self.see(Seen::CaughtUp { position, on_disk });
+            }
+            Notice::Diverged(divergence) => {
+                self.world.trace(&format!("replica {number} diverged: {divergence}"));
+                let by_digest = !matches!(divergence, Divergence::Verdict { .. });
+                self.see(Seen::Diverged { by_digest });
+            }
+            Notice::StateChanged { from, to } => {
+                self.world.trace(&format!("replica {number} goes from {} to {}", from.name(), to.name()));
+            }
+            other => self.world.trace(&format!("replica {number}: {other:?}")),
+        }
+        if let Some(place) = self.world.replicas.all.borrow_mut().get_mut(number) {
+            place.state = replica.state();
+            place.held = replica.snapshot();
+        }
+    }
+
+    fn link_failed(&mut self, _error: &LinkError) {}
+
+    fn standing(&mut self, standing: Standing, at: Resume) {
+        self.world.trace(&format!("replica {} stands {standing:?} at {}", self.number, at.position));
+    }
+}
