@@ -160,6 +160,40 @@ async fn a_leader_that_starts_a_new_log_is_told_on_the_page() {
 }
 
 #[tokio::test]
+async fn a_leader_that_restarts_with_its_log_is_followed_without_a_snapshot() {
+    in_browser(async |browser| {
+        let directory = tempfile::tempdir()?;
+        let durable = ["--rate", "100", "--data-dir", directory.path().to_str().unwrap()];
+        let leader = Leader::start(&durable).await?;
+        let (address, url) = (leader.address.to_string(), leader.url());
+        browser.open(&url).await?;
+        live(&browser).await?;
+        let log = browser.wait_for_value("log-id", |id| id.len() == 32).await?;
+        assert!(browser.text("banner").await?.is_empty());
+        leader.program.kill().await?;
+        browser.wait_for_value("state", |state| state != "live").await?;
+        let before = index(&browser).await?;
+
+        // Put in while nobody leads: it waits, and is done once.
+        browser.choose("op-kind", "multiply").await?;
+        browser.type_into("op-arg", "0").await?;
+        browser.click("op-submit").await?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let quiet = ["--no-generator", "--data-dir", directory.path().to_str().unwrap()];
+        let _leader = Leader::start_on(&address, &quiet).await?;
+        browser.wait_for_value("op-result", |result| result == "ok").await?;
+        browser.wait_for_value("value", |value| value == "0").await?;
+        live(&browser).await?;
+        browser.wait_for_text("notices", |text| text.contains("Reconnected: resumed from #")).await?;
+        println!("after the restart: {}", browser.text("notices").await?.replace('\n', " "));
+        assert_eq!(browser.wait_for_value("log-id", |_| true).await?, log);
+        assert!(index(&browser).await? > before);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn people_put_operations_in_and_see_refusals_where_they_happen() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--no-generator"]).await?;
@@ -241,7 +275,9 @@ async fn the_seventh_and_eighth_tab_say_what_is_wrong_and_recover() {
 async fn the_page_fits_a_phone_and_its_picture_is_in_the_docs() {
     in_browser(async |browser| {
         // The same numbers each time, so that the picture changes only when the page does.
-        let leader = Leader::start(&["--rate", "30", "--count", "120", "--seed", "4"]).await?;
+        let directory = tempfile::tempdir()?;
+        let directory = directory.path().to_str().unwrap();
+        let leader = Leader::start(&["--rate", "30", "--count", "120", "--seed", "4", "--data-dir", directory]).await?;
         let _replicas = ["replica-1", "replica-2"].map(|name| Replica::start(&leader.url(), name).unwrap());
         browser.open(&leader.url()).await?;
         live(&browser).await?;

@@ -109,6 +109,7 @@ pub async fn run(
     let ended = tokio::select! {
         () = shutdown => Ok(()),
         ended = &mut sequencer => match ended {
+            Ok(Some(AppendError::Corrupt(damage))) => Err(damaged(&config, damage)),
             Ok(Some(error)) => Err(RunError::SteppedDown(error)),
             Ok(None) => Ok(()),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),

@@ -263,7 +263,10 @@ impl Writer {
                 Ok(())
             }
             AppendError::OutcomeUnknown(_) if fault::active(Fault::ForgetUnknownOutcome) => Ok(()),
-            AppendError::Fenced(_) | AppendError::NotNext(_) | AppendError::OutcomeUnknown(_) => {
+            AppendError::Fenced(_)
+            | AppendError::NotNext(_)
+            | AppendError::Corrupt(_)
+            | AppendError::OutcomeUnknown(_) => {
                 error!(%error, "this leader may not write any more");
                 Err(error)
             }

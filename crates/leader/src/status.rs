@@ -80,7 +80,7 @@ impl From<SubmitError> for Status {
             SubmitError::Store(AppendError::OutcomeUnknown(_)) => {
                 status(Code::Unavailable, "OUTCOME_UNKNOWN", &[], &message)
             }
-            SubmitError::Store(AppendError::Fenced(_) | AppendError::NotNext(_)) => {
+            SubmitError::Store(AppendError::Fenced(_) | AppendError::NotNext(_) | AppendError::Corrupt(_)) => {
                 status(Code::Unavailable, "STEPPED_DOWN", &[], &message)
             }
             SubmitError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", &[], &message),

@@ -98,6 +98,9 @@ pub enum AppendError {
     /// The store cannot take anything at present, for the reason given.
     #[error("the log cannot be written: {0}")]
     Unavailable(String),
+    /// What is stored is not what was committed, so that nothing can be added to it.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
     /// The store failed at a moment when the commit may or may not have become durable; opening the log again shows
     /// which. The leader must not go on with either guess.
     #[error(

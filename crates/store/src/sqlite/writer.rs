@@ -93,16 +93,16 @@ impl Writer {
             state.floor = floor;
         }
 
-        let own = self.state.term;
+        let (own, near) = (self.state.term, commit.batch.first);
         let transaction = self
             .database
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|error| not_begun(&error))?;
-        check_term(&transaction, own)?;
+            .map_err(|error| not_begun(&error, near))?;
+        check_term(&transaction, own, near)?;
         let row = StoredRow { batch: commit.batch.clone(), before: tail.digest, value: commit.tail.value() };
         let deleted =
             write(&transaction, &state, &row, &commit.producers, taken.as_ref(), self.leftovers || compacted.is_some())
-                .map_err(|error| not_begun(&error))?;
+                .map_err(|error| not_begun(&error, near))?;
         transaction.commit().map_err(|error| not_committed(&error))?;
 
         self.state = state;
@@ -150,11 +150,11 @@ fn sum_up(state: &mut State, present: &std::collections::BTreeMap<ProducerId, Su
 }
 
 /// Another leader may have opened the log meanwhile, on a machine where the lock does not reach.
-fn check_term(transaction: &Transaction<'_>, own: Term) -> Result<(), AppendError> {
+fn check_term(transaction: &Transaction<'_>, own: Term, near: Index) -> Result<(), AppendError> {
     let term = transaction
         .prepare_cached("SELECT term FROM state WHERE id = 1")
         .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)))
-        .map_err(|error| not_begun(&error))?;
+        .map_err(|error| not_begun(&error, near))?;
     let by = Term(term.cast_unsigned());
     if by == own { Ok(()) } else { Err(Fenced { own, by }.into()) }
 }
@@ -191,9 +191,12 @@ fn write(
         .execute(params![floor, DELETE_STEP])
 }
 
-/// Nothing of the commit is in the log: the transaction had not been told to commit.
-fn not_begun(error: &rusqlite::Error) -> AppendError {
-    AppendError::Unavailable(told(error))
+/// Nothing of the commit is in the log: the transaction had not been told to commit. `near` is where it would be.
+fn not_begun(error: &rusqlite::Error, near: Index) -> AppendError {
+    match RowError::sqlite(error, near) {
+        RowError::Corrupt(damage) => damage.into(),
+        RowError::Unavailable(_) => AppendError::Unavailable(told(error)),
+    }
 }
 
 /// A full disk is found before the last piece of a commit is written, so the commit is void. After any other failure a
