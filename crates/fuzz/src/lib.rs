@@ -1,0 +1,40 @@
+//! What must hold for any bytes that come from outside: one module for each kind, with a `check` that panics where it
+//! does not hold.
+//!
+//! | bytes | who sends them | module |
+//! |---|---|---|
+//! | frames of the stream | a leader, or what a faulty link makes of it | [`frames`] |
+//! | requests | clients and replicas | [`requests`] |
+//! | snapshots | a leader, a page's memory | [`snapshots`] |
+//! | stored batches | a disk | [`rows`] |
+//! | what a page keeps | a browser's session storage | [`kept`] |
+//!
+//! Each is tried twice: the bytes as they are, and as alterations of something valid ([`samples::altered`]), because
+//! random bytes hardly ever get past the first field.
+//!
+//! `cargo test -p fuzz` tries the kept corpus and some thousands of random inputs. With `cargo install cargo-bolero`, a
+//! fuzzer searches for more on nightly:
+//!
+//! ```text
+//! CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true cargo bolero test -p fuzz --profile release --toolchain nightly \
+//!     -T 2m frames
+//! ```
+//!
+//! What it finds it keeps in `tests/frames/corpus`; `cargo bolero reduce` with the same arguments keeps only what reaches
+//! something new. `cargo run -p fuzz --bin seed_corpus` writes the inputs to begin with.
+
+pub mod frames;
+pub mod kept;
+pub mod requests;
+pub mod rows;
+pub mod samples;
+// The page is a program and no library, so its one file that reads what it kept is compiled here too.
+#[path = "../../../web/src/saved.rs"]
+pub mod saved;
+pub mod snapshots;
+
+/// How many random inputs `cargo test` tries on each target: a second or two for the slowest.
+pub const ITERATIONS: usize = 5_000;
+
+/// The longest random input, in bytes.
+pub const MAX_LEN: usize = 512;

@@ -1,0 +1,161 @@
+//! Valid things, to be altered.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use engine::frame::SnapshotFrame;
+use engine::leader::Sequencer;
+use engine::{
+    Batch, Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Index, LogId, Operation, Position, ProducerId, Resume,
+    Sequence, Snapshot, SnapshotReason, Submission, Submitted, Term, Timestamp, Verdict, Welcome,
+};
+use prost::Message;
+use wire::{Identity, ReplicaKind, pb};
+
+/// The log that all samples are of.
+pub const LOG: LogId = LogId(0x00ff_1234_5678_9abc_def0_1122_3344_5566);
+
+/// The leader's term.
+pub const TERM: Term = Term(3);
+
+/// Made once: a fuzzer asks for it a thousand times a second.
+static BATCHES: LazyLock<Vec<(Snapshot, Batch)>> = LazyLock::new(make_log);
+
+/// Some batches of a log, each with the state before it.
+#[must_use]
+pub fn log() -> &'static [(Snapshot, Batch)] {
+    &BATCHES
+}
+
+fn make_log() -> Vec<(Snapshot, Batch)> {
+    use Operation::{Add, Divide, Multiply, PowerOfTwo, SquareRoot, Subtract};
+    let batches: [&[Operation]; 5] = [
+        &[Add(7)],
+        &[PowerOfTwo, Subtract(-5), SquareRoot],
+        &[Multiply(i64::from(i32::MAX)), Divide(-3)],
+        &[Add(1); 20],
+        &[Add(i64::MAX), Subtract(i64::MAX), Divide(1)],
+    ];
+    let mut sequencer = Sequencer::new(TERM, Snapshot::take(LOG, Position::origin(LOG), 0), []);
+    let mut log = Vec::new();
+    for (n, operations) in (1..).zip(batches) {
+        let before = sequencer.committed();
+        for operation in operations {
+            let proposed = sequencer.propose(*operation);
+            assert!(proposed.is_ok(), "{operation} does not apply: {proposed:?}");
+        }
+        log.extend(sequencer.seal(Timestamp(1_790_000_000_000_000 + n)).map(|batch| (before, batch)));
+        sequencer.commit();
+    }
+    log
+}
+
+/// The state after all of [`log`].
+#[must_use]
+pub fn tail() -> Snapshot {
+    let replayed = log().last().and_then(|(before, batch)| {
+        let (value, _) = batch.replay(before.value(), before.position().digest).ok()?;
+        Some(Snapshot::take(LOG, batch.end(), value))
+    });
+    replayed.unwrap_or_else(|| Snapshot::take(LOG, Position::origin(LOG), 0))
+}
+
+/// The end of the second batch.
+#[must_use]
+pub fn middle() -> Snapshot {
+    log()[2].0
+}
+
+/// A stream that begins anew with a snapshot in the middle of the log, or one that resumes there, up to the goodbye.
+#[must_use]
+pub fn stream(resumed: bool) -> Vec<Frame> {
+    let verdict = if resumed { Verdict::Resumed } else { Verdict::Snapshot(SnapshotReason::Fresh) };
+    let mut frames = vec![Frame::Welcome(welcome(verdict))];
+    if !resumed {
+        frames.push(Frame::Snapshot(SnapshotFrame { term: TERM, snapshot: middle() }));
+    }
+    for (before, batch) in &log()[2..] {
+        frames.push(heartbeat(before.position().index));
+        frames.push(Frame::Batch(batch.clone()));
+    }
+    frames.push(heartbeat(tail().position().index));
+    frames.push(Frame::Goodbye(Goodbye { reason: GoodbyeReason::Overloaded, retry_after: Duration::from_millis(300) }));
+    frames
+}
+
+/// A welcome with `verdict`.
+#[must_use]
+pub fn welcome(verdict: Verdict) -> Welcome {
+    Welcome {
+        log: LOG,
+        term: TERM,
+        tail: tail().position().index,
+        floor: Index(1),
+        heartbeat_interval: Duration::from_secs(1),
+        durability: Durability::Fsync,
+        leader_time: Timestamp(1_790_000_000_000_000),
+        verdict,
+    }
+}
+
+fn heartbeat(tail: Index) -> Frame {
+    Frame::Heartbeat(Heartbeat { term: TERM, tail, floor: Index(1), leader_time: Timestamp(1_790_000_001_000_000) })
+}
+
+/// Encoded requests of the three kinds that are converted.
+#[must_use]
+pub fn requests() -> Vec<Vec<u8>> {
+    let replica = |kind| pb::Replica::from(Identity { id: "0123456789abcdef".into(), name: "Anna".into(), kind });
+    let position = pb::LogPosition::from(Resume { log: LOG, position: middle().position() });
+    let mut requests = vec![
+        pb::SubscribeRequest { replica: Some(replica(ReplicaKind::Browser)), resume_from: Some(position.clone()) }
+            .encode_to_vec(),
+        pb::SubscribeRequest { replica: Some(replica(ReplicaKind::Native)), resume_from: None }.encode_to_vec(),
+        pb::ReportProgressRequest {
+            replica: Some(replica(ReplicaKind::Native)),
+            position: Some(position),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+    ];
+    let producer = ProducerId::from_random(LOG.0);
+    let submissions = [
+        (Operation::Add(5), Some((producer.clone(), Sequence(1))), None),
+        (Operation::Divide(0), Some((producer, Sequence(9))), Some(Index(26))),
+        (Operation::SquareRoot, None, Some(tail().position().index)),
+        (Operation::Multiply(i64::MIN), None, None),
+    ];
+    for (operation, producer, expected) in submissions {
+        requests.push(pb::SubmitRequest::from(Submission { operation, producer, expected }).encode_to_vec());
+    }
+    requests
+}
+
+/// What a log remembers of producers.
+#[must_use]
+pub fn producers() -> Vec<Submitted> {
+    let (before, batch) = &log()[2];
+    let event = batch.events(before.value()).next();
+    let producer = ProducerId::from_random(LOG.0);
+    event.map(|event| Submitted { producer, sequence: Sequence(4), event }).into_iter().collect()
+}
+
+/// The most alterations that [`altered`] makes.
+pub const MAX_ALTERATIONS: usize = 8;
+
+/// `sample` with alterations, which are told by four bytes each: where (two bytes), what (a byte is changed, removed, or
+/// put in), and a byte.
+#[must_use]
+pub fn altered(sample: &[u8], alterations: &[u8]) -> Vec<u8> {
+    let mut bytes = sample.to_vec();
+    for alteration in alterations.chunks_exact(4).take(MAX_ALTERATIONS) {
+        let &[low, high, what, byte] = alteration else { continue };
+        let at = usize::from(u16::from_le_bytes([low, high])) % (bytes.len() + 1);
+        match (what % 4, bytes.get_mut(at)) {
+            (0 | 1, Some(there)) => *there ^= byte,
+            (2, Some(_)) => drop(bytes.remove(at)),
+            _ => bytes.insert(at, byte),
+        }
+    }
+    bytes
+}
