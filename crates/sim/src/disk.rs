@@ -64,6 +64,8 @@ impl Disk {
     pub(crate) fn open(&self) -> SimStore {
         let mut contents = self.look();
         contents.term = Term(contents.term.0 + 1);
+        // The term is forced to the disk, and everything written before it with it.
+        contents.synced = contents.commits.len();
         SimStore {
             disk: self.clone(),
             term: contents.term,
