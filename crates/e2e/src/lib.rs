@@ -3,5 +3,6 @@
 //! `cargo xtask test` builds the programs and says where they are in `CALCULATOR_BIN_DIR`.
 
 pub mod browser;
+pub mod fill;
 pub mod load;
 pub mod process;

@@ -2,23 +2,38 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tonic::transport::{Channel, Endpoint};
+use wire::pb;
+use wire::pb::calculator_service_client::CalculatorServiceClient;
 
 /// How long a program may take to start.
-const START: Duration = Duration::from_secs(20);
+pub(crate) const START: Duration = Duration::from_secs(20);
 
 /// Where the programs are: `CALCULATOR_BIN_DIR`, or `target/release`.
 #[must_use]
 pub fn bin_dir() -> PathBuf {
     std::env::var_os("CALCULATOR_BIN_DIR")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release")), PathBuf::from)
+}
+
+/// A port of this machine's own address that nobody listens on now, and that no outgoing connection is given: while a
+/// leader is away, one of its clients could take its port by connecting to it.
+///
+/// # Errors
+///
+/// If there is none.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
+    // Linux gives outgoing connections 32768 and above, other systems 49152.
+    let mut tried = (0..100).map(|_| SocketAddr::from(([127, 0, 0, 1], rand::random_range(20_000..32_000))));
+    tried.find(|address| std::net::TcpListener::bind(address).is_ok()).context("no free port")
 }
 
 /// A running program. It is killed when this is dropped.
@@ -36,17 +51,39 @@ impl Program {
     /// If it cannot be started, with what to build.
     pub fn start(name: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let path = bin_dir().join(name);
-        let mut child = Command::new(&path)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("{} cannot be started; run `cargo xtask test`, or build it with `cargo build --release -p leader -p replica`", path.display()))?;
+        Self::spawn(Command::new(&path).args(arguments)).with_context(|| what_to_build(&path))
+    }
+
+    /// Starts `command` and collects what it prints.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub fn spawn(command: &mut Command) -> anyhow::Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
         let lines = Arc::default();
         collect(child.stdout.take(), &lines);
         collect(child.stderr.take(), &lines);
         Ok(Self { child, lines })
+    }
+
+    /// The process's number, as long as it runs.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended.
+    pub fn id(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the process has ended")
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    ///
+    /// If that takes too long.
+    pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        let ended = tokio::time::timeout(START, self.child.wait()).await.context("the process did not end")?;
+        ended.context("the process cannot be waited for")
     }
 
     /// Everything printed so far, by lines.
@@ -59,15 +96,17 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// If none comes in time, with what was printed instead.
+    /// If none comes in time or before the program ends, with what was printed instead.
     pub async fn wait_for<T>(&self, pick: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
         let deadline = Instant::now() + START;
         loop {
+            // The two tasks that collect share the lines until the program closes its outputs.
+            let ended = Arc::strong_count(&self.lines) == 1;
             let lines = self.lines();
             if let Some(found) = lines.iter().find_map(|line| pick(line)) {
                 return Ok(found);
             }
-            if Instant::now() > deadline {
+            if ended || Instant::now() > deadline {
                 bail!("the program did not print what was expected, but:\n{}", lines.join("\n"));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -104,8 +143,7 @@ impl Program {
     }
 
     fn proc(&self, file: &str) -> anyhow::Result<String> {
-        let id = self.child.id().context("the process has ended")?;
-        Ok(format!("/proc/{id}/{file}"))
+        Ok(format!("/proc/{}/{file}", self.id()?))
     }
 
     /// Kills it at once, as `kill -9` does.
@@ -116,6 +154,23 @@ impl Program {
     pub async fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("the process could not be killed")
     }
+}
+
+fn what_to_build(path: &Path) -> String {
+    format!(
+        "{} cannot be started; run `cargo xtask test`, or build it with `cargo build --release -p leader -p replica`",
+        path.display()
+    )
+}
+
+/// Runs `name` from [`bin_dir`] to its end and returns what it printed.
+///
+/// # Errors
+///
+/// If it cannot be started, with what to build.
+pub async fn run_to_end(name: &str, arguments: &[&str]) -> anyhow::Result<Output> {
+    let path = bin_dir().join(name);
+    Command::new(&path).args(arguments).kill_on_drop(true).output().await.with_context(|| what_to_build(&path))
 }
 
 fn collect(stream: Option<impl AsyncRead + Unpin + Send + 'static>, lines: &Arc<Mutex<Vec<String>>>) {
@@ -157,7 +212,15 @@ impl Leader {
     /// If it does not come up.
     pub async fn start_on(listen: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let memory: &[&str] = if arguments.contains(&"--data-dir") { &[] } else { &["--ephemeral"] };
-        let program = Program::start("calculator-leader", &[&["--listen", listen], memory, arguments].concat())?;
+        Self::up(Program::start("calculator-leader", &[&["--listen", listen], memory, arguments].concat())?).await
+    }
+
+    /// A leader that was started as `program`, once it listens.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up.
+    pub async fn up(program: Program) -> anyhow::Result<Self> {
         let address = program
             .wait_for(|line| line.split_whitespace().find_map(|word| word.strip_prefix("listen=")?.parse().ok()))
             .await
@@ -169,6 +232,26 @@ impl Leader {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// A connection for calls.
+    ///
+    /// # Errors
+    ///
+    /// If the leader cannot be reached.
+    pub async fn client(&self) -> anyhow::Result<CalculatorServiceClient<Channel>> {
+        let channel = Endpoint::from_shared(self.url())?.connect().await.context("the leader cannot be reached")?;
+        Ok(CalculatorServiceClient::new(channel))
+    }
+
+    /// What it says about itself.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer.
+    pub async fn status(&self) -> anyhow::Result<pb::GetStatusResponse> {
+        let status = self.client().await?.get_status(pb::GetStatusRequest {}).await;
+        Ok(status.context("the leader did not say how it is")?.into_inner())
     }
 }
 

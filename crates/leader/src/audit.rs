@@ -246,3 +246,92 @@ fn print_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
     output.flush().context("cannot write the last events")?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use bytes::Bytes;
+    use engine::{Durability, Heartbeat, LogId, Operation, Position, ProducerChanges, Timestamp, leader::Sequencer};
+    use store::sqlite::Options;
+    use store::{Commit, SqliteStore, Store, StoredBatch};
+    use wire::frame::{encode, encode_batch};
+
+    use super::*;
+
+    const LOG: LogId = LogId(5);
+
+    /// What verifying says of a log with one sound batch and then `second`, which the store takes as it is.
+    async fn verified(second: impl FnOnce(&mut Sequencer) -> Commit) -> Result<u64, AuditError> {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            directory: directory.path().to_owned(),
+            durability: Durability::Os,
+            snapshot_every: NonZeroU64::new(1_000).unwrap(),
+            retain: NonZeroU64::new(1_000).unwrap(),
+        };
+        let store = SqliteStore::open(options, LOG).unwrap();
+        let mut sequencer = Sequencer::new(Term(5), store.opened_at(), []);
+        let first = seal(&mut sequencer, Operation::Add(7));
+        store.append(first).await.unwrap();
+        store.append(second(&mut sequencer)).await.unwrap();
+        drop(store);
+        let reader = SqliteReader::open(directory.path()).unwrap();
+        let start = Snapshot::take(LOG, Position::origin(LOG), 0);
+        verify_from(reader, start)
+    }
+
+    fn seal(sequencer: &mut Sequencer, operation: Operation) -> Commit {
+        sequencer.propose(operation).unwrap();
+        let batch = sequencer.seal(Timestamp(0)).unwrap();
+        sequencer.commit();
+        commit(&batch, sequencer.committed().value())
+    }
+
+    fn commit(batch: &Batch, value: i64) -> Commit {
+        let tail = Snapshot::take(LOG, batch.end(), value);
+        let batch = StoredBatch::new(batch, encode_batch(batch));
+        Commit { batch, tail, producers: ProducerChanges::default() }
+    }
+
+    fn batch(term: u64, operation: Operation, digest: Digest) -> Batch {
+        Batch::new(Term(term), Index(2), vec![operation], digest, Timestamp(0)).unwrap()
+    }
+
+    fn digest_of_add_one(sequencer: &Sequencer) -> Digest {
+        sequencer.committed().position().digest.after(Index(2), Operation::Add(1), 8)
+    }
+
+    #[tokio::test]
+    async fn a_sound_log_replays() {
+        assert_eq!(verified(|sequencer| seal(sequencer, Operation::Add(1))).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_replay_is_told_though_every_row_has_its_checksum() {
+        let wrong_digest = verified(|_| commit(&batch(5, Operation::Add(1), Digest(1)), 8)).await;
+        assert!(matches!(wrong_digest, Err(AuditError::Elsewhere { at: Index(2) })), "{wrong_digest:?}");
+
+        let wrong_value = verified(|log| commit(&batch(5, Operation::Add(1), digest_of_add_one(log)), 9)).await;
+        assert!(matches!(wrong_value, Err(AuditError::Elsewhere { at: Index(2) })), "{wrong_value:?}");
+
+        let lower_term = verified(|log| commit(&batch(4, Operation::Add(1), digest_of_add_one(log)), 8)).await;
+        assert!(matches!(lower_term, Err(AuditError::TermWentBack { at: Index(2), .. })), "{lower_term:?}");
+
+        let impossible = verified(|_| commit(&batch(5, Operation::Divide(0), Digest(1)), 8)).await;
+        assert!(matches!(impossible, Err(AuditError::Refused { at: Index(2), .. })), "{impossible:?}");
+
+        let with_frame = |frame: Bytes| {
+            verified(move |log| {
+                let mut commit = commit(&batch(5, Operation::Add(1), digest_of_add_one(log)), 8);
+                commit.batch.frame = frame;
+                commit
+            })
+        };
+        let garbage = with_frame(Bytes::from_static(b"no frame at all")).await;
+        assert!(matches!(garbage, Err(AuditError::Frame { at: Index(2), .. })), "{garbage:?}");
+        let heartbeat = Heartbeat { term: Term(5), tail: Index(2), floor: Index(0), leader_time: Timestamp(0) };
+        let another_frame = with_frame(encode(&Frame::Heartbeat(heartbeat))).await;
+        assert!(matches!(another_frame, Err(AuditError::NotABatch { at: Index(2) })), "{another_frame:?}");
+    }
+}

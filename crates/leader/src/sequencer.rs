@@ -189,6 +189,11 @@ impl Writer {
     async fn submit(&mut self, submission: &Submission, reply: Reply) -> Result<(), AppendError> {
         let answer = loop {
             match self.log.submit(submission) {
+                // What is durable already stays so, whatever becomes of the open batch.
+                Ok(Proposed::Repeated(event)) if event.index <= self.log.committed().position().index => {
+                    let _ = reply.send(Ok(event));
+                    return Ok(());
+                }
                 Ok(Proposed::New(event) | Proposed::Repeated(event)) => break Ok(event),
                 Err(ProposeError::Refused(refusal)) => break Err(refusal.into()),
                 Err(ProposeError::Mismatch(mismatch)) => break Err(mismatch.into()),
@@ -396,6 +401,19 @@ mod tests {
         assert_eq!(first.as_ref().map(|event| event.value), Ok(3));
         assert_eq!((&first, &first), (&second, &submitter.submit(submission).await));
         assert_eq!(feed.published().tail.position().index, Index(1));
+    }
+
+    #[tokio::test]
+    async fn a_repeat_of_what_is_durable_does_not_fail_with_the_open_batch() {
+        let full = AppendError::Unavailable("full".to_owned());
+        let store: Arc<dyn Store> = Arc::new(Failing { inner: MemoryStore::new(LogId(1), 100), error: full.clone() });
+        let feed = Feed::new(Arc::clone(&store), Duration::from_secs(1));
+        let (submitter, _running) = start(store, feed, 1);
+        let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
+        let submission = Submission { operation: Operation::Add(5), producer, expected: None };
+        let first = submitter.submit(submission.clone()).await.unwrap();
+        let (other, repeat) = tokio::join!(submitter.submit(Operation::Add(1)), submitter.submit(submission));
+        assert_eq!((other, repeat), (Err(SubmitError::Store(full)), Ok(first)));
     }
 
     #[tokio::test]

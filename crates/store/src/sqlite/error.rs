@@ -117,11 +117,11 @@ impl RowError {
             SchemaChanged, SystemIoFailure,
         };
         match error.sqlite_error_code() {
+            Some(DiskFull) => Self::Unavailable("the disk is full; make room first".to_owned()),
             Some(
                 CannotOpen
                 | DatabaseBusy
                 | DatabaseLocked
-                | DiskFull
                 | FileLockingProtocolFailed
                 | OutOfMemory
                 | ReadOnly

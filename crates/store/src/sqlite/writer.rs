@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use engine::{Durability, Index, LogId, Position, ProducerChanges, ProducerId, Snapshot, Submitted, Term};
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
 
 use super::error::{OpenError, RowError};
 use super::files::{self, Mark, Marker};
@@ -246,7 +246,11 @@ fn is_unfinished(directory: &Path) -> Result<bool, OpenError> {
     if length == 0 {
         return Ok(true);
     }
-    let empty = Connection::open_with_flags(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .and_then(|database| schema::is_empty(&database));
+    // One that was stopped while SQLite wrote the file's first page left a journal, which undoes that page; only a
+    // connection that may write can. A log that was ever finished has no such journal.
+    let stopped_at_the_first_page = directory.join("log.sqlite-journal").exists();
+    let flags =
+        if stopped_at_the_first_page { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
+    let empty = Connection::open_with_flags(&path, flags).and_then(|database| schema::is_empty(&database));
     Ok(empty.unwrap_or(false))
 }

@@ -1,0 +1,103 @@
+//! Long logs, made without a leader.
+
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use engine::leader::{ProposeError, Sequencer};
+use engine::{Durability, Operation, Snapshot, Timestamp};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use store::sqlite::{Options, SqliteStore};
+use store::{Commit, Store, StoredBatch};
+use wire::frame::encode_batch;
+
+use crate::process::{Leader, Program};
+
+/// Events between snapshots: what a leader starts with if nothing else is said.
+const SNAPSHOT_EVERY: NonZeroU64 = NonZeroU64::new(100_000).expect("not zero");
+
+/// Puts `events` random operations, such as a leader makes up, into a new log in `directory`, `per_batch` of them in each
+/// batch, and closes it. Returns its end.
+///
+/// # Errors
+///
+/// If the log cannot be written.
+pub async fn fill(directory: &Path, events: u64, per_batch: u64) -> anyhow::Result<Snapshot> {
+    let options = Options {
+        directory: directory.to_owned(),
+        // A power cut may take a log that is made for a test.
+        durability: Durability::Os,
+        snapshot_every: SNAPSHOT_EVERY,
+        retain: NonZeroU64::MAX,
+    };
+    let store = SqliteStore::open(options, engine::LogId(rand::random()))?;
+    let mut sequencer = Sequencer::new(store.term(), store.opened_at(), store.producers());
+    let mut random = StdRng::seed_from_u64(1);
+    let mut left = events;
+    while left > 0 {
+        let count = left.min(per_batch);
+        for _ in 0..count {
+            // Some are refused by the value that they meet; another one will do.
+            while let Err(error) = sequencer.propose(random_operation(&mut random)) {
+                anyhow::ensure!(matches!(error, ProposeError::Refused(_)), "{error}");
+            }
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
+        let batch = sequencer.seal(Timestamp(u64::try_from(now.as_micros())?)).context("an empty batch")?;
+        let stored = StoredBatch::new(&batch, encode_batch(&batch));
+        let producers = sequencer.producer_changes();
+        store.append(Commit { batch: stored, tail: sequencer.newest(), producers }).await?;
+        sequencer.commit();
+        left -= count;
+    }
+    Ok(sequencer.committed())
+}
+
+/// As the leader's generator draws them.
+fn random_operation(random: &mut StdRng) -> Operation {
+    let n = random.random_range(1..=100);
+    match random.random_range(0..6) {
+        0 => Operation::Add(n),
+        1 => Operation::Subtract(n),
+        2 => Operation::Multiply(n),
+        3 => Operation::Divide(n),
+        4 => Operation::SquareRoot,
+        _ => Operation::PowerOfTwo,
+    }
+}
+
+/// A leader that was started on a log, and how long that took.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The leader.
+    pub leader: Leader,
+    /// From the start of the process to its first answer.
+    pub took: Duration,
+    /// The answer.
+    pub status: wire::pb::GetStatusResponse,
+}
+
+/// Starts a leader with `arguments` and measures how long it takes to answer its first call.
+///
+/// # Errors
+///
+/// If it does not come up.
+pub async fn recover(arguments: &[&str]) -> anyhow::Result<Recovered> {
+    let address = crate::process::free_address()?;
+    let listen = address.to_string();
+    let start = Instant::now();
+    let program = Program::start("calculator-leader", &[&["--listen", listen.as_str()], arguments].concat())?;
+    let leader = Leader { program, address };
+    loop {
+        // It is refused until the process listens, and waits until the log is open.
+        match leader.status().await {
+            Ok(status) => return Ok(Recovered { took: start.elapsed(), leader, status }),
+            Err(error) if start.elapsed() > crate::process::START => {
+                return Err(error.context(leader.program.lines().join("\n")));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    }
+}
