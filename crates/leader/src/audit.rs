@@ -145,8 +145,24 @@ pub fn verify_from(reader: SqliteReader, start: Snapshot) -> Result<u64, AuditEr
 ///
 /// # Errors
 ///
-/// What is wrong first.
+/// What is wrong first. That nobody reads the output any more is none.
 pub fn verify(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
+    unless_nobody_reads(verify_all(directory, output))
+}
+
+/// Whoever reads the output may stop when they have seen enough.
+fn unless_nobody_reads(done: anyhow::Result<()>) -> anyhow::Result<()> {
+    match done {
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+fn verify_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
     let mut reader = SqliteReader::open(directory)?;
     let (floor, tail) = (reader.floor(), reader.tail());
     writeln!(output, "log        {}", reader.log())?;
@@ -204,14 +220,7 @@ struct Line<'a> {
 ///
 /// What is wrong first. That nobody reads the output any more is none.
 pub fn export(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
-    match print_all(directory, output) {
-        Err(error)
-            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
-        {
-            Ok(())
-        }
-        done => done,
-    }
+    unless_nobody_reads(print_all(directory, output))
 }
 
 fn print_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {

@@ -83,8 +83,9 @@ pub struct Args {
     #[arg(long, default_value = DEFAULT_DATA_DIR, env = "CALCULATOR_DATA_DIR", value_name = "DIR")]
     pub data_dir: PathBuf,
 
-    /// Keep the log in memory: it ends with the leader
-    #[arg(long, conflicts_with_all = ["data_dir", "durability", "snapshot_every"])]
+    /// Keep the log in memory, whatever --data-dir says: it ends with the leader
+    // No conflict with `data_dir`, which an environment may name for every leader, as the container image does.
+    #[arg(long, conflicts_with_all = ["durability", "snapshot_every"])]
     pub ephemeral: bool,
 
     /// What an acknowledged operation survives
@@ -278,7 +279,8 @@ mod tests {
         };
         assert_eq!(storage(&[]), kept(DEFAULT_DATA_DIR, Durability::Fsync));
         assert_eq!(storage(&["--data-dir", "d", "--durability", "os"]), kept("d", Durability::Os));
-        assert!(storage(&["--ephemeral", "--data-dir", "d"]).is_err());
+        assert_eq!(storage(&["--ephemeral", "--data-dir", "d"]), Ok(Storage::Memory));
+        assert!(storage(&["--ephemeral", "--durability", "os"]).is_err());
         assert!(storage(&["--rate", "5", "verify"]).is_err(), "flags of the leader do not fit a check");
         assert!(storage(&["--snapshot-every", "0"]).is_err());
     }

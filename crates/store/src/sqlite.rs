@@ -109,7 +109,7 @@ impl SqliteStore {
                     drop(lock);
                 }
             })
-            .map_err(|source| OpenError::Files { path: directory.clone(), source })?;
+            .map_err(|reason| OpenError::Files { path: directory.clone(), reason })?;
         let free = Arc::new(Semaphore::new(READERS));
         Ok(Self {
             opened_at: state.tail,

@@ -12,12 +12,12 @@ use crate::Corrupt;
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The directory or a file in it cannot be used.
-    #[error("cannot use {}: {source}", path.display())]
+    #[error("cannot use {}: {reason}", path.display())]
     Files {
         /// The directory or file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Another leader has it open.
     #[error(

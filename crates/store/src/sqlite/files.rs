@@ -23,7 +23,7 @@ pub(super) fn make_directory(directory: &Path) -> Result<(), OpenError> {
         fs::create_dir_all(directory)?;
         File::open(directory.canonicalize()?.parent().unwrap_or(directory))?.sync_all()
     };
-    make().map_err(|source| OpenError::Files { path: directory.to_owned(), source })
+    make().map_err(|reason| OpenError::Files { path: directory.to_owned(), reason })
 }
 
 /// Keeps other leaders out of a directory until it is dropped or the process ends, however it ends.
@@ -36,7 +36,7 @@ pub(super) struct Lock {
 impl Lock {
     pub(super) fn take(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join("leader.lock");
-        let files = |source| OpenError::Files { path: path.clone(), source };
+        let files = |reason| OpenError::Files { path: path.clone(), reason };
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(files)?;
         if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -86,7 +86,7 @@ impl Mark {
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(OpenError::Files { path, source }),
+            Err(reason) => return Err(OpenError::Files { path, reason }),
         };
         let mark = Self::parse(&text);
         if mark.is_none() {
@@ -135,7 +135,7 @@ pub(super) struct Marker {
 impl Marker {
     pub(super) fn open(directory: &Path, mark: &Mark) -> Result<Self, OpenError> {
         let path = Mark::path(directory);
-        let files = |source| OpenError::Files { path: path.clone(), source };
+        let files = |reason| OpenError::Files { path: path.clone(), reason };
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(files)?;
         file.write_all_at(mark.text().as_bytes(), 0).map_err(files)?;
         file.set_len(mark.text().len() as u64).map_err(files)?;

@@ -29,7 +29,7 @@ impl SqliteReader {
         // The mark comes first: a leader that writes meanwhile only moves the log's end further away from it.
         let mark = Mark::read(directory)?;
         let path = files::database(directory);
-        if !path.try_exists().map_err(|source| OpenError::Files { path: path.clone(), source })? {
+        if !path.try_exists().map_err(|reason| OpenError::Files { path: path.clone(), reason })? {
             return Err(match mark.filter(|mark| mark.position.index > Index::ZERO) {
                 Some(mark) => lost(directory, Index::ZERO, &mark),
                 None => OpenError::Missing { directory: directory.to_owned() },

@@ -52,7 +52,7 @@ pub(super) fn is_empty(database: &Connection) -> rusqlite::Result<bool> {
 /// Looks at the file's first bytes before SQLite does: some that are wrong make it ignore the write-ahead log, and with it
 /// the newest events.
 pub(super) fn check_header(path: &Path) -> Result<(), OpenError> {
-    let files = |source| OpenError::Files { path: path.to_owned(), source };
+    let files = |reason| OpenError::Files { path: path.to_owned(), reason };
     let mut header = [0; 24];
     let mut read = 0;
     let mut file = File::open(path).map_err(files)?;

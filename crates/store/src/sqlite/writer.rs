@@ -242,7 +242,7 @@ fn is_unfinished(directory: &Path) -> Result<bool, OpenError> {
         return Ok(false);
     }
     let path = files::database(directory);
-    let length = std::fs::metadata(&path).map_err(|source| OpenError::Files { path: path.clone(), source })?.len();
+    let length = std::fs::metadata(&path).map_err(|reason| OpenError::Files { path: path.clone(), reason })?.len();
     if length == 0 {
         return Ok(true);
     }
