@@ -229,7 +229,7 @@ pub enum SubmitError {
     #[error("{0}")]
     NotCommitted(String),
     /// No answer came in time, so it may or may not be in the log.
-    #[error("no answer within {} s; the operation may or may not be in the log", SUBMIT_TIMEOUT.as_secs())]
+    #[error("no answer came in time; the operation may or may not be in the log")]
     NoAnswer,
     /// The call failed on its way, so it may or may not be in the log.
     #[error("{0}; the operation may or may not be in the log")]

@@ -36,6 +36,9 @@ pub struct Producer<S> {
     new_id: Box<dyn FnMut() -> ProducerId + Send>,
     id: ProducerId,
     next: Sequence,
+    /// A submission was begun and has not returned: if another one finds it set, it was dropped, and its number may be
+    /// taken.
+    under_way: bool,
     patience: Duration,
 }
 
@@ -53,7 +56,7 @@ impl<S: Submit> Producer<S> {
     /// A producer that submits through `calls` under names of `new_id`, each at random and different from all others.
     pub fn new(calls: S, mut new_id: impl FnMut() -> ProducerId + Send + 'static) -> Self {
         let id = new_id();
-        Self { calls, new_id: Box::new(new_id), id, next: Sequence(1), patience: PATIENCE }
+        Self { calls, new_id: Box::new(new_id), id, next: Sequence(1), under_way: false, patience: PATIENCE }
     }
 
     /// Gives up on a submission after this long instead of after [`PATIENCE`]. An attempt that is under way is still
@@ -65,12 +68,26 @@ impl<S: Submit> Producer<S> {
     }
 
     /// Puts an operation into the log once, and returns its event. With `expected`, only if that is the newest event.
+    /// If this is dropped before it is done, the operation may or may not be in the log.
     ///
     /// # Errors
     ///
     /// [`SubmitError`]; after [`NoAnswer`](SubmitError::NoAnswer) and [`Failed`](SubmitError::Failed) the operation may
     /// be in the log.
     pub async fn submit(&mut self, operation: Operation, expected: Option<Index>) -> Result<Event, SubmitError> {
+        if std::mem::replace(&mut self.under_way, true) {
+            self.begin_anew();
+        }
+        let answer = self.submit_until_answered(operation, expected).await;
+        self.under_way = false;
+        answer
+    }
+
+    async fn submit_until_answered(
+        &mut self,
+        operation: Operation,
+        expected: Option<Index>,
+    ) -> Result<Event, SubmitError> {
         let clock = Clock::start();
         let give_up = clock.now().plus(self.patience);
         let mut pause = FIRST_PAUSE;
@@ -133,6 +150,30 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+
+    /// Never answers the first time.
+    #[derive(Clone, Default)]
+    struct Silent(Script);
+
+    impl Submit for Silent {
+        async fn submit(&self, submission: Submission) -> Result<Event, SubmitError> {
+            let first = self.0.asked.lock().unwrap().is_empty();
+            let answer = self.0.submit(submission).await;
+            if first { std::future::pending().await } else { answer }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_submission_that_was_dropped_does_not_lend_its_number_to_the_next() {
+        let script = Script { answers: Arc::new(Mutex::new(vec![Ok(EVENT), Ok(EVENT)].into())), ..Script::default() };
+        let mut names = ["a", "b"].into_iter();
+        let mut producer =
+            Producer::new(Silent(script.clone()), move || ProducerId::new(names.next().unwrap()).unwrap());
+        let dropped = tokio::time::timeout(Duration::from_secs(1), producer.submit(Operation::Add(1), None)).await;
+        assert!(dropped.is_err());
+        assert_eq!(producer.submit(Operation::Add(1), None).await, Ok(EVENT));
+        assert_eq!(*script.asked.lock().unwrap(), asked(&[("a", 1), ("b", 1)]));
+    }
 
     /// Answers as it was told to, and remembers what it was asked.
     #[derive(Clone, Default)]

@@ -17,6 +17,9 @@ const READ_BYTES: usize = 1 << 20;
 /// What is stored does not replay to what was committed.
 #[derive(Debug, Error)]
 pub enum AuditError {
+    /// The floor rose past the place that is read next.
+    #[error("a leader compacted the events up to index {0} away meanwhile; run this again")]
+    CompactedMeanwhile(Index),
     /// It cannot be read, or a row was altered.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -95,7 +98,11 @@ impl Replay {
         let row = match self.ready.next() {
             Some(row) => row,
             None => {
-                self.ready = self.reader.rows(at, READ_BYTES)?.into_iter();
+                let rows = self.reader.rows(at, READ_BYTES).map_err(|error| match error {
+                    ReadError::Compacted(compacted) => AuditError::CompactedMeanwhile(compacted.floor),
+                    error => error.into(),
+                });
+                self.ready = rows?.into_iter();
                 let missing = || ReadError::Unavailable(format!("the event at index {at} is not there"));
                 self.ready.next().ok_or_else(missing)?
             }
@@ -174,8 +181,7 @@ fn verify_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
     writeln!(output, "producers  {producers}, sound")?;
     let snapshots = reader.snapshots()?;
 
-    let pages = SqliteReader::open(directory)?;
-    let found = pages.examine_pages()?;
+    let found = reader.examine_pages()?;
     if !found.is_empty() {
         anyhow::bail!("the database's pages are damaged: {}", found.join("; "));
     }

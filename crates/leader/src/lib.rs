@@ -24,7 +24,7 @@ use audit::AuditError;
 use config::{Config, Storage};
 use engine::{Goodbye, GoodbyeReason, LogId};
 use feed::{Feed, Roster};
-use store::sqlite::{OpenError, Options, SqliteReader};
+use store::sqlite::{OpenError, Options};
 use store::{AppendError, Corrupt, MemoryStore, SqliteStore, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -69,13 +69,13 @@ pub enum RunError {
 fn what_to_do(directory: &Path) -> String {
     let directory = directory.display();
     format!(
-        "Restore {directory} from a copy; `calculator-leader verify --data-dir {directory}` tells how far it can be \
+        "Restore {directory} from a copy (and restart the replicas, which may know later events than it has); `calculator-leader verify --data-dir {directory}` tells how far it can be \
          trusted, and `export` prints the events up to there"
     )
 }
 
 /// Runs a leader on `listener` until `shutdown` is ready or the log cannot be led any more. Returns at most five
-/// seconds after `shutdown`, however many streams are open.
+/// seconds after `shutdown`, however many streams are open, unless the disk takes longer to finish a commit.
 ///
 /// # Errors
 ///
@@ -144,8 +144,7 @@ async fn open(config: &Config) -> Result<Arc<dyn Store>, RunError> {
     let opening = tokio::task::spawn_blocking(move || {
         let start = Instant::now();
         let store = SqliteStore::open(options, new_log)?;
-        let reader = SqliteReader::open(&directory)?;
-        let replayed = audit::verify_from(reader, store.newest_snapshot())
+        let replayed = audit::verify_from(store.reader()?, store.newest_snapshot())
             .map_err(|error| RunError::Audit { directory: directory.clone(), error })?;
         info!(directory = %directory.display(), replayed, took = ?start.elapsed(), "opened the log");
         Ok(Arc::new(store))

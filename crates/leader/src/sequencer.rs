@@ -41,6 +41,18 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Nobody will carry it out.
+    fn refuse(self) {
+        match self {
+            // Whoever waits may have gone away.
+            Self::Submit { reply, .. } => drop(reply.send(Err(SubmitError::ShuttingDown))),
+            Self::Flush { done } => drop(done.send(())),
+            Self::Draw { .. } => {}
+        }
+    }
+}
+
 type Reply = oneshot::Sender<Result<Event, SubmitError>>;
 
 /// Why an operation was not committed.
@@ -98,7 +110,10 @@ impl Submitter {
             mpsc::error::TrySendError::Full(_) => SubmitError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => SubmitError::ShuttingDown,
         })?;
-        answer.await.unwrap_or(Err(SubmitError::ShuttingDown))
+        // Whatever it did not come to is refused by `run` before it ends, so this was cut off in the middle.
+        let cut_off =
+            || SubmitError::Store(AppendError::OutcomeUnknown("the leader ended before it answered".to_owned()));
+        answer.await.unwrap_or_else(|_| Err(cut_off()))
     }
 
     /// Makes up `count` random operations; waits while the queue is full. Returns whether the sequencer still runs.
@@ -115,6 +130,10 @@ impl Submitter {
     /// Takes no more operations from anybody, and waits until those that were taken are committed and published.
     pub async fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.flush().await;
+    }
+
+    async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         if self.commands.send(Command::Flush { done }).await.is_ok() {
             // It fails only if the sequencer ended, and then there is nothing to wait for.
@@ -160,30 +179,38 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes until every [`Submitter`] is gone, or until this leader may not write any more; then returns why.
+    /// Writes until every [`Submitter`] is gone, or until this leader may not write any more; then returns why, and
+    /// nobody is left waiting.
     pub async fn run(mut self) -> Option<AppendError> {
         let mut taken = Vec::new();
         while self.commands.recv_many(&mut taken, QUEUE).await > 0 {
-            for command in taken.drain(..) {
-                let done = match command {
-                    Command::Submit { submission, reply } => self.submit(&submission, reply).await,
-                    Command::Draw { count } => self.draw(count).await,
-                    Command::Flush { done } => {
-                        let committed = self.commit().await;
-                        // The leader may have stopped waiting.
-                        let _ = done.send(());
-                        committed
-                    }
-                };
-                if let Err(stopped) = done {
-                    return Some(stopped);
-                }
-            }
-            if let Err(stopped) = self.commit().await {
-                return Some(stopped);
+            let mut commands = taken.drain(..);
+            let stopped = self.carry_out(&mut commands).await.err();
+            if stopped.is_some() {
+                self.commands.close();
+                let waiting = std::iter::from_fn(|| self.commands.try_recv().ok());
+                commands.chain(waiting).for_each(Command::refuse);
+                return stopped;
             }
         }
         None
+    }
+
+    /// Everything that waited, in as few batches as it fits.
+    async fn carry_out(&mut self, commands: &mut impl Iterator<Item = Command>) -> Result<(), AppendError> {
+        for command in commands {
+            match command {
+                Command::Submit { submission, reply } => self.submit(&submission, reply).await?,
+                Command::Draw { count } => self.draw(count).await?,
+                Command::Flush { done } => {
+                    let committed = self.commit().await;
+                    // The leader may have stopped waiting.
+                    let _ = done.send(());
+                    committed?;
+                }
+            }
+        }
+        self.commit().await
     }
 
     async fn submit(&mut self, submission: &Submission, reply: Reply) -> Result<(), AppendError> {
@@ -198,7 +225,12 @@ impl Writer {
                 Err(ProposeError::Refused(refusal)) => break Err(refusal.into()),
                 Err(ProposeError::Mismatch(mismatch)) => break Err(mismatch.into()),
                 Err(ProposeError::Producer(error)) => break Err(error.into()),
-                Err(ProposeError::Full(BatchFull)) => self.commit().await?,
+                Err(ProposeError::Full(BatchFull)) => {
+                    if let Err(stopped) = self.commit().await {
+                        Command::Submit { submission: submission.clone(), reply }.refuse();
+                        return Err(stopped);
+                    }
+                }
             }
         };
         if self.log.is_committed() || fault::active(Fault::AcknowledgeBeforeDurable) {
@@ -388,6 +420,30 @@ mod tests {
             let (_feed, running) = after_a_failure(error.clone()).await;
             assert_eq!(running.await.unwrap(), Some(error));
         }
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_stops_leaves_nobody_waiting() {
+        let fenced = AppendError::from(store::Fenced { own: engine::Term(1), by: engine::Term(2) });
+        let store: Arc<dyn Store> = Arc::new(Failing { inner: MemoryStore::new(LogId(1), 100), error: fenced.clone() });
+        let feed = Feed::new(Arc::clone(&store), Duration::from_secs(1));
+        let (submitter, running) = start(store, feed, 1);
+        submitter.submit(Operation::Add(5)).await.unwrap();
+        // The flush ends the batch, and with it the leader; what comes after it is never judged.
+        let (first, (), after) =
+            tokio::join!(submitter.submit(Operation::Add(1)), submitter.flush(), submitter.submit(Operation::Add(1)));
+        assert_eq!((first, after), (Err(SubmitError::Store(fenced.clone())), Err(SubmitError::ShuttingDown)));
+        assert_eq!(running.await.unwrap(), Some(fenced));
+        assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::ShuttingDown));
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_is_cut_off_leaves_the_outcome_open() {
+        let (_feed, submitter, running) = sequencer();
+        let mut submission = Box::pin(submitter.submit(Operation::Add(1)));
+        assert!(std::future::poll_fn(|context| Poll::Ready(submission.as_mut().poll(context).is_pending())).await);
+        running.abort();
+        assert!(matches!(submission.await, Err(SubmitError::Store(AppendError::OutcomeUnknown(_)))));
     }
 
     #[tokio::test]

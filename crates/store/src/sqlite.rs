@@ -6,6 +6,9 @@
 //! | `acknowledged` | where the log ended when somebody was last told so; see `files::Mark` |
 //! | `leader.lock` | locked while a leader writes |
 //!
+//! A process must not open and close these files by other means while it has the log open: that would give up SQLite's
+//! locks (see [`SqliteReader`]).
+//!
 //! One thread writes; it makes one commit at a time durable. Readers have connections of their own and see the last
 //! commit; neither waits for the other.
 
@@ -35,7 +38,7 @@ use writer::Writer;
 use crate::{AppendError, Commit, Corrupt, ReadError, Store, StoredBatch};
 
 /// How many reads run at a time. More would only take turns on the disk.
-const READERS: usize = 4;
+const READERS: u32 = 4;
 
 /// How long the database may be locked by somebody else, such as a backup program, before a commit fails.
 const BUSY: Duration = Duration::from_secs(2);
@@ -63,16 +66,28 @@ pub struct SqliteStore {
     producers: Vec<Submitted>,
     floor: Arc<AtomicU64>,
     /// One place: the sequencer waits for each commit.
-    appends: Option<mpsc::Sender<Append>>,
+    orders: Option<mpsc::Sender<Order>>,
     writing: Option<JoinHandle<()>>,
     readers: Arc<Readers>,
     broken: watch::Sender<Option<Corrupt>>,
 }
 
 #[derive(Debug)]
-struct Append {
-    commit: Commit,
-    done: oneshot::Sender<Result<(), AppendError>>,
+enum Order {
+    Append {
+        commit: Commit,
+        done: oneshot::Sender<Result<Appended, AppendError>>,
+    },
+    /// Let the write-ahead log begin anew; nobody of ours reads until it is done.
+    BeginWalAnew {
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// What the writer says of a commit.
+#[derive(Clone, Copy, Debug)]
+struct Appended {
+    is_wal_long: bool,
 }
 
 /// Connections that wait for their next use.
@@ -98,7 +113,7 @@ impl SqliteStore {
         let writer = Writer::open(Options { durability, ..options }, new_log)?;
         let state = writer.state();
         let floor = Arc::new(AtomicU64::new(state.floor.position().index.0));
-        let (appends, queue) = mpsc::channel(1);
+        let (orders, queue) = mpsc::channel(1);
         let (producers, newest_snapshot) = (writer.producers(), writer.newest_snapshot());
         let writing = std::thread::Builder::new()
             .name("log-writer".to_owned())
@@ -110,7 +125,7 @@ impl SqliteStore {
                 }
             })
             .map_err(|reason| OpenError::Files { path: directory.clone(), reason })?;
-        let free = Arc::new(Semaphore::new(READERS));
+        let free = Arc::new(Semaphore::new(READERS as usize));
         Ok(Self {
             opened_at: state.tail,
             newest_snapshot,
@@ -118,17 +133,39 @@ impl SqliteStore {
             durability,
             producers,
             floor,
-            appends: Some(appends),
+            orders: Some(orders),
             writing: Some(writing),
             readers: Arc::new(Readers { idle: Mutex::default(), free, directory, state }),
             broken: watch::Sender::new(None),
         })
     }
 
+    /// A reader of this very log.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Database`] if there cannot be another connection.
+    pub fn reader(&self) -> Result<SqliteReader, OpenError> {
+        let directory = &self.readers.directory;
+        SqliteReader::reopen(directory, self.readers.state)
+            .map_err(|error| OpenError::Database { directory: directory.clone(), reason: error.to_string() })
+    }
+
     /// The newest state from which the rest of the log could be replayed when it was opened.
     #[must_use]
     pub fn newest_snapshot(&self) -> Snapshot {
         self.newest_snapshot
+    }
+
+    /// Holds readers up, which takes as long as the longest of their reads, so that the write-ahead log can begin anew.
+    async fn begin_wal_anew(&self, orders: &mpsc::Sender<Order>) {
+        // The semaphore is never closed.
+        let Ok(_nobody_reads) = self.readers.free.acquire_many(READERS).await else { return };
+        let (done, answer) = oneshot::channel();
+        if orders.send(Order::BeginWalAnew { done }).await.is_ok() {
+            // It fails only if the thread ended.
+            let _ = answer.await;
+        }
     }
 
     /// Runs `read` on a connection, on a thread where it may wait for the disk.
@@ -166,11 +203,22 @@ impl Readers {
     }
 }
 
-fn write_all(mut writer: Writer, mut queue: mpsc::Receiver<Append>, floor: &AtomicU64) {
-    while let Some(Append { commit, done }) = queue.blocking_recv() {
-        let result = writer.append(&commit).map(|new_floor| floor.store(new_floor.0, Ordering::Release));
-        // The sequencer may have been stopped.
-        let _ = done.send(result);
+fn write_all(mut writer: Writer, mut queue: mpsc::Receiver<Order>, floor: &AtomicU64) {
+    while let Some(order) = queue.blocking_recv() {
+        // Whoever waits for an answer may have been stopped.
+        match order {
+            Order::Append { commit, done } => {
+                let result = writer.append(&commit).map(|new_floor| {
+                    floor.store(new_floor.0, Ordering::Release);
+                    Appended { is_wal_long: writer.is_wal_long() }
+                });
+                let _ = done.send(result);
+            }
+            Order::BeginWalAnew { done } => {
+                writer.begin_wal_anew();
+                let _ = done.send(());
+            }
+        }
     }
 }
 
@@ -202,10 +250,14 @@ impl Store for SqliteStore {
 
     async fn append(&self, commit: Commit) -> Result<(), AppendError> {
         let gone = || AppendError::OutcomeUnknown("the thread that writes it ended".to_owned());
-        let appends = self.appends.as_ref().ok_or_else(gone)?;
+        let orders = self.orders.as_ref().ok_or_else(gone)?;
         let (done, answer) = oneshot::channel();
-        appends.send(Append { commit, done }).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        orders.send(Order::Append { commit, done }).await.map_err(|_| gone())?;
+        let appended = answer.await.map_err(|_| gone())??;
+        if appended.is_wal_long {
+            self.begin_wal_anew(orders).await;
+        }
+        Ok(())
     }
 
     async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {
@@ -234,7 +286,7 @@ impl Store for SqliteStore {
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         // Closes the queue, so that the thread ends; the lock is free when this returns.
-        self.appends = None;
+        self.orders = None;
         // The last connection to close tidies up, which only one that writes can.
         self.readers.idle().clear();
         if let Some(writing) = self.writing.take() {

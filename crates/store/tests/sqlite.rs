@@ -1,5 +1,5 @@
 //! The log in a directory: what it keeps, what it lets go, and what it refuses.
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 use std::fs;
 use std::num::NonZeroU64;
@@ -275,4 +275,61 @@ fn what_is_no_log_is_refused_with_a_reason() {
     drop(database);
     let newer = SqliteStore::open(options(directory.path()), LOG).unwrap_err();
     assert!(matches!(newer, OpenError::Format { found: 2, known: 1, .. }), "{newer}");
+}
+
+/// Whether this process holds a POSIX lock on the database, by which other programs know that it is in use.
+#[cfg(target_os = "linux")]
+fn is_locked(directory: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    let inode = format!(":{}", fs::metadata(directory.join("log.sqlite")).unwrap().ino());
+    let process = std::process::id().to_string();
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.contains(&"POSIX") && words.contains(&process.as_str()) && words.iter().any(|word| word.ends_with(&inode))
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_leader_that_also_looks_into_its_log_keeps_sqlites_locks_on_it() {
+    let directory = TempDir::new().unwrap();
+    let store = open(directory.path());
+    fill(&store, 1, 5, 1).await;
+    assert!(is_locked(directory.path()));
+    // Without them, a program with an older SQLite that opens and closes the database takes itself for the last one, and
+    // deletes the write-ahead log that the leader writes to.
+    drop(SqliteReader::open(directory.path()).unwrap());
+    drop(store.reader().unwrap());
+    store.read(Index(1), 1).await.unwrap();
+    assert!(is_locked(directory.path()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_stays_bounded_while_everybody_reads() {
+    let directory = TempDir::new().unwrap();
+    let store = std::sync::Arc::new(open(directory.path()));
+    fill(&*store, 1, 2_000, 1).await;
+    let reading: Vec<_> = (0..8)
+        .map(|_| {
+            let store = std::sync::Arc::clone(&store);
+            tokio::spawn(async move {
+                loop {
+                    store.read(Index(1), 1 << 20).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let wal = directory.path().join("log.sqlite-wal");
+    let mut longest = 0;
+    for n in 0..6_000 {
+        fill(&*store, 2_001 + n, 1, 1).await;
+        longest = longest.max(fs::metadata(&wal).unwrap().len());
+    }
+    for reader in reading {
+        reader.abort();
+    }
+    println!("the write-ahead log had at most {} KiB", longest >> 10);
+    assert!(longest < 40 << 20, "{longest}");
 }

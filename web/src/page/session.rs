@@ -100,7 +100,8 @@ impl Session {
         self.painter.request();
     }
 
-    /// Puts an operation into the leader's log. It answers within a few seconds, whatever happens.
+    /// Puts an operation into the leader's log. It answers within the patience of a [`Producer`], whatever happens; one
+    /// waits for the other.
     pub(super) fn submit(
         self: &Rc<Self>,
         operation: Operation,

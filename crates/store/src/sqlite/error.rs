@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::Corrupt;
 
-/// Why the log in a directory cannot be opened. Nothing in the directory has changed then.
+/// Why the log in a directory cannot be opened. What is in the log has not changed then, but for its term at most.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The directory or a file in it cannot be used.
@@ -77,8 +77,9 @@ pub enum OpenError {
     },
     /// What is stored is not what was committed.
     #[error(
-        "{damage}. Restore {} from a copy; `calculator-leader verify --data-dir` tells how far it can be trusted, and \
-         `export` prints the events up to there", directory.display()
+        "{damage}. Restore {} from a copy (and restart the replicas, which may know later events than it has); \
+         `calculator-leader verify --data-dir` tells how far it can be trusted, and `export` prints the events up to there",
+        directory.display()
     )]
     Damaged {
         /// The directory.

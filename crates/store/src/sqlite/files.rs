@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use engine::{Digest, Durability, Index, LogId, Position};
 use rustix::fs::{FlockOperation, flock};
@@ -34,12 +35,38 @@ pub(super) struct Lock {
 }
 
 impl Lock {
+    /// Whether this process writes to the log in `directory`.
+    pub(super) fn is_ours(directory: &Path) -> Result<bool, OpenError> {
+        let path = directory.join("leader.lock");
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(reason) => return Err(OpenError::Files { path, reason }),
+        };
+        if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+            return Ok(false);
+        }
+        let mut text = String::new();
+        // Without a note of who holds it, somebody else does.
+        let _ = file.read_to_string(&mut text);
+        Ok(text.trim().parse() == Ok(std::process::id()))
+    }
+
     pub(super) fn take(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join("leader.lock");
         let files = |reason| OpenError::Files { path: path.clone(), reason };
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(files)?;
-        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        for _ in 0..5 {
+            if locked != Err(rustix::io::Errno::WOULDBLOCK) {
+                break;
+            }
+            // It may be somebody who only looks whether it is free.
+            std::thread::sleep(Duration::from_millis(5));
+            locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        }
+        if let Err(error) = locked {
             if error != rustix::io::Errno::WOULDBLOCK {
                 return Err(files(error.into()));
             }
@@ -65,7 +92,7 @@ impl Lock {
 /// Where the log ended when somebody was last told so.
 ///
 /// The mark is written after each commit and before anybody hears of it, but not forced to the disk. So it is never
-/// ahead of what was made durable, and a log that ends before it has lost something: SQLite takes a damaged write-ahead
+/// ahead of what was committed, nor of what is on the disk if commits are forced there, and then a log that ends before it has lost something: SQLite takes a damaged write-ahead
 /// log for one that was cut off by a crash, and would silently go on without its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {

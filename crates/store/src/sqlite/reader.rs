@@ -11,7 +11,8 @@ use super::rows::{self, State, StoredRow};
 use super::schema;
 use crate::{Compacted, Corrupt, ReadError};
 
-/// A log opened for reading. It writes nothing, and a leader may write to the log meanwhile.
+/// A log opened for reading. It changes nothing in the log, and a leader may write to the log meanwhile. (SQLite may
+/// write beside it: the first connection after a crash makes its index of the write-ahead log anew.)
 #[derive(Debug)]
 pub struct SqliteReader {
     database: Connection,
@@ -26,6 +27,19 @@ impl SqliteReader {
     ///
     /// [`OpenError`] says what is wrong and what to do.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        Self::open_with(directory, !files::Lock::is_ours(directory)?)
+    }
+
+    /// The same for a process that has no connection to the database yet.
+    ///
+    /// Only then may the file's head be looked at: closing any handle on a file gives up every lock that the process
+    /// has on it, those of SQLite's connections too, and without them another program would take itself for the last
+    /// one and remove the write-ahead log from under a leader.
+    pub(super) fn open_first(directory: &Path) -> Result<Self, OpenError> {
+        Self::open_with(directory, true)
+    }
+
+    fn open_with(directory: &Path, looks_at_head: bool) -> Result<Self, OpenError> {
         // The mark comes first: a leader that writes meanwhile only moves the log's end further away from it.
         let mark = Mark::read(directory)?;
         let path = files::database(directory);
@@ -35,7 +49,9 @@ impl SqliteReader {
                 None => OpenError::Missing { directory: directory.to_owned() },
             });
         }
-        schema::check_header(&path)?;
+        if looks_at_head {
+            schema::check_header(&path)?;
+        }
         let damaged = |error: RowError| error.into_open(directory.to_owned());
         let failed = |error: rusqlite::Error| RowError::sqlite(&error, Index::ZERO).into_open(directory.to_owned());
         let mut database = connect(&path).map_err(failed)?;

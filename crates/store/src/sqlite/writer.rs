@@ -1,7 +1,8 @@
 //! The one connection that writes.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use engine::{Durability, Index, LogId, Position, ProducerChanges, ProducerId, Snapshot, Submitted, Term};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
@@ -20,6 +21,10 @@ const DELETE_STEP: i64 = 64;
 /// How large the write-ahead log may stay once all of it is in the database: what a busy moment needed is given back.
 const WAL_BYTES: i64 = 16 << 20;
 
+/// How large it may become before readers are held up for a moment: it begins anew only when none is in it, and with
+/// enough of them there may never be such a moment by itself.
+const LONG_WAL_BYTES: u64 = 2 * WAL_BYTES.unsigned_abs();
+
 /// Writes commits, snapshots, and the end of old history.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -32,6 +37,9 @@ pub(super) struct Writer {
     options: Options,
     /// Rows below the floor may be left.
     leftovers: bool,
+    /// The write-ahead log, and how many bytes of it are too many.
+    wal: PathBuf,
+    long_wal: u64,
 }
 
 impl Writer {
@@ -40,7 +48,7 @@ impl Writer {
     pub(super) fn open(options: Options, new_log: LogId) -> Result<Self, OpenError> {
         let directory = options.directory.clone();
         // Everything is looked at before anything is written.
-        let found = match SqliteReader::open(&directory) {
+        let found = match SqliteReader::open_first(&directory) {
             Ok(mut reader) => Some((reader.state(), reader.producers()?, reader.snapshots()?)),
             Err(OpenError::Missing { .. }) => None,
             Err(error) if is_unfinished(&directory)? => {
@@ -55,15 +63,24 @@ impl Writer {
             Some(found) => found,
             None => (begin(&mut database, new_log).map_err(fail)?, Vec::new(), Vec::new()),
         };
-        state.term = Term(state.term.0 + 1);
-        // Terms never go back, so this one is forced to the disk whatever the durability.
-        state.insert(&database).map_err(fail)?;
+        take_term(&mut database, &mut state).map_err(|error| error.into_open(directory.clone()))?;
         if options.durability != Durability::Fsync {
             database.pragma_update(None, "synchronous", "NORMAL").map_err(fail)?;
         }
         let marker = Marker::open(&directory, &mark(&state, options.durability))?;
         let producers = producers.into_iter().map(|row| (row.producer.clone(), row)).collect();
-        Ok(Self { database, marker, state, producers, snapshots: snapshots.into(), options, leftovers: true })
+        let wal = directory.join("log.sqlite-wal");
+        Ok(Self {
+            database,
+            marker,
+            state,
+            producers,
+            snapshots: snapshots.into(),
+            options,
+            leftovers: true,
+            wal,
+            long_wal: LONG_WAL_BYTES,
+        })
     }
 
     pub(super) fn state(&self) -> State {
@@ -77,6 +94,26 @@ impl Writer {
     /// The newest state from which the rest of the log can be replayed.
     pub(super) fn newest_snapshot(&self) -> Snapshot {
         self.snapshots.back().copied().unwrap_or(self.state.floor)
+    }
+
+    /// Whether the write-ahead log is so long that it should begin anew, for which nobody may read.
+    pub(super) fn is_wal_long(&self) -> bool {
+        std::fs::metadata(&self.wal).is_ok_and(|file| file.len() > self.long_wal)
+    }
+
+    /// Lets the write-ahead log begin anew. If somebody else reads, it is tried again when it has become longer still.
+    pub(super) fn begin_wal_anew(&mut self) {
+        let checkpoint = || -> rusqlite::Result<i64> {
+            // Not worth waiting for.
+            self.database.busy_timeout(Duration::ZERO)?;
+            let busy = self.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+            self.database.busy_timeout(super::BUSY)?;
+            busy
+        };
+        self.long_wal = match checkpoint() {
+            Ok(0) => LONG_WAL_BYTES,
+            Ok(_) | Err(_) => self.long_wal + LONG_WAL_BYTES,
+        };
     }
 
     /// Makes `commit` durable. Returns the floor.
@@ -132,6 +169,20 @@ impl Writer {
             |snapshot: &&Snapshot| tail.events_since(snapshot.position().index) >= self.options.retain.get();
         self.snapshots.iter().rev().find(old_enough).copied()
     }
+}
+
+/// Takes the next term, unless somebody wrote to the log since `state` was read. Terms never go back, so it is forced to
+/// the disk whatever the durability, and everything before it with it.
+fn take_term(database: &mut Connection, state: &mut State) -> Result<(), RowError> {
+    let failed = |error: rusqlite::Error| RowError::sqlite(&error, Index::ZERO);
+    let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    if State::read(&transaction)? != *state {
+        let reason = "another leader wrote to it meanwhile, in spite of the lock; stop that one, or try again";
+        return Err(RowError::Unavailable(reason.to_owned()));
+    }
+    state.term = Term(state.term.0 + 1);
+    state.insert(&transaction).map_err(failed)?;
+    transaction.commit().map_err(failed)
 }
 
 fn mark(state: &State, durability: Durability) -> Mark {
@@ -253,4 +304,39 @@ fn is_unfinished(directory: &Path) -> Result<bool, OpenError> {
         if stopped_at_the_first_page { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
     let empty = Connection::open_with_flags(&path, flags).and_then(|database| schema::is_empty(&database));
     Ok(empty.unwrap_or(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use bytes::Bytes;
+    use engine::Digest;
+
+    use super::*;
+    use crate::StoredBatch;
+
+    #[test]
+    fn no_term_is_taken_over_a_commit_that_was_not_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            directory: directory.path().to_owned(),
+            durability: Durability::Os,
+            snapshot_every: NonZeroU64::MIN,
+            retain: NonZeroU64::MIN,
+        };
+        let mut leader = Writer::open(options, LogId(1)).unwrap();
+        let mut seen = leader.state();
+        let end = Position { index: Index(1), digest: Digest(10) };
+        let batch = StoredBatch { first: Index(1), end, term: Term(1), frame: Bytes::from_static(b"frame") };
+        let tail = Snapshot::take(LogId(1), end, 5);
+        leader.append(&Commit { batch, tail, producers: ProducerChanges::default() }).unwrap();
+
+        let mut database = connect(directory.path()).unwrap();
+        assert!(matches!(take_term(&mut database, &mut seen), Err(RowError::Unavailable(_))));
+        let mut now = State::read(&database).ok().unwrap();
+        assert_eq!((now.tail, now.term), (tail, Term(1)), "nothing was changed");
+        assert!(take_term(&mut database, &mut now).is_ok());
+        assert_eq!(State::read(&database).ok().unwrap().term, Term(2));
+    }
 }
