@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use engine::{Frame, Index, Operation, Resume, SnapshotReason, Submission, Verdict};
 use feed::{Feed, Member, Roster};
 use futures_util::Stream;
-use store::{ReadError, Store};
+use store::{Corrupt, ReadError, Store};
 use tonic::{Request, Response, Status};
 use wire::convert::log_id_bytes;
 use wire::frame::decode_next;
@@ -80,7 +80,7 @@ impl CalculatorService for Calculator {
             0 => self.read_oldest(page).await?,
             first => {
                 let first = Index(first);
-                (first, self.read_operations(first, page).await.map_err(PageError::into_status)?)
+                (first, self.read_operations(first, page).await.map_err(|error| read_status(&error))?)
             }
         };
         let published = self.feed.published();
@@ -142,22 +142,6 @@ impl CalculatorService for Calculator {
     }
 }
 
-/// Why a page of history could not be read.
-enum PageError {
-    Read(ReadError),
-    /// What is stored is not what was committed.
-    Corrupt(String),
-}
-
-impl PageError {
-    fn into_status(self) -> Status {
-        match self {
-            Self::Read(error) => read_status(&error),
-            Self::Corrupt(what) => Status::data_loss(what),
-        }
-    }
-}
-
 impl Calculator {
     /// At most `page` of the oldest operations, and the index of the first. The floor may rise between looking for it
     /// and reading; then the look is repeated.
@@ -165,27 +149,28 @@ impl Calculator {
         let mut first = self.store.floor().next();
         loop {
             match self.read_operations(first, page).await {
-                Err(PageError::Read(ReadError::Compacted(compacted))) => first = compacted.floor.next(),
-                read => return read.map(|operations| (first, operations)).map_err(PageError::into_status),
+                Err(ReadError::Compacted(compacted)) => first = compacted.floor.next(),
+                read => return read.map(|operations| (first, operations)).map_err(|error| read_status(&error)),
             }
         }
     }
 
     /// At most `page` operations from `first` on.
-    async fn read_operations(&self, first: Index, page: usize) -> Result<Vec<Operation>, PageError> {
+    async fn read_operations(&self, first: Index, page: usize) -> Result<Vec<Operation>, ReadError> {
         let mut operations = Vec::new();
         while operations.len() < page {
             let next = first.plus(operations.len() as u64);
-            let batches = self.store.read(next, READ_BYTES).await.map_err(PageError::Read)?;
+            let batches = self.store.read(next, READ_BYTES).await?;
             if batches.is_empty() {
                 break;
             }
             for stored in batches {
                 let mut frame = stored.frame;
-                let decoded = decode_next(&mut frame).map_err(|error| PageError::Corrupt(error.to_string()))?;
+                let decoded = decode_next(&mut frame)
+                    .map_err(|error| Corrupt { index: stored.first, what: error.to_string() })?;
                 let Some(Frame::Batch(batch)) = decoded else {
-                    let what = format!("what is stored at index {} is no batch", stored.first);
-                    return Err(PageError::Corrupt(what));
+                    let what = "what is stored is no batch".to_owned();
+                    return Err(Corrupt { index: stored.first, what }.into());
                 };
                 // The first batch may begin before the event that was asked for.
                 let wanted = first.plus(operations.len() as u64).events_since(batch.first());

@@ -21,6 +21,9 @@ use crate::world::World;
 /// Random operations have arguments up to 100; those of clients lie above and are unique.
 const FIRST_ARGUMENT: i64 = 1_000;
 
+/// How often it is tried to put an operation in after healing: once should do, unless the number is at its limit.
+const TRIES: i64 = 3;
+
 /// How many operations one client can submit before its arguments would be another one's.
 const ARGUMENTS: i64 = 1_000_000;
 
@@ -40,14 +43,15 @@ pub(crate) fn start(world: &Rc<World>, number: i64) {
     });
 }
 
-/// Submits one last operation until it is in the log, so that everybody has something to follow.
-pub(crate) async fn put_last(world: &Rc<World>) {
-    let mut client = Client::new(world, FIRST_ARGUMENT - 1);
-    for _ in 0..20 {
-        if client.submit(Operation::Subtract(FIRST_ARGUMENT - 1), None, true).await {
-            return;
+/// Submits operations until one is in the log, so that everybody has something to follow. Returns whether one was taken.
+pub(crate) async fn put_last(world: &Rc<World>) -> bool {
+    let mut client = Client::new(world, 0);
+    for number in 1..=TRIES {
+        if client.submit(Operation::Subtract(FIRST_ARGUMENT - number), None, true).await {
+            return true;
         }
     }
+    false
 }
 
 struct Client {

@@ -27,6 +27,8 @@ pub(crate) struct Contents {
     synced: usize,
     pub(crate) term: Term,
     pub(crate) faults: DiskFaults,
+    /// The terms of the leaders whose commits failed at an unlucky moment.
+    pub(crate) failed: Vec<Term>,
     random: StdRng,
 }
 
@@ -38,6 +40,8 @@ pub(crate) struct DiskFaults {
     pub(crate) slow: Duration,
     /// The next commit fails at a moment when it may have been written; the flag says whether it was.
     pub(crate) fails_next: Option<bool>,
+    /// Nothing can be read.
+    pub(crate) unreadable: bool,
 }
 
 impl Disk {
@@ -51,6 +55,7 @@ impl Disk {
             synced: 0,
             term: Term(0),
             faults: DiskFaults::default(),
+            failed: Vec::new(),
             random: StdRng::seed_from_u64(seed),
         };
         Self { contents: Arc::new(Mutex::new(contents)) }
@@ -127,6 +132,10 @@ impl Contents {
         producers.into_values().collect()
     }
 
+    fn check_readable(&self) -> Result<(), ReadError> {
+        if self.faults.unreadable { Err(ReadError::Unavailable("the disk does not answer".to_owned())) } else { Ok(()) }
+    }
+
     fn find(&self, index: Index) -> usize {
         self.commits.partition_point(|commit| commit.batch.end.index < index)
     }
@@ -193,6 +202,7 @@ impl Store for SimStore {
                 contents.commits.push(commit);
             }
             if fails.is_some() {
+                contents.failed.push(self.term);
                 return Err(AppendError::OutcomeUnknown("the disk failed".to_owned()));
             }
             let syncing = contents.draw(6_000) + contents.faults.slow;
@@ -210,6 +220,7 @@ impl Store for SimStore {
         let reading = self.disk.look().draw(3_000);
         sleep(reading).await;
         let contents = self.disk.look();
+        contents.check_readable()?;
         let floor = contents.floor().index;
         if from <= floor {
             return Err(Compacted { asked: from, floor }.into());
@@ -227,6 +238,7 @@ impl Store for SimStore {
         let reading = self.disk.look().draw(3_000);
         sleep(reading).await;
         let contents = self.disk.look();
+        contents.check_readable()?;
         let floor = contents.floor();
         if index <= floor.index {
             return Ok(Some(floor.digest).filter(|_| index == floor.index));

@@ -73,6 +73,8 @@ pub(crate) struct Healed {
     pub(crate) replicas: Vec<(State, Option<Snapshot>)>,
     /// Clients that were still waiting for an answer.
     pub(crate) waiting: usize,
+    /// Whether an operation could be put in then.
+    pub(crate) takes_operations: bool,
 }
 
 /// Everything that was seen.

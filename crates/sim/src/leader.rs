@@ -46,6 +46,11 @@ impl Leaders {
         self.alive.borrow().keys().next_back().copied()
     }
 
+    /// The one that started last.
+    pub(crate) fn started(&self) -> Life {
+        self.count.get()
+    }
+
     pub(crate) fn lives(&self) -> Vec<Life> {
         self.alive.borrow().keys().copied().collect()
     }
@@ -164,7 +169,13 @@ impl World {
         for task in leader.others {
             self.executor.abort(task);
         }
-        let explained = matches!(error, AppendError::Fenced(_) | AppendError::OutcomeUnknown(_));
+        let disk = self.disk.look();
+        let explained = match error {
+            AppendError::Fenced(_) => disk.term > leader.term,
+            AppendError::OutcomeUnknown(_) => disk.failed.contains(&leader.term),
+            AppendError::NotNext(_) | AppendError::Unavailable(_) | AppendError::Corrupt(_) => false,
+        };
+        drop(disk);
         let end = LeaderEnd { term: leader.term, why: error.to_string(), explained };
         self.history.borrow_mut().ends.push(end);
     }

@@ -1,4 +1,5 @@
-//! After healing, all converge: every replica is live and holds what the leader holds, and nobody waits for an answer.
+//! After healing, all converge: every replica is live and holds what the leader holds, nobody waits for an answer, and
+//! the leader takes operations.
 
 use engine::replica::State;
 
@@ -13,6 +14,9 @@ pub(super) fn check(history: &History) -> Vec<String> {
             let tail = healed.tail.position();
             found.push(format!("replica {replica} is {} and holds {held}; the leader holds {tail}", state.name()));
         }
+    }
+    if !healed.takes_operations {
+        found.push("nobody takes operations".to_owned());
     }
     if healed.waiting > 0 {
         found.push(format!("{} clients still wait for an answer", healed.waiting));
