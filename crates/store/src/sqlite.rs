@@ -10,7 +10,7 @@
 //! locks (see [`SqliteReader`]).
 //!
 //! One thread writes; it makes one commit at a time durable. Readers have connections of their own and see the last
-//! commit; neither waits for the other.
+//! commit. Neither waits for the other, but for a moment when the write-ahead log has become long.
 
 mod error;
 mod files;

@@ -165,9 +165,11 @@ impl Writer {
 
     /// The newest snapshot with at least `retain` events after it, if it is above the floor.
     fn compactable(&self, tail: Index) -> Option<Snapshot> {
-        let old_enough =
-            |snapshot: &&Snapshot| tail.events_since(snapshot.position().index) >= self.options.retain.get();
-        self.snapshots.iter().rev().find(old_enough).copied()
+        let retain = self.options.retain.get();
+        let old_enough = |snapshot: &Snapshot| tail.events_since(snapshot.position().index) >= retain;
+        // They are in order, so the old ones come first.
+        let newest = self.snapshots.partition_point(old_enough).checked_sub(1)?;
+        self.snapshots.get(newest).copied()
     }
 }
 
