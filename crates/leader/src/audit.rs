@@ -323,6 +323,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn events_that_a_leader_compacts_away_meanwhile_are_no_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            directory: directory.path().to_owned(),
+            durability: Durability::Os,
+            snapshot_every: NonZeroU64::MIN,
+            retain: NonZeroU64::MIN,
+        };
+        let store = SqliteStore::open(options, LOG).unwrap();
+        let mut sequencer = Sequencer::new(Term(1), store.opened_at(), []);
+        for _ in 0..5 {
+            store.append(seal(&mut sequencer, Operation::Add(1))).await.unwrap();
+        }
+        let start = Snapshot::take(LOG, Position::origin(LOG), 0);
+        let compacted = verify_from(store.reader().unwrap(), start);
+        // The reader was opened when the log was empty, so there is nothing that it would have to find.
+        assert_eq!(compacted.unwrap(), 0);
+        let compacted = verify_from(SqliteReader::open(directory.path()).unwrap(), start);
+        assert!(matches!(compacted, Err(AuditError::CompactedMeanwhile(Index(4)))), "{compacted:?}");
+    }
+
+    #[tokio::test]
     async fn what_does_not_replay_is_told_though_every_row_has_its_checksum() {
         let wrong_digest = verified(|_| commit(&batch(5, Operation::Add(1), Digest(1)), 8)).await;
         assert!(matches!(wrong_digest, Err(AuditError::Elsewhere { at: Index(2) })), "{wrong_digest:?}");
