@@ -29,7 +29,7 @@ pub(crate) enum Seen {
     Applied(Event),
     /// A leader welcomed it.
     Welcomed { log: LogId, term: Term },
-    /// It believes that it holds what the leader holds; whether that is on the leader's disk.
+    /// It believes that it holds what the leader holds; whether that is on the disk, if the leader is still there.
     CaughtUp { position: Position, on_disk: bool },
     /// Its state is not the log's: by the leader's word, or by its own digest.
     Diverged { by_digest: bool },

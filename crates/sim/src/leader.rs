@@ -67,6 +67,10 @@ impl Leaders {
         self.alive.borrow().get(&life).map(|leader| leader.term)
     }
 
+    pub(crate) fn is_led_in(&self, term: Term) -> bool {
+        self.alive.borrow().values().any(|leader| leader.term == term)
+    }
+
     pub(crate) fn is_dead(&self, life: Life) -> bool {
         self.dead.borrow().contains(&life)
     }

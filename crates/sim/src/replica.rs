@@ -118,6 +118,9 @@ impl Observer for Watcher {
                 let disk = self.world.disk.look();
                 let on_disk = position.index.0 == 0 || disk.commits.iter().any(|commit| commit.batch.end == position);
                 drop(disk);
+                // What a leader sent may arrive when it is gone, and with it the end of its log.
+                let leads = replica.welcome().is_some_and(|welcome| self.world.leaders.is_led_in(welcome.term));
+                let on_disk = on_disk || !leads;
                 self.see(Seen::CaughtUp { position, on_disk });
             }
             Notice::Diverged(divergence) => {

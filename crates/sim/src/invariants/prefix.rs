@@ -1,7 +1,7 @@
 //! Every replica's history is a prefix of the committed log.
 //!
-//! Where the disk may forget, a replica may hold what a power cut took, until it is told; but once it has caught up it
-//! holds what the leader's disk holds.
+//! Where the disk may forget, a replica may hold what a power cut took, until it is told; but once it has caught up with a
+//! leader that is there, it holds what the leader's disk holds.
 
 use std::collections::BTreeSet;
 
