@@ -6,9 +6,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use engine::leader::{ProposeError, Sequencer};
-use engine::{Durability, Operation, Snapshot, Timestamp};
+use engine::{Durability, Snapshot, Timestamp};
+use leader::generator::random_operation;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use store::sqlite::{Options, SqliteStore};
 use store::{Commit, Store, StoredBatch};
 use wire::frame::encode_batch;
@@ -53,19 +54,6 @@ pub async fn fill(directory: &Path, events: u64, per_batch: u64) -> anyhow::Resu
         left -= count;
     }
     Ok(sequencer.committed())
-}
-
-/// As the leader's generator draws them.
-fn random_operation(random: &mut StdRng) -> Operation {
-    let n = random.random_range(1..=100);
-    match random.random_range(0..6) {
-        0 => Operation::Add(n),
-        1 => Operation::Subtract(n),
-        2 => Operation::Multiply(n),
-        3 => Operation::Divide(n),
-        4 => Operation::SquareRoot,
-        _ => Operation::PowerOfTwo,
-    }
 }
 
 /// A leader that was started on a log, and how long that took.

@@ -178,18 +178,6 @@ impl Producers {
         producers
     }
 
-    /// How many are remembered.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.last.len()
-    }
-
-    /// Whether none is remembered.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.last.is_empty()
-    }
-
     /// Whether a submission is new (`None`), or a repeat of the last one, and then what came of it.
     ///
     /// # Errors
@@ -314,7 +302,7 @@ mod tests {
         assert!(forgotten.is_none());
         let (before, forgotten) = producers.record(submitted("new", 1, 100_001));
         let forgotten = forgotten.unwrap();
-        assert_eq!((forgotten.producer.as_str(), producers.len()), ("p2", MAX_PRODUCERS));
+        assert_eq!((forgotten.producer.as_str(), producers.last.len()), ("p2", MAX_PRODUCERS));
         let changes = producers.changes([&before, &forgotten]);
         assert_eq!((changes.written, changes.forgotten), (vec![submitted("new", 1, 100_001)], vec![id("p2")]));
 

@@ -62,5 +62,5 @@ async fn lead(args: &Args) -> anyhow::Result<()> {
             _ = terminate.recv() => info!("SIGTERM"),
         }
     };
-    leader::run(Config::from(args), listener, shutdown).await.context("the leader ended")
+    Ok(leader::run(Config::from(args), listener, shutdown).await?)
 }

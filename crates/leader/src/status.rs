@@ -13,7 +13,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::sequencer::SubmitError;
 
 /// What `ErrorInfo.domain` says.
-pub const DOMAIN: &str = "calculator.v1";
+const DOMAIN: &str = "calculator.v1";
 
 /// When to try again what failed for the moment.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -40,8 +40,7 @@ fn with_retry(
 }
 
 /// A request that is malformed.
-#[must_use]
-pub fn invalid(message: &str) -> Status {
+pub(crate) fn invalid(message: &str) -> Status {
     status(Code::InvalidArgument, "INVALID_REQUEST", &[], message)
 }
 

@@ -1,5 +1,6 @@
 //! What everybody in the world saw, for the invariants to judge.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -120,6 +121,12 @@ impl History {
 
     pub(crate) fn take_trace(&mut self) -> String {
         std::mem::take(&mut self.trace)
+    }
+
+    /// Where a power cut took what had been acknowledged, and was allowed to.
+    pub(crate) fn excused(&self) -> BTreeSet<Index> {
+        let lost = self.lost.iter().filter(|_| self.nature.forgetful_disk);
+        lost.flat_map(|commit| (commit.batch.first.0..=commit.batch.end.index.0).map(Index)).collect()
     }
 
     /// Every event of the log, with the value and the digest after it, by index.

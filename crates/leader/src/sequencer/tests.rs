@@ -84,10 +84,15 @@ impl Store for Failing {
     }
 }
 
-async fn after_a_failure(error: AppendError) -> (Feed, JoinHandle<Option<AppendError>>) {
-    let store: Arc<dyn Store> = Arc::new(Failing { inner: MemoryStore::new(LogId(1), 100), error: error.clone() });
+fn failing(error: AppendError) -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
+    let store: Arc<dyn Store> = Arc::new(Failing { inner: MemoryStore::new(LogId(1), 100), error });
     let feed = Feed::new(Arc::clone(&store), Duration::from_secs(1));
     let (submitter, running) = start(store, feed.clone(), 1);
+    (feed, submitter, running)
+}
+
+async fn after_a_failure(error: AppendError) -> (Feed, JoinHandle<Option<AppendError>>) {
+    let (feed, submitter, running) = failing(error.clone());
     assert!(submitter.submit(Operation::Add(5)).await.is_ok());
     assert_eq!(submitter.submit(Operation::Add(7)).await, Err(SubmitError::Store(error)));
     assert_eq!(feed.published().tail.value(), 5, "nothing that is not durable is published");
@@ -112,9 +117,7 @@ async fn a_leader_that_is_fenced_or_does_not_know_what_happened_stops_writing() 
 #[tokio::test]
 async fn a_leader_that_stops_leaves_nobody_waiting() {
     let fenced = AppendError::from(store::Fenced { own: engine::Term(1), by: engine::Term(2) });
-    let store: Arc<dyn Store> = Arc::new(Failing { inner: MemoryStore::new(LogId(1), 100), error: fenced.clone() });
-    let feed = Feed::new(Arc::clone(&store), Duration::from_secs(1));
-    let (submitter, running) = start(store, feed, 1);
+    let (_feed, submitter, running) = failing(fenced.clone());
     submitter.submit(Operation::Add(5)).await.unwrap();
     // The flush ends the batch, and with it the leader; what comes after it is never judged.
     let (first, (), after) =
@@ -149,9 +152,7 @@ async fn a_repeat_is_answered_with_the_event_that_is_there() {
 #[tokio::test]
 async fn a_repeat_of_what_is_durable_does_not_fail_with_the_open_batch() {
     let full = AppendError::Unavailable("full".to_owned());
-    let store: Arc<dyn Store> = Arc::new(Failing { inner: MemoryStore::new(LogId(1), 100), error: full.clone() });
-    let feed = Feed::new(Arc::clone(&store), Duration::from_secs(1));
-    let (submitter, _running) = start(store, feed, 1);
+    let (_feed, submitter, _running) = failing(full.clone());
     let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
     let submission = Submission { operation: Operation::Add(5), producer, expected: None };
     let first = submitter.submit(submission.clone()).await.unwrap();
@@ -162,9 +163,7 @@ async fn a_repeat_of_what_is_durable_does_not_fail_with_the_open_batch() {
 #[tokio::test]
 async fn a_refusal_that_rests_on_what_is_not_durable_fails_with_it() {
     let full = AppendError::Unavailable("full".to_owned());
-    let store: Arc<dyn Store> = Arc::new(Failing { inner: MemoryStore::new(LogId(1), 100), error: full.clone() });
-    let feed = Feed::new(Arc::clone(&store), Duration::from_secs(1));
-    let (submitter, _running) = start(store, feed, 1);
+    let (_feed, submitter, _running) = failing(full.clone());
     submitter.submit(Operation::Add(5)).await.unwrap();
     let below_zero = submitter.submit(Operation::Subtract(9));
     let root = submitter.submit(Operation::SquareRoot);

@@ -2,7 +2,7 @@
 //!
 //! Each client's operations are unique, so that they can be told apart in the log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use engine::{Event, Index, Operation};
 
@@ -14,8 +14,7 @@ pub(super) fn check(history: &History) -> Vec<String> {
     for event in truth.events() {
         places.entry(event.operation).or_default().push(event.index);
     }
-    let lost: BTreeSet<Index> =
-        history.lost.iter().flat_map(|commit| (commit.batch.first.0..=commit.batch.end.index.0).map(Index)).collect();
+    let excused = history.excused();
     let mut found = Vec::new();
     let mut done = Vec::new();
     for answer in &history.answers {
@@ -29,8 +28,7 @@ pub(super) fn check(history: &History) -> Vec<String> {
                 found.push(format!("{operation} was answered as not done and is at {at:?}"));
             }
             Outcome::Done(event) => {
-                let excused = history.nature.forgetful_disk && lost.contains(&event.index);
-                if !excused && truth.event(event.index) != Some(event) {
+                if !excused.contains(&event.index) && truth.event(event.index) != Some(event) {
                     found.push(format!("{operation} was acknowledged as {event:?} and is not there"));
                 }
                 if answer.expected.is_some_and(|expected| expected.next() != event.index) {

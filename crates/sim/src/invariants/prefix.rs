@@ -3,19 +3,17 @@
 //! Where the disk may forget, a replica may hold what a power cut took, until it is told; but once it has caught up with a
 //! leader that is there, it holds what the leader's disk holds.
 
-use std::collections::BTreeSet;
-
 use engine::{Digest, Event, Index};
 
 use crate::history::{History, Seen};
 
 pub(super) fn check(history: &History) -> Vec<String> {
     let truth = history.truth();
-    let lost: BTreeSet<Index> =
-        history.lost.iter().flat_map(|commit| (commit.batch.first.0..=commit.batch.end.index.0).map(Index)).collect();
-    let excused = |index: Index| history.nature.forgetful_disk && lost.contains(&index);
-    let held = |index: Index, value: i64, digest: Digest| excused(index) || truth.state(index) == Some((value, digest));
-    let applied = |event: Event| excused(event.index) || truth.event(event.index) == Some(event);
+    let excused = history.excused();
+    let held = |index: Index, value: i64, digest: Digest| {
+        excused.contains(&index) || truth.state(index) == Some((value, digest))
+    };
+    let applied = |event: Event| excused.contains(&event.index) || truth.event(event.index) == Some(event);
 
     let mut found = Vec::new();
     for (replica, seen) in history.seen.iter().enumerate() {
