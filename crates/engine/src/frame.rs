@@ -55,7 +55,15 @@ pub struct Welcome {
     pub leader_time: Timestamp,
     /// How the stream goes on.
     pub verdict: Verdict,
+    /// Beside [`SnapshotReason::Compacted`]: the history that the replica needs is damaged in the leader's storage.
+    pub damaged: bool,
+    /// Names this stream in the replica's reports.
+    pub stream: StreamId,
 }
+
+/// Names a stream among all that a leader serves. 0: the leader gives no names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub u64);
 
 /// How a leader answers what a replica says it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

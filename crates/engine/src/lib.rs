@@ -30,7 +30,7 @@ pub mod time;
 pub use batch::{Batch, EmptyBatch, Event};
 pub use calculator::{Operation, Refusal, apply};
 pub use frame::{
-    Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Resume, SnapshotReason, Subscribe, Verdict, Welcome,
+    Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Resume, SnapshotReason, StreamId, Subscribe, Verdict, Welcome,
 };
 pub use position::{Digest, Index, LogId, Position, Term};
 pub use producer::{ProducerChanges, ProducerError, ProducerId, Producers, Sequence, Submission, Submitted};

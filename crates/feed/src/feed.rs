@@ -8,7 +8,7 @@ use engine::fault::{self, Fault};
 use engine::frame::SnapshotFrame;
 use engine::leader::LogView;
 use engine::{
-    Digest, Durability, Frame, Goodbye, Heartbeat, Index, Resume, Snapshot, Term, Timestamp, Verdict, Welcome,
+    Digest, Durability, Frame, Goodbye, Heartbeat, Index, Resume, Snapshot, StreamId, Term, Timestamp, Verdict, Welcome,
 };
 use store::{ReadError, Store, StoredBatch};
 use tokio::sync::watch;
@@ -159,6 +159,8 @@ impl Feed {
             durability: self.shared.store.durability(),
             leader_time,
             verdict,
+            damaged: false,
+            stream: StreamId::default(),
         };
         let mut frames = vec![encode(&Frame::Welcome(welcome))];
         let next = match (verdict, resume) {

@@ -179,6 +179,7 @@ impl<T: Transport> Reporter for GrpcReporter<T> {
             replica: Some(self.identity.clone().into()),
             position: Some(at.into()),
             lag_ms,
+            stream_id: 0,
         };
         let response = client(&self.transport).report_progress(request).await.map_err(LinkError::Call)?;
         let response = response.into_inner();

@@ -7,7 +7,7 @@ use engine::frame::SnapshotFrame;
 use engine::leader::Sequencer;
 use engine::{
     Batch, Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Index, LogId, Operation, Position, ProducerId, Resume,
-    Sequence, Snapshot, SnapshotReason, Submission, Submitted, Term, Timestamp, Verdict, Welcome,
+    Sequence, Snapshot, SnapshotReason, StreamId, Submission, Submitted, Term, Timestamp, Verdict, Welcome,
 };
 use prost::Message;
 use wire::{Identity, ReplicaKind, pb};
@@ -95,6 +95,8 @@ pub fn welcome(verdict: Verdict) -> Welcome {
         durability: Durability::Fsync,
         leader_time: Timestamp(1_790_000_000_000_000),
         verdict,
+        damaged: false,
+        stream: StreamId(0x0102_0304_0506_0708),
     }
 }
 

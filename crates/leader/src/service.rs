@@ -14,6 +14,7 @@ use wire::frame::decode_next;
 use wire::pb::calculator_service_server::CalculatorService;
 use wire::{DecodeError, Identity, pb};
 
+use crate::clock;
 use crate::sequencer::Submitter;
 use crate::status::{invalid, read_status};
 
@@ -112,6 +113,7 @@ impl CalculatorService for Calculator {
             uptime_ms: millis(self.started.elapsed()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             log_problem: self.submitter.problem().unwrap_or_default(),
+            log_damage: String::new(),
         }))
     }
 
@@ -129,8 +131,14 @@ impl CalculatorService for Calculator {
         self.roster
             .report(&identity, at, verdict, lag)
             .map_err(|_| Status::resource_exhausted("the leader remembers as many replicas as it may"))?;
-        let tail = self.feed.published().tail.position().index.0;
-        Ok(Response::new(pb::ReportProgressResponse { standing: standing(verdict).into(), tail }))
+        let published = self.feed.published();
+        Ok(Response::new(pb::ReportProgressResponse {
+            standing: standing(verdict).into(),
+            tail: published.tail.position().index.0,
+            log_id: log_id_bytes(published.tail.log()),
+            term: published.term.0,
+            leader_time_us: clock::now().0,
+        }))
     }
 
     async fn list_replicas(

@@ -182,7 +182,12 @@ async fn the_leader_checks_the_digest_of_a_report_and_lists_who_reported() {
     let report = |digest: u64, index: u64, log: u128| {
         let position = pb::LogPosition { log_id: log.to_be_bytes().to_vec(), index, digest };
         let replica = Identity { id: "liar".into(), name: "liar".into(), ..Identity::default() };
-        let request = pb::ReportProgressRequest { replica: Some(replica.into()), position: Some(position), lag_ms: 3 };
+        let request = pb::ReportProgressRequest {
+            replica: Some(replica.into()),
+            position: Some(position),
+            lag_ms: 3,
+            stream_id: 0,
+        };
         let mut client = client.clone();
         async move { client.report_progress(request).await.unwrap().into_inner().standing() }
     };

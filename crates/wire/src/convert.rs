@@ -6,8 +6,8 @@ use engine::frame::SnapshotFrame;
 use engine::producer::InvalidProducerId;
 use engine::{
     Batch, Digest, Durability, EmptyBatch, Frame, Goodbye, GoodbyeReason, Heartbeat, Index, LogId, Operation, Position,
-    ProducerId, Resume, Sequence, Snapshot, SnapshotMismatch, SnapshotReason, Submission, Term, Timestamp, Verdict,
-    Welcome,
+    ProducerId, Resume, Sequence, Snapshot, SnapshotMismatch, SnapshotReason, StreamId, Submission, Term, Timestamp,
+    Verdict, Welcome,
 };
 use thiserror::Error;
 
@@ -204,6 +204,8 @@ impl From<Welcome> for pb::Welcome {
             heartbeat_interval_ms: millis(welcome.heartbeat_interval),
             durability: pb::Durability::from(welcome.durability).into(),
             leader_time_us: welcome.leader_time.0,
+            damaged: welcome.damaged,
+            stream_id: welcome.stream.0,
             verdict: verdict.into(),
             snapshot_reason: reason.into(),
         }
@@ -245,6 +247,8 @@ impl TryFrom<pb::Welcome> for Welcome {
             heartbeat_interval: Duration::from_millis(welcome.heartbeat_interval_ms.into()),
             durability,
             leader_time: Timestamp(welcome.leader_time_us),
+            damaged: welcome.damaged,
+            stream: StreamId(welcome.stream_id),
             verdict,
         })
     }
@@ -407,8 +411,8 @@ mod tests {
 
     fn frame() -> impl Strategy<Value = Frame> {
         let durability = prop::sample::select(vec![Durability::Memory, Durability::Os, Durability::Fsync]);
-        let welcome = (any::<(u128, u64, u64, u64, u32, u64)>(), durability, verdict()).prop_map(
-            |((log, term, tail, floor, heartbeat, time), durability, verdict)| {
+        let welcome = (any::<(u128, u64, u64, u64, u32, u64, bool, u64)>(), durability, verdict()).prop_map(
+            |((log, term, tail, floor, heartbeat, time, damaged, stream), durability, verdict)| {
                 Frame::Welcome(Welcome {
                     log: LogId(log),
                     term: Term(term),
@@ -418,6 +422,8 @@ mod tests {
                     durability,
                     leader_time: Timestamp(time),
                     verdict,
+                    damaged,
+                    stream: StreamId(stream),
                 })
             },
         );

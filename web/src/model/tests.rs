@@ -2,8 +2,8 @@
 
 use engine::frame::SnapshotFrame;
 use engine::{
-    Batch, Digest, Frame, Goodbye, GoodbyeReason, Heartbeat, LogId, Operation, Position, SnapshotReason, Timestamp,
-    Verdict, Welcome,
+    Batch, Digest, Frame, Goodbye, GoodbyeReason, Heartbeat, LogId, Operation, Position, SnapshotReason, StreamId,
+    Timestamp, Verdict, Welcome,
 };
 
 use super::*;
@@ -82,6 +82,8 @@ fn welcome(log: LogId, tail: Index, verdict: Verdict) -> Frame {
         durability: Durability::Memory,
         leader_time: Timestamp(0),
         verdict,
+        damaged: false,
+        stream: StreamId(1),
     })
 }
 

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::frame::SnapshotFrame;
 use crate::leader::{LogView, Sequencer};
-use crate::{Batch, Durability, Heartbeat, Operation, Timestamp, Verdict};
+use crate::{Batch, Durability, Heartbeat, Operation, StreamId, Timestamp, Verdict};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -147,6 +147,8 @@ impl World {
             durability: Durability::Memory,
             leader_time: Timestamp(0),
             verdict,
+            damaged: false,
+            stream: StreamId(1),
         }));
         match (verdict, request.resume) {
             (Verdict::Resumed, Some(resume)) => {

@@ -4,7 +4,8 @@ use super::*;
 use crate::frame::SnapshotFrame;
 use crate::leader::Sequencer;
 use crate::{
-    Batch, Digest, Durability, Goodbye, GoodbyeReason, Heartbeat, Operation, SnapshotReason, Timestamp, Verdict,
+    Batch, Digest, Durability, Goodbye, GoodbyeReason, Heartbeat, Operation, SnapshotReason, StreamId, Timestamp,
+    Verdict,
 };
 
 const LOG: LogId = LogId(0xA);
@@ -213,6 +214,8 @@ fn welcome(verdict: Verdict) -> Welcome {
         durability: Durability::Memory,
         leader_time: Timestamp(0),
         verdict,
+        damaged: false,
+        stream: StreamId(1),
     }
 }
 
