@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use engine::{Event, Frame, Index, Resume, Submission, Subscribe};
 use futures_util::Stream;
+use http::Uri;
 use thiserror::Error;
 use tonic::body::Body;
 use tonic::client::GrpcService;
@@ -16,6 +17,9 @@ use tonic_types::StatusExt;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 use wire::{Identity, pb};
 
+#[cfg(not(target_arch = "wasm32"))]
+use crate::address::Address;
+use crate::address::InvalidAddress;
 use crate::link::{Link, LinkError, Reporter, Standing};
 use crate::timer::Clock;
 
@@ -41,20 +45,13 @@ impl<T> Transport for T where
 {
 }
 
-/// The address given for a leader cannot be one.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{address:?} is not the address of a leader; it looks like http://127.0.0.1:8080")]
-pub struct InvalidAddress {
-    /// What was given.
-    pub address: String,
-}
-
-/// A link from a native process to the leader at `address`, such as `http://127.0.0.1:8080`.
+/// A link from a native process to the leader at `address`, such as `http://127.0.0.1:8080`, or
+/// `http://example.com/calc` where a proxy serves it below a path.
 ///
 /// # Errors
 ///
-/// [`InvalidAddress`] if it is not an `http://` address with a host. Nothing is connected yet, so a leader that does
-/// not answer is no error here.
+/// [`InvalidAddress`] if it is not an [`Address`]. Nothing is connected yet, so a leader that does not answer is no
+/// error here.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic::transport::Channel>, InvalidAddress> {
     use tonic::transport::Endpoint;
@@ -62,18 +59,14 @@ pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic::tran
     /// Enough for several full batches under way; HTTP/2's default of 64 KiB is less than one.
     const WINDOW: u32 = 1 << 20;
 
-    let invalid = || InvalidAddress { address: address.to_owned() };
-    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| invalid())?;
-    if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none_or(str::is_empty) {
-        return Err(invalid());
-    }
-    let endpoint = endpoint
+    let base = address.parse::<Address>()?.uri().clone();
+    let endpoint = Endpoint::from(base.clone())
         .connect_timeout(engine::replica::WELCOME_TIMEOUT)
         .tcp_nodelay(true)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW);
     // Connecting happens when the first call is made.
-    Ok(GrpcLink::new(move || endpoint.connect_lazy(), identity))
+    Ok(GrpcLink::new(move || endpoint.connect_lazy(), base, identity))
 }
 
 /// A link from a browser page to the leader at `address`, which is usually the page's own origin.
@@ -84,7 +77,8 @@ pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic::tran
 #[cfg(target_arch = "wasm32")]
 pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic_web_wasm_client::Client>, InvalidAddress> {
     let address = address.trim_end_matches('/').to_owned();
-    Ok(GrpcLink::new(move || tonic_web_wasm_client::Client::new(address.clone()), identity))
+    // The client puts what it was given before each path by itself.
+    Ok(GrpcLink::new(move || tonic_web_wasm_client::Client::new(address.clone()), Uri::default(), identity))
 }
 
 /// A way to a leader over gRPC.
@@ -93,6 +87,8 @@ pub struct GrpcLink<T> {
     connect: Box<dyn Fn() -> T + Send + Sync>,
     /// What the newest stream runs over.
     transport: T,
+    /// Its path goes before the path of each call.
+    base: Uri,
     identity: Identity,
 }
 
@@ -103,15 +99,15 @@ impl<T> fmt::Debug for GrpcLink<T> {
 }
 
 impl<T: Transport> GrpcLink<T> {
-    fn new(connect: impl Fn() -> T + Send + Sync + 'static, identity: Identity) -> Self {
+    fn new(connect: impl Fn() -> T + Send + Sync + 'static, base: Uri, identity: Identity) -> Self {
         let transport = connect();
-        Self { connect: Box::new(connect), transport, identity }
+        Self { connect: Box::new(connect), transport, base, identity }
     }
 
     /// Single calls to the same leader, on a connection of their own.
     #[must_use]
     pub fn calls(&self) -> Calls<T> {
-        Calls { transport: (self.connect)() }
+        Calls { transport: (self.connect)(), base: self.base.clone() }
     }
 }
 
@@ -125,17 +121,17 @@ impl<T: Transport> Link for GrpcLink<T> {
             replica: Some(self.identity.clone().into()),
             resume_from: request.resume.map(Into::into),
         };
-        let response = client(&self.transport).subscribe(request).await.map_err(LinkError::Call)?;
+        let response = client(&self.transport, &self.base).subscribe(request).await.map_err(LinkError::Call)?;
         Ok(Frames { messages: response.into_inner() })
     }
 
     fn reporter(&self) -> GrpcReporter<T> {
-        GrpcReporter { transport: self.transport.clone(), identity: self.identity.clone() }
+        GrpcReporter { transport: self.transport.clone(), base: self.base.clone(), identity: self.identity.clone() }
     }
 }
 
-fn client<T: Transport>(transport: &T) -> CalculatorServiceClient<T> {
-    CalculatorServiceClient::new(transport.clone())
+fn client<T: Transport>(transport: &T, base: &Uri) -> CalculatorServiceClient<T> {
+    CalculatorServiceClient::with_origin(transport.clone(), base.clone())
 }
 
 /// The frames of one stream.
@@ -169,6 +165,7 @@ impl Stream for Frames {
 #[derive(Clone, Debug)]
 pub struct GrpcReporter<T> {
     transport: T,
+    base: Uri,
     identity: Identity,
 }
 
@@ -181,7 +178,7 @@ impl<T: Transport> Reporter for GrpcReporter<T> {
             lag_ms,
             stream_id: 0,
         };
-        let response = client(&self.transport).report_progress(request).await.map_err(LinkError::Call)?;
+        let response = client(&self.transport, &self.base).report_progress(request).await.map_err(LinkError::Call)?;
         let response = response.into_inner();
         Ok(match response.standing() {
             pb::Standing::InStep => Standing::InStep,
@@ -201,6 +198,7 @@ impl<T: Transport> Reporter for GrpcReporter<T> {
 #[derive(Clone, Debug)]
 pub struct Calls<T> {
     transport: T,
+    base: Uri,
 }
 
 /// Why an operation was not put into the log, or why that is not known.
@@ -248,7 +246,7 @@ impl<T: Transport> Calls<T> {
         let clock = Clock::start();
         let submission = submission.into();
         let operation = submission.operation;
-        let mut client = client(&self.transport);
+        let mut client = client(&self.transport, &self.base);
         let answer = tokio::select! {
             answer = client.submit(pb::SubmitRequest::from(submission)) => answer,
             () = clock.sleep_until(clock.now().plus(SUBMIT_TIMEOUT)) => return Err(SubmitError::NoAnswer),

@@ -7,6 +7,7 @@
 //!
 //! A [`Producer`] goes the other way: it puts operations into the log, each exactly once.
 
+pub mod address;
 pub mod grpc;
 pub mod link;
 pub mod observer;
@@ -15,7 +16,8 @@ mod report;
 mod session;
 mod timer;
 
-pub use grpc::{Calls, GrpcLink, InvalidAddress, connect};
+pub use address::{Address, AddressProblem, InvalidAddress};
+pub use grpc::{Calls, GrpcLink, connect};
 pub use link::{Link, LinkError, Standing};
 pub use observer::Observer;
 pub use producer::{Producer, Submit};

@@ -100,7 +100,7 @@ async fn an_output_that_is_closed_ends_the_program_with_code_0() {
 #[test]
 fn wrong_flags_say_what_is_wrong() {
     for (arguments, code, words) in [
-        (["--leader", "ftp://here"], 1, "looks like http://127.0.0.1:8080"),
+        (["--leader", "ftp://here"], 1, "it has to begin with http://"),
         (["--output", "xml"], 2, "--output"),
         (["--name", ""], 2, "a name has 1 to 64 bytes"),
     ] {

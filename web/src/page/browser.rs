@@ -42,7 +42,11 @@ pub(super) fn random() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// Where the page came from, which is where the leader is.
-pub(super) fn origin() -> String {
-    window().location().origin().unwrap_or_default()
+/// Where the page came from, which is where the leader is: the address without the file's name, because a proxy may
+/// serve the leader below a path.
+pub(super) fn base() -> String {
+    let location = window().location();
+    let path = location.pathname().unwrap_or_default();
+    let folder = path.rfind('/').map_or("", |end| &path[..end]);
+    format!("{}{folder}", location.origin().unwrap_or_default())
 }

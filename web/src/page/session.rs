@@ -215,7 +215,7 @@ impl Session {
     }
 
     fn follow(self: &Rc<Self>) {
-        let Ok(link) = follower::connect(&browser::origin(), self.identity()) else {
+        let Ok(link) = follower::connect(&browser::base(), self.identity()) else {
             // In a browser every address is taken; a wrong one shows when it is called.
             return;
         };
@@ -277,7 +277,7 @@ fn new_tab() -> Who {
 /// Calls go over a link of their own, so that they can be made whether the tab streams or not. Each operation is
 /// repeated until it is answered, and done once.
 fn submitter() -> Box<dyn Fn(Operation) -> Answer> {
-    match follower::connect(&browser::origin(), Identity::default()) {
+    match follower::connect(&browser::base(), Identity::default()) {
         Ok(link) => {
             let producer = Rc::new(Mutex::new(Producer::new(link.calls(), new_producer)));
             Box::new(move |operation| {

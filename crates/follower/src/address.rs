@@ -1,0 +1,156 @@
+//! The address of a leader, as people give it.
+
+use std::str::FromStr;
+
+use http::Uri;
+use thiserror::Error;
+
+/// Where a leader is: `http://HOST[:PORT][/PATH]`. A path is the place below which a proxy serves the leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address(Uri);
+
+/// The address given for a leader cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{address:?} cannot be used as the address of a leader: {problem}")]
+pub struct InvalidAddress {
+    /// What was given, without a password.
+    pub address: String,
+    /// What is wrong with it.
+    pub problem: AddressProblem,
+}
+
+/// What is wrong with an address, and what to give instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AddressProblem {
+    /// It is not a URL with a host.
+    #[error("give a URL such as http://127.0.0.1:8080")]
+    NotAUrl,
+    /// It begins with `https`.
+    #[error("TLS is not supported yet: give an http:// URL, or put a proxy that speaks TLS in between")]
+    Tls,
+    /// It has another scheme.
+    #[error("it has to begin with http://")]
+    Scheme,
+    /// The port is not one.
+    #[error("the port has to be a number from 1 to 65535")]
+    Port,
+    /// It holds a user's name.
+    #[error("a leader takes no user name or password: leave out what is before the @")]
+    Credentials,
+    /// It has a query.
+    #[error("leave out the ? and what follows it")]
+    Query,
+    /// It has a fragment.
+    #[error("leave out the # and what follows it")]
+    Fragment,
+}
+
+impl Address {
+    /// The address as a URI, whose path has no slash at its end.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.0
+    }
+}
+
+impl FromStr for Address {
+    type Err = InvalidAddress;
+
+    fn from_str(address: &str) -> Result<Self, Self::Err> {
+        parse(address).map(Self).map_err(|problem| InvalidAddress { address: without_credentials(address), problem })
+    }
+}
+
+fn parse(address: &str) -> Result<Uri, AddressProblem> {
+    let (scheme, rest) = address.split_once("://").ok_or(AddressProblem::NotAUrl)?;
+    if scheme.eq_ignore_ascii_case("https") {
+        return Err(AddressProblem::Tls);
+    }
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err(AddressProblem::Scheme);
+    }
+    // `Uri` would drop a fragment, and take what it does not understand of a port for none.
+    if rest.contains('#') {
+        return Err(AddressProblem::Fragment);
+    }
+    if rest.contains('?') {
+        return Err(AddressProblem::Query);
+    }
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if authority.contains('@') {
+        return Err(AddressProblem::Credentials);
+    }
+    let path = path.trim_end_matches('/');
+    let uri: Uri = format!("http://{authority}{path}").parse().map_err(|_| AddressProblem::NotAUrl)?;
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or(AddressProblem::NotAUrl)?;
+    match authority.strip_prefix(host) {
+        Some("") => Ok(uri),
+        Some(port) if port.strip_prefix(':').and_then(|port| port.parse().ok()).is_some_and(|port: u16| port > 0) => {
+            Ok(uri)
+        }
+        _ => Err(AddressProblem::Port),
+    }
+}
+
+/// A message with the address may end up in a log, where no password belongs.
+fn without_credentials(address: &str) -> String {
+    let start = address.find("://").map_or(0, |at| at + 3);
+    let end = address[start..].find(['/', '?', '#']).map_or(address.len(), |at| start + at);
+    match address[start..end].rfind('@') {
+        Some(at) => format!("{}…{}", &address[..start], &address[start + at..]),
+        None => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_a_port_and_a_path() {
+        for (address, uri) in [
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("http://leader", "http://leader/"),
+            ("HTTP://leader:80/", "http://leader:80/"),
+            ("http://[::1]:8080", "http://[::1]:8080/"),
+            ("http://example.com/calc", "http://example.com/calc"),
+            ("http://example.com:81/a/b%20c//", "http://example.com:81/a/b%20c"),
+        ] {
+            assert_eq!(address.parse::<Address>().unwrap().uri(), uri, "{address}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_what_to_do() {
+        use AddressProblem::{Credentials, Fragment, NotAUrl, Port, Query, Scheme, Tls};
+        for (address, problem) in [
+            ("", NotAUrl),
+            ("127.0.0.1:8080", NotAUrl),
+            ("http://", NotAUrl),
+            ("http://:8080", NotAUrl),
+            ("http:///calc", NotAUrl),
+            ("http://a b", NotAUrl),
+            ("https://example.com", Tls),
+            ("ftp://example.com", Scheme),
+            ("http://example.com:", Port),
+            ("http://example.com:0", Port),
+            ("http://example.com:99999", Port),
+            ("http://user:pw@example.com", Credentials),
+            ("http://@example.com", Credentials),
+            ("http://example.com/calc?x=1", Query),
+            ("http://example.com?", Query),
+            ("http://example.com/#f", Fragment),
+        ] {
+            let error = address.parse::<Address>().unwrap_err();
+            assert_eq!(error.problem, problem, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_does_not_repeat_a_password() {
+        let error = "http://user:pw@d@example.com/calc".parse::<Address>().unwrap_err();
+        assert_eq!(error.address, "http://…@example.com/calc");
+        let error = "https://user:secret@example.com".parse::<Address>().unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
