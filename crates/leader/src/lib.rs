@@ -8,6 +8,7 @@ pub mod audit;
 pub mod classic;
 pub mod clock;
 pub mod config;
+mod connection;
 pub mod generator;
 pub mod page;
 pub mod sequencer;

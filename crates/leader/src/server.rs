@@ -9,40 +9,21 @@ use axum::extract::State;
 use axum::routing::get;
 use feed::{Feed, Roster, SubscribeService};
 use http::StatusCode;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tonic::server::NamedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 use tonic_web::GrpcWebLayer;
 use tower::Layer;
-use tracing::{debug, warn};
+use tracing::warn;
 use wire::pb::calculator_service_server::CalculatorServiceServer;
 use wire::sharedcalculator::leader_server::LeaderServer;
 
 use crate::classic::Classic;
 use crate::service::Calculator;
-use crate::{clock, page};
-
-/// How many streams one HTTP/2 connection may hold: a proxy or a load test puts many subscribers on one.
-const STREAMS_PER_CONNECTION: u32 = 10_000;
-
-/// What one stream may hold in memory that its reader has not taken: a few spans.
-const SEND_BUFFER: usize = 256 << 10;
-
-/// When a connection that is silent in both directions is asked for a sign of life by TCP. A host that vanishes while
-/// something is being sent to it is found by TCP's own retransmission limit, on Linux after some fifteen minutes; a
-/// shorter one would also cut programs that merely do not read.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// How long a client may take to send its first byte, and then the head of an HTTP/1 request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::{clock, connection, page};
 
 /// A running server.
 #[derive(Debug)]
@@ -77,7 +58,7 @@ pub fn start(
         .route("/healthz", get(healthz).with_state(Arc::clone(&healthy)))
         .merge(page::router());
     let (stop, stopping) = oneshot::channel();
-    let accepting = tokio::spawn(accept(listener, app, stopping));
+    let accepting = tokio::spawn(connection::accept(listener, app, stopping));
     let server = Server { accepting, stop, health, healthy };
     server.report(ServingStatus::Serving);
     server
@@ -149,54 +130,4 @@ fn reflection() -> Router {
             Router::new()
         }
     }
-}
-
-async fn accept(listener: TcpListener, app: Router, mut stopping: oneshot::Receiver<Duration>) -> bool {
-    let graceful = GracefulShutdown::new();
-    // Bounded by the operating system's limit of open files; dropping the set cuts what is left.
-    let mut connections = JoinSet::new();
-    let mut failing = false;
-    let grace = loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    failing = false;
-                    connections.spawn(serve(stream, app.clone(), graceful.watcher()));
-                }
-                Err(error) => {
-                    // Most often too many open files. Trying again at once would only burn the processor.
-                    if !std::mem::replace(&mut failing, true) {
-                        warn!(%error, "connections are not accepted at present");
-                    }
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-            grace = &mut stopping => break grace.unwrap_or_default(),
-        }
-    };
-    drop(listener);
-    tokio::time::timeout(grace, graceful.shutdown()).await.is_ok()
-}
-
-async fn serve(stream: TcpStream, app: Router, watcher: Watcher) {
-    if let Err(error) = tune(&stream) {
-        debug!(%error, "a connection could not be tuned");
-    }
-    // Hyper's own limits begin with the first byte.
-    if !matches!(tokio::time::timeout(HEAD_TIMEOUT, stream.readable()).await, Ok(Ok(()))) {
-        return;
-    }
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().max_concurrent_streams(STREAMS_PER_CONNECTION).max_send_buf_size(SEND_BUFFER);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-    if let Err(error) = watcher.watch(connection).await {
-        debug!(%error, "a connection ended with an error");
-    }
-}
-
-fn tune(stream: &TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3))
 }
