@@ -10,7 +10,8 @@
 //! locks (see [`SqliteReader`]).
 //!
 //! One thread writes; it makes one commit at a time durable. Readers have connections of their own and see the last
-//! commit. Neither waits for the other, but for a moment when the write-ahead log has become long.
+//! commit. Neither waits for the other, but that readers are held up for a moment when the write-ahead log has become
+//! long.
 
 mod error;
 mod files;
@@ -21,7 +22,7 @@ mod writer;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub use error::OpenError;
 pub use reader::SqliteReader;
 pub use rows::StoredRow;
 use rusqlite::Connection;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use writer::Writer;
 
 use crate::{AppendError, Commit, Corrupt, ReadError, Store, StoredBatch};
@@ -65,8 +66,10 @@ pub struct SqliteStore {
     durability: Durability,
     producers: Vec<Submitted>,
     floor: Arc<AtomicU64>,
-    /// One place: the sequencer waits for each commit.
+    /// Two places: the sequencer waits for each commit, and there is at most one other order beside it.
     orders: Option<mpsc::Sender<Order>>,
+    /// Whether the write-ahead log is about to begin anew.
+    renewing: Arc<AtomicBool>,
     writing: Option<JoinHandle<()>>,
     readers: Arc<Readers>,
     broken: watch::Sender<Option<Corrupt>>,
@@ -78,9 +81,10 @@ enum Order {
         commit: Commit,
         done: oneshot::Sender<Result<Appended, AppendError>>,
     },
-    /// Let the write-ahead log begin anew; nobody of ours reads until it is done.
+    /// Let the write-ahead log begin anew.
     BeginWalAnew {
-        done: oneshot::Sender<()>,
+        /// While it is held, nobody of ours reads.
+        nobody_reads: OwnedSemaphorePermit,
     },
 }
 
@@ -113,14 +117,15 @@ impl SqliteStore {
         let writer = Writer::open(Options { durability, ..options }, new_log)?;
         let state = writer.state();
         let floor = Arc::new(AtomicU64::new(state.floor.position().index.0));
-        let (orders, queue) = mpsc::channel(1);
+        let (orders, queue) = mpsc::channel(2);
+        let renewing = Arc::new(AtomicBool::new(false));
         let (producers, newest_snapshot) = (writer.producers(), writer.newest_snapshot());
         let writing = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn({
-                let floor = Arc::clone(&floor);
+                let (floor, renewing) = (Arc::clone(&floor), Arc::clone(&renewing));
                 move || {
-                    write_all(writer, queue, &floor);
+                    write_all(writer, queue, &floor, &renewing);
                     drop(lock);
                 }
             })
@@ -134,6 +139,7 @@ impl SqliteStore {
             producers,
             floor,
             orders: Some(orders),
+            renewing,
             writing: Some(writing),
             readers: Arc::new(Readers { idle: Mutex::default(), free, directory, state }),
             broken: watch::Sender::new(None),
@@ -158,14 +164,22 @@ impl SqliteStore {
     }
 
     /// Holds readers up, which takes as long as the longest of their reads, so that the write-ahead log can begin anew.
-    async fn begin_wal_anew(&self, orders: &mpsc::Sender<Order>) {
-        // The semaphore is never closed.
-        let Ok(_nobody_reads) = self.readers.free.acquire_many(READERS).await else { return };
-        let (done, answer) = oneshot::channel();
-        if orders.send(Order::BeginWalAnew { done }).await.is_ok() {
-            // It fails only if the thread ended.
-            let _ = answer.await;
+    /// Commits go on meanwhile and wait for no reader.
+    fn begin_wal_anew(&self, orders: &mpsc::Sender<Order>) {
+        if self.renewing.swap(true, Ordering::AcqRel) {
+            return;
         }
+        // Weak, so that a store that is dropped meanwhile can end its thread.
+        let (orders, free, renewing) = (orders.downgrade(), Arc::clone(&self.readers.free), Arc::clone(&self.renewing));
+        tokio::spawn(async move {
+            // The semaphore is never closed.
+            let Ok(nobody_reads) = free.acquire_many_owned(READERS).await else { return };
+            let sent =
+                orders.upgrade().is_some_and(|orders| orders.try_send(Order::BeginWalAnew { nobody_reads }).is_ok());
+            if !sent {
+                renewing.store(false, Ordering::Release);
+            }
+        });
     }
 
     /// Runs `read` on a connection, on a thread where it may wait for the disk.
@@ -203,7 +217,7 @@ impl Readers {
     }
 }
 
-fn write_all(mut writer: Writer, mut queue: mpsc::Receiver<Order>, floor: &AtomicU64) {
+fn write_all(mut writer: Writer, mut queue: mpsc::Receiver<Order>, floor: &AtomicU64, renewing: &AtomicBool) {
     while let Some(order) = queue.blocking_recv() {
         // Whoever waits for an answer may have been stopped.
         match order {
@@ -214,9 +228,10 @@ fn write_all(mut writer: Writer, mut queue: mpsc::Receiver<Order>, floor: &Atomi
                 });
                 let _ = done.send(result);
             }
-            Order::BeginWalAnew { done } => {
+            Order::BeginWalAnew { nobody_reads } => {
                 writer.begin_wal_anew();
-                let _ = done.send(());
+                drop(nobody_reads);
+                renewing.store(false, Ordering::Release);
             }
         }
     }
@@ -255,7 +270,7 @@ impl Store for SqliteStore {
         orders.send(Order::Append { commit, done }).await.map_err(|_| gone())?;
         let appended = answer.await.map_err(|_| gone())??;
         if appended.is_wal_long {
-            self.begin_wal_anew(orders).await;
+            self.begin_wal_anew(orders);
         }
         Ok(())
     }
@@ -292,6 +307,48 @@ impl Drop for SqliteStore {
         if let Some(writing) = self.writing.take() {
             // A panic of the thread was reported when it happened.
             let _ = writing.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use engine::{Position, ProducerChanges};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_commit_waits_for_readers_however_long_the_write_ahead_log_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            directory: directory.path().to_owned(),
+            durability: Durability::Os,
+            snapshot_every: NonZeroU64::MAX,
+            retain: NonZeroU64::MAX,
+        };
+        let store = SqliteStore::open(options, LogId(1)).unwrap();
+        let wal = || std::fs::metadata(directory.path().join("log.sqlite-wal")).unwrap().len();
+        let commit = |index| {
+            let end = Position { index: Index(index), digest: Digest(index) };
+            let batch = StoredBatch { first: Index(index), end, term: Term(1), frame: Bytes::from(vec![1; 1 << 20]) };
+            Commit { batch, tail: Snapshot::take(LogId(1), end, 0), producers: ProducerChanges::default() }
+        };
+        store.append(commit(1)).await.unwrap();
+        // A reader that is in the middle of a long read, and with it all others.
+        let reader = Connection::open(directory.path().join("log.sqlite")).unwrap();
+        reader.execute_batch("BEGIN; SELECT term FROM state").unwrap();
+        let reading = Arc::clone(&store.readers.free).acquire_many_owned(READERS).await.unwrap();
+        for index in 2..50 {
+            let append = tokio::time::timeout(Duration::from_secs(20), store.append(commit(index)));
+            append.await.expect("a commit waits for a reader").unwrap();
+        }
+        assert!(wal() > 33 << 20, "{}", wal());
+        drop((reader, reading));
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while wal() > 1 << 20 {
+            assert!(std::time::Instant::now() < deadline, "the write-ahead log did not begin anew: {}", wal());
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }

@@ -331,5 +331,6 @@ async fn the_write_ahead_log_stays_bounded_while_everybody_reads() {
         reader.abort();
     }
     println!("the write-ahead log had at most {} KiB", longest >> 10);
-    assert!(longest < 40 << 20, "{longest}");
+    // What is committed while the reads under way end comes on top of 32 MiB.
+    assert!(longest < 80 << 20, "{longest}");
 }
