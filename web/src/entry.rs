@@ -157,7 +157,11 @@ impl From<Result<Event, SubmitError>> for Outcome {
             Err(SubmitError::Busy(why)) => Self::Failed(format!("The leader is busy: {why}. Try again.")),
             Err(SubmitError::NotCommitted(why)) => Self::Failed(format!("Not done: {why}.")),
             Err(
-                error @ (SubmitError::Mismatch { .. } | SubmitError::Sequence(_) | SubmitError::UnknownProducer(_)),
+                error @ (SubmitError::Mismatch { .. }
+                | SubmitError::Stale(_)
+                | SubmitError::Reused { .. }
+                | SubmitError::UnknownProducer(_)
+                | SubmitError::Unsettled),
             ) => Self::Failed(format!("Not done: {error}.")),
             Err(error @ (SubmitError::NoAnswer | SubmitError::Failed(_))) => Self::Failed(format!("Failed: {error}.")),
         }

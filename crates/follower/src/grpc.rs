@@ -12,7 +12,7 @@ use thiserror::Error;
 use tonic::body::Body;
 use tonic::client::GrpcService;
 use tonic::codegen::{Body as HttpBody, Bytes, StdError};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 use wire::{Identity, pb};
@@ -215,9 +215,17 @@ pub enum SubmitError {
         /// The newest event of the log.
         current: Index,
     },
-    /// The producer's sequence is not the next one: it was used twice, or a later one came first.
+    /// The log has a later operation of the producer. This one is not in the log as a result of this call.
     #[error("{0}")]
-    Sequence(String),
+    Stale(String),
+    /// The log has another operation under the producer's sequence, so it does not have this one.
+    #[error("{message}")]
+    Reused {
+        /// What the leader says.
+        message: String,
+        /// Where the other operation is.
+        index: Index,
+    },
     /// The log does not know the producer. It is not in the log as a result of this call.
     #[error("{0}")]
     UnknownProducer(String),
@@ -227,6 +235,9 @@ pub enum SubmitError {
     /// The leader could not commit it. It is not in the log; try again.
     #[error("{0}")]
     NotCommitted(String),
+    /// An earlier operation of the same [`Producer`](crate::Producer) is not answered yet. This one was not sent.
+    #[error("an earlier operation has no answer yet, so this one was not sent")]
+    Unsettled,
     /// No answer came in time, so it may or may not be in the log.
     #[error("no answer came in time; the operation may or may not be in the log")]
     NoAnswer,
@@ -262,16 +273,26 @@ impl From<&Status> for SubmitError {
         let message = status.message().to_owned();
         let info = status.get_details_error_info();
         let reason = info.as_ref().map_or("", |info| info.reason.as_str());
+        let index = |key: &str| {
+            let index = info.as_ref().and_then(|info| info.metadata.get(key)?.parse().ok());
+            Index(index.unwrap_or_default())
+        };
         match reason {
             "OVERFLOW" | "DIVISION_BY_ZERO" | "NEGATIVE_SQUARE_ROOT" | "INVALID_REQUEST" => Self::Refused(message),
-            "INDEX_MISMATCH" => {
-                let current = info.as_ref().and_then(|info| info.metadata.get("current_index")?.parse().ok());
-                Self::Mismatch { message, current: Index(current.unwrap_or_default()) }
-            }
-            "STALE_SEQUENCE" | "SEQUENCE_REUSED" => Self::Sequence(message),
+            "INDEX_MISMATCH" => Self::Mismatch { message, current: index("current_index") },
+            "STALE_SEQUENCE" => Self::Stale(message),
+            "SEQUENCE_REUSED" => Self::Reused { message, index: index("index") },
             "UNKNOWN_PRODUCER" => Self::UnknownProducer(message),
             "QUEUE_FULL" => Self::Busy(message),
             "LOG_UNAVAILABLE" | "SHUTTING_DOWN" | "STEPPED_DOWN" => Self::NotCommitted(message),
+            // Without a reason, from whatever stands before the leader's service: it never saw the operation.
+            "" if matches!(
+                status.code(),
+                Code::InvalidArgument | Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated
+            ) =>
+            {
+                Self::Refused(message)
+            }
             // Of a transport or a proxy, or of a leader that does not know.
             _ => Self::Failed(LinkError::Call(status.clone()).to_string()),
         }

@@ -20,5 +20,5 @@ pub use address::{Address, AddressProblem, InvalidAddress};
 pub use grpc::{Calls, GrpcLink, connect};
 pub use link::{Link, LinkError, Standing};
 pub use observer::Observer;
-pub use producer::{Producer, Submit};
+pub use producer::{Outbox, Producer, Submit};
 pub use session::follow;

@@ -1,19 +1,26 @@
 //! Submitting operations so that each is done exactly once.
 
+mod outbox;
+
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use engine::{Event, Index, Operation, ProducerId, Sequence, Submission};
+use engine::{Event, Index, Moment, Operation, ProducerId, Submission};
 
 use crate::grpc::{Calls, SubmitError, Transport};
 use crate::timer::Clock;
 
+pub use outbox::{Outbox, Pending, Settled, Step};
+
 /// How long a submission is repeated if nothing else is said.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The pause before the second attempt. It doubles with each, up to a second.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The pause before the second attempt. It doubles with each, up to [`LONGEST_PAUSE`].
+pub const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause between two attempts.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Anything that carries one submission to a leader.
 #[expect(async_fn_in_trait, reason = "native futures must be Send and browser futures cannot be; each caller knows")]
@@ -29,34 +36,35 @@ impl<T: Transport> Submit for Calls<T> {
 }
 
 /// Numbers operations and repeats each until it is answered, across lost answers, restarts and changes of the leader.
-/// One at a time.
+/// One at a time: what is in doubt stays [pending](Self::outbox), and is settled before anything else is sent.
 pub struct Producer<S> {
     calls: S,
     /// Makes a name that nobody else has.
     new_id: Box<dyn FnMut() -> ProducerId + Send>,
-    id: ProducerId,
-    next: Sequence,
-    /// A submission was begun and has not returned: if another one finds it set, it was dropped, and its number may be
-    /// taken.
+    outbox: Outbox,
+    /// An attempt was sent and has not returned. If the next one finds this set, it was dropped.
     under_way: bool,
     patience: Duration,
 }
 
 impl<S: fmt::Debug> fmt::Debug for Producer<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer")
-            .field("calls", &self.calls)
-            .field("id", &self.id)
-            .field("next", &self.next)
-            .finish_non_exhaustive()
+        f.debug_struct("Producer").field("calls", &self.calls).field("outbox", &self.outbox).finish_non_exhaustive()
     }
 }
 
 impl<S: Submit> Producer<S> {
     /// A producer that submits through `calls` under names of `new_id`, each at random and different from all others.
     pub fn new(calls: S, mut new_id: impl FnMut() -> ProducerId + Send + 'static) -> Self {
-        let id = new_id();
-        Self { calls, new_id: Box::new(new_id), id, next: Sequence(1), under_way: false, patience: PATIENCE }
+        let outbox = Outbox::new(new_id());
+        Self { calls, new_id: Box::new(new_id), outbox, under_way: false, patience: PATIENCE }
+    }
+
+    /// Goes on with what an earlier producer kept.
+    #[must_use]
+    pub fn with_outbox(mut self, outbox: Outbox) -> Self {
+        self.outbox = outbox;
+        self
     }
 
     /// Gives up on a submission after this long instead of after [`PATIENCE`]. An attempt that is under way is still
@@ -67,80 +75,95 @@ impl<S: Submit> Producer<S> {
         self
     }
 
+    /// What to keep while the process or page is away.
+    #[must_use]
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Begins to put an operation into the log, without sending it: [`attempt`](Self::attempt) does. Returns `false` and
+    /// does nothing if another one is pending.
+    pub fn begin(&mut self, operation: Operation, expected: Option<Index>) -> bool {
+        self.outbox.begin(operation, expected)
+    }
+
+    /// Sends what is pending once, and says what the answer means; `None` if nothing is pending. Pause before the next
+    /// attempt.
+    pub async fn attempt(&mut self) -> Option<Step> {
+        let submission = self.outbox.submission()?;
+        if std::mem::replace(&mut self.under_way, true) {
+            self.outbox.lose_answer();
+        }
+        let answer = self.calls.submit(submission).await;
+        self.under_way = false;
+        self.outbox.handle_answer(answer, &mut self.new_id)
+    }
+
+    /// Waits for what is pending no more. Returns whether it may be in the log, or arrive there later.
+    pub fn give_up(&mut self) -> bool {
+        if std::mem::take(&mut self.under_way) {
+            self.outbox.lose_answer();
+        }
+        self.outbox.give_up()
+    }
+
+    /// Goes on under another name, unless something is pending.
+    pub fn begin_anew(&mut self) {
+        if self.outbox.pending().is_none() {
+            self.outbox = Outbox::new((self.new_id)());
+        }
+    }
+
     /// Puts an operation into the log once, and returns its event. With `expected`, only if that is the newest event.
-    /// If this is dropped before it is done, the operation may or may not be in the log.
+    ///
+    /// If this is dropped before it is done, or fails in doubt, the operation stays pending: the same call again repeats
+    /// it, and a call with another operation settles it first.
     ///
     /// # Errors
     ///
     /// [`SubmitError`]; after [`NoAnswer`](SubmitError::NoAnswer) and [`Failed`](SubmitError::Failed) the operation may
     /// be in the log.
     pub async fn submit(&mut self, operation: Operation, expected: Option<Index>) -> Result<Event, SubmitError> {
-        if std::mem::replace(&mut self.under_way, true) {
-            self.begin_anew();
-        }
-        let answer = self.submit_until_answered(operation, expected).await;
-        self.under_way = false;
-        answer
-    }
-
-    async fn submit_until_answered(
-        &mut self,
-        operation: Operation,
-        expected: Option<Index>,
-    ) -> Result<Event, SubmitError> {
         let clock = Clock::start();
         let give_up = clock.now().plus(self.patience);
-        let mut pause = FIRST_PAUSE;
-        // Whether an earlier attempt may have put it into the log.
-        let mut in_doubt = None;
-        loop {
-            let producer = Some((self.id.clone(), self.next));
-            let error = match self.calls.submit(Submission { operation, producer, expected }).await {
-                Ok(event) => {
-                    self.next = Sequence(self.next.0 + 1);
-                    return Ok(event);
-                }
-                Err(error) => error,
-            };
-            match error {
-                SubmitError::Busy(_) | SubmitError::NotCommitted(_) => {}
-                SubmitError::NoAnswer | SubmitError::Failed(_) => in_doubt = Some(error.clone()),
-                // Another log, or one that forgot this producer. What was in doubt stays so.
-                SubmitError::UnknownProducer(_) if in_doubt.is_none() => {
-                    self.begin_anew();
-                    continue;
-                }
-                SubmitError::UnknownProducer(_) | SubmitError::Sequence(_) => {
-                    self.begin_anew();
-                    return Err(in_doubt.unwrap_or(error));
-                }
-                SubmitError::Refused(_) | SubmitError::Mismatch { .. } => {
-                    // An earlier attempt may still be on its way, and arrive when it is no longer refused.
-                    return match in_doubt {
-                        Some(doubt) => {
-                            self.begin_anew();
-                            Err(doubt)
-                        }
-                        None => Err(error),
-                    };
-                }
-            }
-            if clock.now().plus(pause) >= give_up {
-                if let Some(doubt) = in_doubt {
-                    // The number may be taken, so nothing else may be submitted under it.
-                    self.begin_anew();
-                    return Err(doubt);
-                }
-                return Err(error);
-            }
-            clock.sleep_until(clock.now().plus(pause)).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+        let is_repeat = |pending: &Pending| (pending.operation, pending.expected) == (operation, expected);
+        if self.outbox.pending().is_some_and(|pending| !is_repeat(pending)) {
+            // Its outcome is nobody's any more; what counts is that it has one.
+            let _ = self.settle(clock, give_up).await;
         }
+        if !self.begin(operation, expected) && !self.outbox.pending().is_some_and(is_repeat) {
+            return Err(SubmitError::Unsettled);
+        }
+        self.settle(clock, give_up).await
     }
 
-    fn begin_anew(&mut self) {
-        self.id = (self.new_id)();
-        self.next = Sequence(1);
+    /// Repeats what is pending until it is settled or patience ends.
+    async fn settle(&mut self, clock: Clock, give_up: Moment) -> Result<Event, SubmitError> {
+        let mut pause = FIRST_PAUSE;
+        // The newest attempt that may have put it into the log.
+        let mut doubt = SubmitError::NoAnswer;
+        while let Some(step) = self.attempt().await {
+            match step {
+                Step::Settled(Settled::Done { event, .. }) => return Ok(event),
+                Step::Settled(Settled::Refused(error)) => return Err(error),
+                Step::Settled(Settled::RefusedForNow(_) | Settled::NotKnown(_)) => break,
+                Step::Again { because, .. } => {
+                    if matches!(because, SubmitError::NoAnswer | SubmitError::Failed(_)) {
+                        doubt = because.clone();
+                    }
+                    if clock.now().plus(pause) >= give_up {
+                        if self.outbox.pending().is_some_and(|pending| pending.in_doubt) {
+                            break;
+                        }
+                        self.give_up();
+                        return Err(because);
+                    }
+                }
+            }
+            clock.sleep_until(clock.now().plus(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Err(doubt)
     }
 }
 
@@ -164,15 +187,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_submission_that_was_dropped_does_not_lend_its_number_to_the_next() {
-        let script = Script { answers: Arc::new(Mutex::new(vec![Ok(EVENT), Ok(EVENT)].into())), ..Script::default() };
-        let mut names = ["a", "b"].into_iter();
-        let mut producer =
-            Producer::new(Silent(script.clone()), move || ProducerId::new(names.next().unwrap()).unwrap());
+    async fn a_submission_that_was_dropped_is_settled_before_the_next() {
+        let script =
+            Script { answers: Arc::new(Mutex::new(vec![Ok(EVENT), Ok(EVENT), Ok(EVENT)].into())), ..Script::default() };
+        let mut producer = Producer::new(Silent(script.clone()), || ProducerId::new("a").unwrap());
         let dropped = tokio::time::timeout(Duration::from_secs(1), producer.submit(Operation::Add(1), None)).await;
         assert!(dropped.is_err());
-        assert_eq!(producer.submit(Operation::Add(1), None).await, Ok(EVENT));
-        assert_eq!(*script.asked.lock().unwrap(), asked(&[("a", 1), ("b", 1)]));
+        assert_eq!(producer.submit(Operation::Add(2), None).await, Ok(EVENT));
+        assert_eq!(*script.asked.lock().unwrap(), asked(&[("a", 1), ("a", 1), ("a", 2)]));
     }
 
     /// Answers as it was told to, and remembers what it was asked.
@@ -206,6 +228,10 @@ mod tests {
         asked.iter().map(|(id, sequence)| ((*id).to_owned(), *sequence)).collect()
     }
 
+    fn unknown() -> SubmitError {
+        SubmitError::UnknownProducer("who?".to_owned())
+    }
+
     const EVENT: Event = Event { index: Index(1), operation: Operation::Add(1), value: 1 };
 
     #[tokio::test(start_paused = true)]
@@ -231,26 +257,56 @@ mod tests {
         let refused = Err(SubmitError::Refused("overflow".to_owned()));
         let (outcomes, was_asked) = play(vec![Err(SubmitError::NoAnswer), refused, Ok(EVENT)]).await;
         assert_eq!(outcomes, [Err(SubmitError::NoAnswer), Ok(EVENT)]);
-        assert_eq!(was_asked, asked(&[("a", 1), ("a", 1), ("b", 1)]));
+        assert_eq!(was_asked, asked(&[("a", 1), ("a", 1), ("a", 1)]), "only one of both can get in");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_log_that_does_not_know_the_producer_gets_a_new_one_unless_there_is_doubt() {
-        let unknown = SubmitError::UnknownProducer("who?".to_owned());
         let (outcomes, was_asked) =
-            play(vec![Err(unknown.clone()), Ok(EVENT), Err(SubmitError::NoAnswer), Err(unknown), Ok(EVENT)]).await;
+            play(vec![Err(unknown()), Ok(EVENT), Err(SubmitError::NoAnswer), Err(unknown()), Ok(EVENT)]).await;
         assert_eq!(outcomes, [Ok(EVENT), Err(SubmitError::NoAnswer), Ok(EVENT)]);
         assert_eq!(was_asked, asked(&[("a", 1), ("b", 1), ("b", 2), ("b", 2), ("c", 1)]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_giving_up_in_doubt_the_number_is_not_used_again() {
+    async fn a_leader_that_knows_no_producer_is_asked_with_pauses_and_given_up() {
+        let script = Script::default();
+        script.answers.lock().unwrap().extend(vec![Err(unknown()); 10_000]);
+        let mut number = 0;
+        let mut producer = Producer::new(script.clone(), move || {
+            number += 1;
+            ProducerId::from_random(number)
+        });
+        let began = tokio::time::Instant::now();
+        assert_eq!(producer.submit(Operation::Add(1), None).await, Err(unknown()));
+        assert!(began.elapsed() <= PATIENCE);
+        let asked = script.asked.lock().unwrap().len();
+        assert!((5..=20).contains(&asked), "asked {asked} times in {:?}", began.elapsed());
+        assert_eq!(producer.outbox().pending(), None, "it is not in the log for sure");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_patience_ends_in_doubt_the_same_call_is_a_repeat() {
         // Far more failures than there is patience for.
         let mut answers = vec![Err(SubmitError::NoAnswer); 14];
         answers.push(Ok(EVENT));
         let (outcomes, was_asked) = play(answers).await;
         assert_eq!(outcomes, [Err(SubmitError::NoAnswer), Ok(EVENT)]);
-        assert_eq!(was_asked.first().unwrap().0, "a");
-        assert_eq!(*was_asked.last().unwrap(), ("b".to_owned(), 1));
+        assert!(was_asked.iter().all(|asked| *asked == ("a".to_owned(), 1)), "{was_asked:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_else_is_sent_before_what_is_in_doubt_is_settled() {
+        let script = Script::default();
+        script.answers.lock().unwrap().extend(vec![Err(SubmitError::NoAnswer); 40]);
+        let mut producer = Producer::new(script.clone(), || ProducerId::new("a").unwrap());
+        assert_eq!(producer.submit(Operation::Add(1), None).await, Err(SubmitError::NoAnswer));
+        assert_eq!(producer.submit(Operation::Add(2), None).await, Err(SubmitError::Unsettled));
+        assert_eq!(producer.outbox().pending().unwrap().operation, Operation::Add(1));
+        *script.answers.lock().unwrap() = vec![Ok(EVENT), Ok(EVENT)].into();
+        assert_eq!(producer.submit(Operation::Add(2), None).await, Ok(EVENT));
+        let asked = script.asked.lock().unwrap().clone();
+        assert_eq!(asked.last(), Some(&("a".to_owned(), 2)));
+        assert!(asked[..asked.len() - 1].iter().all(|(_, sequence)| *sequence == 1), "{asked:?}");
     }
 }

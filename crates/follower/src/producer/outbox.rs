@@ -1,0 +1,327 @@
+//! What a producer must not forget, and what each answer means for it.
+
+use engine::{Event, Index, Operation, ProducerId, Sequence, Submission};
+
+use crate::grpc::SubmitError;
+
+/// A producer's id, its number, and the operation whose outcome is not known yet.
+///
+/// It is a plain value, so that it can be kept while a process or a page is away: write it before an attempt is sent,
+/// and read it back with [`restore`](Self::restore).
+///
+/// A number belongs to one operation until that one's outcome is known. So a repeat is answered with the event that is
+/// already in the log, however late the first attempt arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbox {
+    id: ProducerId,
+    /// Of what is pending, or of what comes next.
+    sequence: Sequence,
+    pending: Option<Pending>,
+    /// An operation that was sent under `sequence` and is waited for no more, though it may still arrive.
+    abandoned: Option<Operation>,
+}
+
+/// An operation whose outcome is not known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// What to do.
+    pub operation: Operation,
+    /// Do it only if this is the newest event.
+    pub expected: Option<Index>,
+    /// Whether an attempt was sent that was not answered. It may be in the log, or arrive there later.
+    pub in_doubt: bool,
+}
+
+/// What to do after an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Pause, then send what is pending again.
+    Again {
+        /// What became of the attempt.
+        because: SubmitError,
+        /// Where an operation turned out to be that was waited for no more.
+        abandoned_at: Option<Index>,
+    },
+    /// Nothing is pending any more.
+    Settled(Settled),
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It is in the log, once.
+    Done {
+        /// Its event.
+        event: Event,
+        /// The operation before it that was waited for no more. It can get into the log no more, unless it is the very
+        /// same operation: then the event may be that one.
+        abandoned: Option<Operation>,
+    },
+    /// It is not in the log, and this is why.
+    Refused(SubmitError),
+    /// It was refused and is not in the log, but an earlier attempt may still arrive when it is refused no longer.
+    RefusedForNow(SubmitError),
+    /// It may or may not be in the log, and nobody can tell any more.
+    NotKnown(SubmitError),
+}
+
+impl Outbox {
+    /// Nothing is pending under the new name `id`.
+    #[must_use]
+    pub fn new(id: ProducerId) -> Self {
+        Self { id, sequence: Sequence(1), pending: None, abandoned: None }
+    }
+
+    /// An operation that was pending when this was written. An attempt may have been sent since.
+    #[must_use]
+    pub fn restore(id: ProducerId, sequence: Sequence, operation: Operation, expected: Option<Index>) -> Self {
+        Self { id, sequence, pending: Some(Pending { operation, expected, in_doubt: true }), abandoned: None }
+    }
+
+    /// Who submits.
+    #[must_use]
+    pub fn id(&self) -> &ProducerId {
+        &self.id
+    }
+
+    /// The number of what is pending, or of what comes next.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// The operation whose outcome is not known yet.
+    #[must_use]
+    pub fn pending(&self) -> Option<&Pending> {
+        self.pending.as_ref()
+    }
+
+    /// Gives an operation the number. Returns `false` and does nothing if another one still has it.
+    pub fn begin(&mut self, operation: Operation, expected: Option<Index>) -> bool {
+        if self.pending.is_some() {
+            return false;
+        }
+        self.pending = Some(Pending { operation, expected, in_doubt: false });
+        true
+    }
+
+    /// What to send for what is pending.
+    #[must_use]
+    pub fn submission(&self) -> Option<Submission> {
+        let Pending { operation, expected, .. } = self.pending?;
+        Some(Submission { operation, producer: Some((self.id.clone(), self.sequence)), expected })
+    }
+
+    /// An attempt was sent whose answer nobody will hear.
+    pub fn lose_answer(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.in_doubt = true;
+        }
+    }
+
+    /// An attempt was answered, or was given up. `new_id` makes a name that nobody else has.
+    pub fn handle_answer(
+        &mut self,
+        answer: Result<Event, SubmitError>,
+        new_id: impl FnOnce() -> ProducerId,
+    ) -> Option<Step> {
+        let Pending { operation, in_doubt, .. } = self.pending?;
+        let error = match answer {
+            Ok(event) => {
+                let abandoned = self.abandoned;
+                self.take_next_number();
+                self.pending = None;
+                return Some(Step::Settled(Settled::Done { event, abandoned }));
+            }
+            Err(error) => error,
+        };
+        let again = |because| Step::Again { because, abandoned_at: None };
+        Some(match error {
+            // It is not in the log as a result of this attempt.
+            SubmitError::Busy(_) | SubmitError::NotCommitted(_) | SubmitError::Unsettled => again(error),
+            SubmitError::NoAnswer | SubmitError::Failed(_) => {
+                self.lose_answer();
+                again(error)
+            }
+            // The log has another operation under the number, so it can never have this one.
+            SubmitError::Reused { index, .. } => {
+                let was_abandoned = self.abandoned.is_some();
+                if was_abandoned {
+                    self.take_next_number();
+                } else {
+                    self.begin_anew(new_id());
+                }
+                if let Some(pending) = &mut self.pending {
+                    pending.in_doubt = false;
+                }
+                Step::Again { because: error, abandoned_at: was_abandoned.then_some(index) }
+            }
+            // The log forgot the producer or is another one; or a copy of this outbox went on to a later number.
+            SubmitError::UnknownProducer(_) | SubmitError::Stale(_) => {
+                self.begin_anew(new_id());
+                if in_doubt { self.settle(Settled::NotKnown(error)) } else { again(error) }
+            }
+            SubmitError::Refused(_) | SubmitError::Mismatch { .. } if in_doubt => {
+                self.abandoned = Some(operation);
+                self.settle(Settled::RefusedForNow(error))
+            }
+            SubmitError::Refused(_) | SubmitError::Mismatch { .. } => self.settle(Settled::Refused(error)),
+        })
+    }
+
+    /// Waits for what is pending no more. Returns whether it may be in the log, or arrive there later.
+    ///
+    /// What comes next takes the same number. So once that is in the log, what was pending can get there no more; and if
+    /// it got there before, the answer says so.
+    pub fn give_up(&mut self) -> bool {
+        match self.pending.take() {
+            Some(Pending { operation, in_doubt: true, .. }) => {
+                self.abandoned = Some(operation);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    fn settle(&mut self, settled: Settled) -> Step {
+        self.pending = None;
+        Step::Settled(settled)
+    }
+
+    fn take_next_number(&mut self) {
+        self.sequence = Sequence(self.sequence.0 + 1);
+        self.abandoned = None;
+    }
+
+    fn begin_anew(&mut self, id: ProducerId) {
+        self.id = id;
+        self.sequence = Sequence(1);
+        self.abandoned = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADD: Operation = Operation::Add(1);
+    const EVENT: Event = Event { index: Index(7), operation: ADD, value: 1 };
+
+    fn named(id: &str) -> ProducerId {
+        ProducerId::new(id).unwrap()
+    }
+
+    /// An outbox with `ADD` pending as "a", 3.
+    fn pending(in_doubt: bool) -> Outbox {
+        let mut outbox = Outbox::restore(named("a"), Sequence(3), ADD, None);
+        outbox.pending = Some(Pending { operation: ADD, expected: None, in_doubt });
+        outbox
+    }
+
+    fn again(because: SubmitError) -> Step {
+        Step::Again { because, abandoned_at: None }
+    }
+
+    fn answer(outbox: &mut Outbox, error: SubmitError) -> Step {
+        outbox.handle_answer(Err(error), || named("b")).unwrap()
+    }
+
+    fn numbered(outbox: &Outbox) -> (&str, u64) {
+        (outbox.id.as_str(), outbox.sequence.0)
+    }
+
+    fn refused() -> SubmitError {
+        SubmitError::Refused("overflow".to_owned())
+    }
+
+    fn unknown() -> SubmitError {
+        SubmitError::UnknownProducer("who?".to_owned())
+    }
+
+    fn stale() -> SubmitError {
+        SubmitError::Stale("3 is stale".to_owned())
+    }
+
+    fn reused() -> SubmitError {
+        SubmitError::Reused { message: "used".to_owned(), index: Index(5) }
+    }
+
+    #[test]
+    fn what_is_pending_keeps_id_and_number_through_every_lost_answer() {
+        let mut outbox = pending(false);
+        let first = outbox.submission();
+        for error in [
+            SubmitError::NoAnswer,
+            SubmitError::Failed("gone".to_owned()),
+            SubmitError::Busy("full".to_owned()),
+            SubmitError::NotCommitted("stopping".to_owned()),
+        ] {
+            assert_eq!(answer(&mut outbox, error.clone()), again(error));
+            assert_eq!(outbox.submission(), first);
+            assert!(!outbox.begin(Operation::Add(2), None), "nothing else may begin before");
+        }
+        let done = outbox.handle_answer(Ok(EVENT), || named("b"));
+        assert_eq!(done, Some(Step::Settled(Settled::Done { event: EVENT, abandoned: None })));
+        assert_eq!((numbered(&outbox), outbox.pending()), (("a", 4), None));
+    }
+
+    #[test]
+    fn a_refusal_is_final_only_without_doubt() {
+        let mut outbox = pending(false);
+        assert_eq!(answer(&mut outbox, refused()), Step::Settled(Settled::Refused(refused())));
+        assert_eq!(numbered(&outbox), ("a", 3));
+        let mut outbox = pending(true);
+        assert_eq!(answer(&mut outbox, refused()), Step::Settled(Settled::RefusedForNow(refused())));
+        assert_eq!(numbered(&outbox), ("a", 3), "the next one takes the number, so that only one of both gets in");
+    }
+
+    #[test]
+    fn a_forgotten_producer_begins_anew_and_what_was_in_doubt_stays_unknown() {
+        for error in [unknown(), stale()] {
+            let mut outbox = pending(false);
+            assert_eq!(answer(&mut outbox, error.clone()), again(error.clone()));
+            assert_eq!((numbered(&outbox), outbox.pending().is_some()), (("b", 1), true));
+            let mut outbox = pending(true);
+            assert_eq!(answer(&mut outbox, error.clone()), Step::Settled(Settled::NotKnown(error)));
+            assert_eq!((numbered(&outbox), outbox.pending().is_some()), (("b", 1), false));
+        }
+    }
+
+    #[test]
+    fn a_number_that_another_operation_has_proves_that_this_one_is_not_in_the_log() {
+        let mut outbox = pending(true);
+        assert_eq!(answer(&mut outbox, reused()), again(reused()));
+        assert_eq!(numbered(&outbox), ("b", 1));
+        assert!(!outbox.pending().unwrap().in_doubt);
+    }
+
+    #[test]
+    fn what_was_given_up_is_found_by_the_next_operation() {
+        let mut outbox = pending(true);
+        assert!(outbox.give_up());
+        assert!(outbox.begin(Operation::Add(2), None));
+        assert_eq!(numbered(&outbox), ("a", 3));
+        assert_eq!(answer(&mut outbox, reused()), Step::Again { because: reused(), abandoned_at: Some(Index(5)) });
+        assert_eq!(numbered(&outbox), ("a", 4));
+
+        let mut outbox = pending(true);
+        assert!(outbox.give_up());
+        assert!(outbox.begin(ADD, None));
+        let done = outbox.handle_answer(Ok(EVENT), || named("b"));
+        assert_eq!(done, Some(Step::Settled(Settled::Done { event: EVENT, abandoned: Some(ADD) })));
+    }
+
+    #[test]
+    fn giving_up_without_doubt_leaves_nothing_behind() {
+        let mut outbox = pending(false);
+        assert!(!outbox.give_up());
+        assert_eq!(outbox, Outbox { pending: None, ..pending(false) });
+    }
+
+    #[test]
+    fn nobody_asked_means_no_step() {
+        let mut outbox = Outbox::new(named("a"));
+        assert_eq!(outbox.submission(), None);
+        assert_eq!(outbox.handle_answer(Ok(EVENT), || named("b")), None);
+    }
+}
