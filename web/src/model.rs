@@ -134,7 +134,7 @@ impl Model {
             self.long_value = Some(now.at);
         }
         self.numbers.tail = replica.tail();
-        self.numbers.lag_events = replica.lag_events();
+        self.numbers.lag_events = replica.lag_events().map_or(0, |lag| lag.events);
         self.numbers.lag = replica.lag();
         self.numbers.term = replica.term();
         if let Some((text, tone)) = news::tell(notice, self.state, &self.numbers, self.link_error.as_deref()) {
@@ -164,6 +164,7 @@ impl Model {
             Notice::Diverged(_) => self.diverged = true,
             Notice::LinkLost => self.fail(now),
             Notice::NewLog { .. }
+            | Notice::LagChanged
             | Notice::Duplicate { .. }
             | Notice::Gap { .. }
             | Notice::StaleLeader { .. }

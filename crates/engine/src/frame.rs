@@ -87,6 +87,8 @@ pub enum SnapshotReason {
     Compacted,
     /// The digest at the replica's index is not the leader's.
     Diverged,
+    /// One that a newer leader gives and this version does not know. A snapshot follows all the same.
+    Unknown,
 }
 
 impl fmt::Display for SnapshotReason {
@@ -97,6 +99,7 @@ impl fmt::Display for SnapshotReason {
             Self::Ahead => "ahead",
             Self::Compacted => "compacted",
             Self::Diverged => "diverged",
+            Self::Unknown => "unknown",
         })
     }
 }
@@ -110,6 +113,8 @@ pub enum Durability {
     Os,
     /// Nothing: every batch is on the disk before anybody hears of it.
     Fsync,
+    /// A mode of a newer leader that this version does not know.
+    Unknown,
 }
 
 impl fmt::Display for Durability {
@@ -118,6 +123,7 @@ impl fmt::Display for Durability {
             Self::Memory => "memory",
             Self::Os => "os",
             Self::Fsync => "fsync",
+            Self::Unknown => "unknown",
         })
     }
 }

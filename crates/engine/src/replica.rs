@@ -11,6 +11,7 @@
 mod backoff;
 mod clock;
 mod notice;
+mod progress;
 #[cfg(test)]
 mod properties;
 mod rules;
@@ -21,16 +22,22 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use backoff::Backoff;
+use clock::LeaderClock;
 pub use notice::{Divergence, Notice, Resync, Violation};
+use progress::Timeliness;
+pub use progress::{Answer, FRAME_TIMEOUT, LATE, Lag, PROMPT, TAIL_KNOWN_FOR};
 
 use crate::fault::{self, Fault};
-use crate::{Frame, Index, LogId, Moment, Position, Resume, Snapshot, Subscribe, Term, Welcome};
+use crate::{Frame, Index, LogId, Moment, Position, Resume, Snapshot, Subscribe, Term, Timestamp, Welcome};
 
-/// How many heartbeat intervals may pass without a frame before the link counts as stale.
+/// How many heartbeat intervals may pass without a byte before the link counts as stale.
 pub const STALE_AFTER_HEARTBEATS: u32 = 3;
 
-/// How long a leader may take from the request to its welcome.
+/// How long a leader may take from the request to its welcome, if nothing of its answer arrives meanwhile.
 pub const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a leader may take to its welcome, however steadily the bytes of its answer arrive.
+pub const SLOW_WELCOME_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest heartbeat interval that a replica believes: with a longer one it would hardly notice a dead link.
 pub const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(300);
@@ -43,11 +50,12 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 pub enum State {
     /// Asked for the stream; no welcome yet.
     Connecting,
-    /// Welcomed, and on the way to the tail that the welcome named.
+    /// Welcomed, and on the way to the tail that the welcome named; or what arrives is old, because the link is slower
+    /// than the log.
     CatchingUp,
-    /// Holds everything that the leader is known to have committed.
+    /// Holds everything that the leader had committed a moment ago.
     Live,
-    /// Heard nothing for three heartbeat intervals; gave the link up and will reconnect.
+    /// Heard not a byte for three heartbeat intervals; gave the link up and will reconnect.
     Stale,
     /// Not connected; waits before the next attempt.
     Waiting,
@@ -89,10 +97,10 @@ pub struct Replica {
     connect: Option<Subscribe>,
     /// Drained by the driver after each call; one call adds at most four.
     notices: VecDeque<Notice>,
-    /// Microseconds to add to a `Moment` to get the leader's clock.
-    clock_offset: Option<i64>,
+    clock: LeaderClock,
     tail: Index,
-    lag: Option<Duration>,
+    /// When the newest applied batch was committed, and when it was applied.
+    applied_at: Option<(Timestamp, Moment)>,
 }
 
 /// The state that the replica vouches for.
@@ -109,7 +117,7 @@ struct Held {
 
 #[derive(Clone, Debug)]
 enum Link {
-    Connecting { since: Moment, asked: Subscribe },
+    Connecting { since: Moment, last_bytes: Moment, asked: Subscribe },
     Open(Session),
     Stale { until: Moment },
     Waiting { until: Moment },
@@ -121,7 +129,9 @@ struct Session {
     welcome: Welcome,
     /// A snapshot must come next.
     awaits_snapshot: bool,
+    last_bytes: Moment,
     last_frame: Moment,
+    timeliness: Timeliness,
     /// `None` once caught up.
     resync: Option<Resync>,
     connecting_since: Moment,
@@ -139,9 +149,9 @@ impl Replica {
             disconnect: false,
             connect: None,
             notices: VecDeque::new(),
-            clock_offset: None,
+            clock: LeaderClock::default(),
             tail: Index::ZERO,
-            lag: None,
+            applied_at: None,
         }
     }
 
@@ -166,6 +176,7 @@ impl Replica {
                 }
             },
             Link::Open(session) => {
+                session.last_bytes = now;
                 session.last_frame = now;
                 match frame {
                     Frame::Welcome(_) => self.violated(Violation::SecondWelcome, now),
@@ -200,17 +211,11 @@ impl Replica {
                 self.notices.push_back(Notice::NoWelcome);
                 self.give_up(now);
             }
-            Link::Open(session) => {
-                let silence = now.since(session.last_frame);
-                let until = now.plus(self.backoff.next_delay());
-                self.notices.push_back(Notice::Silent { silence });
-                self.disconnect = true;
-                self.enter(Link::Stale { until });
-            }
+            Link::Open(_) => self.handle_session_timeout(now),
             Link::Stale { .. } | Link::Waiting { .. } => {
                 let asked = Subscribe { resume: self.resume() };
                 self.connect = Some(asked);
-                self.enter(Link::Connecting { since: now, asked });
+                self.enter(Link::Connecting { since: now, last_bytes: now, asked });
             }
         }
     }
@@ -234,9 +239,10 @@ impl Replica {
     #[must_use]
     pub fn poll_timeout(&self) -> Moment {
         match &self.link {
-            Link::Connecting { since, .. } => since.plus(WELCOME_TIMEOUT),
-            Link::Open(_) if fault::active(Fault::NeverStale) => Moment(Duration::MAX),
-            Link::Open(session) => session.last_frame.plus(session.welcome.heartbeat_interval * STALE_AFTER_HEARTBEATS),
+            Link::Connecting { since, last_bytes, .. } => {
+                last_bytes.plus(WELCOME_TIMEOUT).min(since.plus(SLOW_WELCOME_TIMEOUT))
+            }
+            Link::Open(session) => self.session_timeout(session),
             Link::Stale { until } | Link::Waiting { until } => *until,
         }
     }
@@ -266,7 +272,7 @@ impl Replica {
     pub fn state(&self) -> State {
         match &self.link {
             Link::Connecting { .. } => State::Connecting,
-            Link::Open(Session { resync: Some(_), .. }) => State::CatchingUp,
+            Link::Open(session) if session.resync.is_some() || session.timeliness.late => State::CatchingUp,
             Link::Open(_) => State::Live,
             Link::Stale { .. } => State::Stale,
             Link::Waiting { .. } => State::Waiting,
@@ -288,19 +294,6 @@ impl Replica {
         self.tail
     }
 
-    /// How many events the leader is known to be ahead.
-    #[must_use]
-    pub fn lag_events(&self) -> u64 {
-        self.tail.events_since(self.position().index)
-    }
-
-    /// How long after its commit the newest applied batch was applied, corrected for the difference between the two
-    /// clocks (to within half of the time that the welcome took). `None` before the first batch.
-    #[must_use]
-    pub fn lag(&self) -> Option<Duration> {
-        self.lag
-    }
-
     /// The highest term seen of the log that is held.
     #[must_use]
     pub fn term(&self) -> Option<Term> {
@@ -313,20 +306,6 @@ impl Replica {
     }
 
     // Transitions.
-
-    /// Live as soon as everything is applied that the welcome promised.
-    fn catch_up(&mut self, now: Moment) {
-        let applied = self.position().index;
-        if let Link::Open(session) = &mut self.link
-            && !session.awaits_snapshot
-            && applied >= session.welcome.tail
-            && let Some(mut resync) = session.resync.take()
-        {
-            resync.took = now.since(session.connecting_since);
-            self.notices.push_back(Notice::CaughtUp(resync));
-            self.notices.push_back(Notice::StateChanged { from: State::CatchingUp, to: State::Live });
-        }
-    }
 
     fn hold(&mut self, snapshot: Snapshot) {
         let position = snapshot.position();
@@ -392,6 +371,10 @@ impl Replica {
     fn enter(&mut self, link: Link) {
         let from = self.state();
         self.link = link;
+        self.tell_change(from);
+    }
+
+    fn tell_change(&mut self, from: State) {
         let to = self.state();
         if from != to {
             self.notices.push_back(Notice::StateChanged { from, to });

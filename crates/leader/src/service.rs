@@ -199,7 +199,7 @@ fn standing(verdict: Verdict) -> pb::Standing {
         Verdict::Snapshot(SnapshotReason::Compacted) => pb::Standing::Compacted,
         Verdict::Snapshot(SnapshotReason::Diverged) => pb::Standing::Diverged,
         // Only a request without a position is fresh.
-        Verdict::Snapshot(SnapshotReason::Fresh) => pb::Standing::Unspecified,
+        Verdict::Snapshot(SnapshotReason::Fresh | SnapshotReason::Unknown) => pb::Standing::Unspecified,
     }
 }
 

@@ -38,6 +38,7 @@ enum Line {
         digest: String,
         events: u64,
         lag_events: u64,
+        lag_events_exact: bool,
         lag_ms: Option<f64>,
     },
     Live {
@@ -47,6 +48,7 @@ enum Line {
         snapshot_index: Option<u64>,
         events: u64,
         took_ms: f64,
+        damaged: bool,
     },
     Duplicate {
         first_index: u64,
@@ -116,10 +118,12 @@ pub fn notice(notice: &Notice, replica: &Replica) -> Option<String> {
             value: replica.value()?.to_string(),
             digest: batch.digest().to_string(),
             events: batch.operations().len() as u64,
-            lag_events: replica.lag_events(),
+            lag_events: replica.lag_events().map_or(0, |lag| lag.events),
+            lag_events_exact: replica.lag_events().is_some_and(|lag| lag.exact),
             lag_ms: replica.lag().map(millis),
         },
         Notice::CaughtUp(resync) => live(resync, replica),
+        Notice::LagChanged => return None,
         Notice::Duplicate { first, last } => Line::Duplicate { first_index: first.0, last_index: last.0 },
         Notice::Gap { expected, got } => Line::Gap { expected_index: expected.0, got_index: got.0 },
         Notice::Diverged(divergence) => Line::Diverged { reason: divergence.to_string() },
@@ -143,6 +147,7 @@ fn live(resync: &Resync, replica: &Replica) -> Line {
         snapshot_index: resync.snapshot.map(|position| position.index.0),
         events: resync.events,
         took_ms: millis(resync.took),
+        damaged: resync.damaged,
     }
 }
 
@@ -198,13 +203,14 @@ mod tests {
         let resync = Resync {
             from: Some(Resume { log: LogId(1), position }),
             verdict: Verdict::Resumed,
+            damaged: false,
             snapshot: None,
             events: 12,
             took: Duration::from_micros(1_500),
         };
         assert_eq!(
             notice(&Notice::CaughtUp(resync), &replica).unwrap(),
-            r#"{"type":"live","index":7,"verdict":"resumed","from_index":7,"snapshot_index":null,"events":12,"took_ms":1.5}"#
+            r#"{"type":"live","index":7,"verdict":"resumed","from_index":7,"snapshot_index":null,"events":12,"took_ms":1.5,"damaged":false}"#
         );
         assert_eq!(notice(&Notice::LinkLost, &replica).unwrap(), r#"{"type":"link_lost"}"#);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::replica::{Notice, Resync};
+use engine::replica::{Lag, Notice, Resync};
 use engine::{Replica, Resume, SnapshotReason, Verdict};
 use follower::Standing;
 
@@ -13,8 +13,9 @@ pub fn notice(notice: &Notice, replica: &Replica) -> Option<String> {
         Notice::Applied { batch, .. } => {
             let (value, index) = (replica.value()?, batch.last());
             let lag = replica.lag().map_or_else(|| "?".to_owned(), millis);
-            format!("Current value: {value} (index {index}, lag {} events, {lag})", replica.lag_events())
+            format!("Current value: {value} (index {index}, lag {}, {lag})", lag_events(replica))
         }
+        Notice::LagChanged => return None,
         Notice::StateChanged { to, .. } => format!("State: {}", to.name().replace('_', " ")),
         Notice::Welcomed(welcome) => format!(
             "Welcomed by the leader of log {} (term {}, tail {}, durability {})",
@@ -50,6 +51,14 @@ pub fn notice(notice: &Notice, replica: &Replica) -> Option<String> {
     })
 }
 
+fn lag_events(replica: &Replica) -> String {
+    match replica.lag_events() {
+        Some(Lag { events, exact: true }) => format!("{events} events"),
+        Some(Lag { events, exact: false }) => format!("at least {events} events"),
+        None => "unknown".to_owned(),
+    }
+}
+
 fn resynced(resync: &Resync, replica: &Replica) -> String {
     let took = millis(resync.took);
     let index = replica.position().index;
@@ -63,8 +72,10 @@ fn resynced(resync: &Resync, replica: &Replica) -> String {
                 SnapshotReason::Fresh => "nothing was held",
                 SnapshotReason::OtherLog => "the leader's log is a new one",
                 SnapshotReason::Ahead => "the own position was beyond the leader's tail",
+                SnapshotReason::Compacted if resync.damaged => "the history since is damaged at the leader",
                 SnapshotReason::Compacted => "the history since was compacted away",
                 SnapshotReason::Diverged => "the own state had diverged",
+                SnapshotReason::Unknown => "the leader gave a reason that this version does not know",
             };
             let at = resync.snapshot.map_or(index, |position| position.index);
             format!(

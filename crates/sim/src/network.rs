@@ -307,9 +307,9 @@ impl Reporter for SimReporter {
         Ok(match verdict {
             Verdict::Resumed => Standing::InStep,
             Verdict::Snapshot(reason) => {
-                use engine::SnapshotReason::{Ahead, Compacted, Diverged, Fresh, OtherLog};
+                use engine::SnapshotReason::{Ahead, Compacted, Diverged, Fresh, OtherLog, Unknown};
                 match reason {
-                    Fresh | OtherLog => Standing::OtherLog,
+                    Fresh | OtherLog | Unknown => Standing::OtherLog,
                     Ahead => Standing::Ahead,
                     Compacted => Standing::Compacted,
                     Diverged => {

@@ -216,28 +216,25 @@ impl TryFrom<pb::Welcome> for Welcome {
     type Error = DecodeError;
 
     fn try_from(welcome: pb::Welcome) -> Result<Self, Self::Error> {
-        let unknown = |field, value| UnknownValue { field, value };
+        // Values that this version does not know come from a newer leader, and must not end the stream.
         let durability = match welcome.durability() {
             pb::Durability::Memory => Durability::Memory,
             pb::Durability::Os => Durability::Os,
             pb::Durability::Fsync => Durability::Fsync,
-            pb::Durability::Unspecified => {
-                return Err(unknown("durability", welcome.durability).into());
-            }
+            pb::Durability::Unspecified => Durability::Unknown,
+        };
+        let reason = match welcome.snapshot_reason() {
+            pb::SnapshotReason::Fresh => SnapshotReason::Fresh,
+            pb::SnapshotReason::OtherLog => SnapshotReason::OtherLog,
+            pb::SnapshotReason::Ahead => SnapshotReason::Ahead,
+            pb::SnapshotReason::Compacted => SnapshotReason::Compacted,
+            pb::SnapshotReason::Diverged => SnapshotReason::Diverged,
+            pb::SnapshotReason::Unspecified => SnapshotReason::Unknown,
         };
         let verdict = match welcome.verdict() {
             pb::Verdict::Resumed => Verdict::Resumed,
-            pb::Verdict::Snapshot => Verdict::Snapshot(match welcome.snapshot_reason() {
-                pb::SnapshotReason::Fresh => SnapshotReason::Fresh,
-                pb::SnapshotReason::OtherLog => SnapshotReason::OtherLog,
-                pb::SnapshotReason::Ahead => SnapshotReason::Ahead,
-                pb::SnapshotReason::Compacted => SnapshotReason::Compacted,
-                pb::SnapshotReason::Diverged => SnapshotReason::Diverged,
-                pb::SnapshotReason::Unspecified => {
-                    return Err(unknown("snapshot_reason", welcome.snapshot_reason).into());
-                }
-            }),
-            pb::Verdict::Unspecified => return Err(unknown("verdict", welcome.verdict).into()),
+            // A replica that waits for a snapshot accepts nothing else, so this is the safe one to take an unknown one for.
+            pb::Verdict::Snapshot | pb::Verdict::Unspecified => Verdict::Snapshot(reason),
         };
         Ok(Self {
             log: log_id(&welcome.log_id)?,
@@ -262,6 +259,7 @@ impl From<SnapshotReason> for pb::SnapshotReason {
             SnapshotReason::Ahead => Self::Ahead,
             SnapshotReason::Compacted => Self::Compacted,
             SnapshotReason::Diverged => Self::Diverged,
+            SnapshotReason::Unknown => Self::Unspecified,
         }
     }
 }
@@ -272,6 +270,7 @@ impl From<Durability> for pb::Durability {
             Durability::Memory => Self::Memory,
             Durability::Os => Self::Os,
             Durability::Fsync => Self::Fsync,
+            Durability::Unknown => Self::Unspecified,
         }
     }
 }
@@ -524,8 +523,21 @@ mod tests {
 
         let position = pb::LogPosition { log_id: vec![1, 2, 3], ..Default::default() };
         assert_eq!(Resume::try_from(position).unwrap_err().to_string(), "log_id has 3 bytes, expected 16");
+    }
 
-        let welcome = pb::Welcome { log_id: vec![0; 16], durability: 1, verdict: 9, ..Default::default() };
-        assert_eq!(Welcome::try_from(welcome).unwrap_err().to_string(), "verdict has the unknown value 9");
+    #[test]
+    fn values_that_a_newer_leader_adds_do_not_make_a_frame_unreadable() {
+        let newer = |verdict: pb::Verdict, raw| {
+            let verdict = if raw == 0 { verdict.into() } else { raw };
+            let welcome =
+                pb::Welcome { log_id: vec![0; 16], durability: 77, verdict, snapshot_reason: 88, ..Default::default() };
+            Welcome::try_from(welcome).unwrap()
+        };
+        assert_eq!(newer(pb::Verdict::Resumed, 0).durability, Durability::Unknown);
+        assert_eq!(newer(pb::Verdict::Resumed, 0).verdict, Verdict::Resumed);
+        assert_eq!(newer(pb::Verdict::Snapshot, 0).verdict, Verdict::Snapshot(SnapshotReason::Unknown));
+        assert_eq!(newer(pb::Verdict::Unspecified, 99).verdict, Verdict::Snapshot(SnapshotReason::Unknown));
+        let goodbye = pb::Goodbye { reason: 99, retry_after_ms: 5 };
+        assert_eq!(Goodbye::from(goodbye).retry_after, Duration::from_millis(5));
     }
 }

@@ -132,6 +132,7 @@ pub(crate) fn tell(
         Notice::StateChanged { .. }
         | Notice::Welcomed(_)
         | Notice::CaughtUp(_)
+        | Notice::LagChanged
         | Notice::SnapshotLoaded { .. }
         | Notice::Applied { .. } => return None,
     })

@@ -50,7 +50,11 @@ pub(crate) fn line(resync: &Resync, occasion: Occasion, time: TimeOfDay) -> Resy
                 0 => String::new(),
                 events => format!(", applied {} after it", words::events(events)),
             };
-            let why = why(reason, &held);
+            let why = if resync.damaged {
+                format!("the events after #{held} are damaged in the leader's storage")
+            } else {
+                why(reason, &held)
+            };
             (reason.to_string(), format!("{lead}: took a snapshot at #{at} because {why}{applied}, live after {took}."))
         }
     };
@@ -64,6 +68,7 @@ fn why(reason: SnapshotReason, held: &str) -> String {
         SnapshotReason::Ahead => format!("this tab was ahead of the leader (it held #{held})"),
         SnapshotReason::Compacted => format!("the leader no longer keeps the events after #{held}"),
         SnapshotReason::Diverged => format!("what this tab held at #{held} was not what the leader held there"),
+        SnapshotReason::Unknown => "the leader said so, for a reason that this page does not know".to_owned(),
     }
 }
 
@@ -81,7 +86,7 @@ mod tests {
 
     fn resync(verdict: Verdict, snapshot: Option<u64>, events: u64) -> Resync {
         let from = Some(Resume { log: LogId(1), position: at(12_345) });
-        Resync { from, verdict, snapshot: snapshot.map(at), events, took: Duration::from_millis(12) }
+        Resync { from, verdict, damaged: false, snapshot: snapshot.map(at), events, took: Duration::from_millis(12) }
     }
 
     fn text(resync: &Resync, occasion: Occasion) -> String {

@@ -31,8 +31,11 @@ pub enum Notice {
         /// What is held now.
         snapshot: Snapshot,
     },
-    /// Everything is applied that the welcome promised.
+    /// Live on this stream for the first time: everything is applied that the welcome promised, and what arrives is
+    /// recent.
     CaughtUp(Resync),
+    /// What is known of the lag in events changed, with an answer to a report or because the last one is too old.
+    LagChanged,
     /// A batch was applied and its digest was right.
     Applied {
         /// The value before the batch; [`Batch::events`] gives each value from there.
@@ -71,7 +74,7 @@ pub enum Notice {
     LinkLost,
     /// No welcome came within [`WELCOME_TIMEOUT`](super::WELCOME_TIMEOUT).
     NoWelcome,
-    /// No frame came for three heartbeat intervals.
+    /// Not a byte came for three heartbeat intervals, or a single frame took too long.
     Silent {
         /// How long it has been.
         silence: Duration,
@@ -85,6 +88,8 @@ pub struct Resync {
     pub from: Option<Resume>,
     /// How the leader answered.
     pub verdict: Verdict,
+    /// Whether a snapshot came because the history that was needed is damaged in the leader's storage.
+    pub damaged: bool,
     /// Where the snapshot lay, if one was loaded.
     pub snapshot: Option<Position>,
     /// How many events it applied, after the snapshot if there was one.

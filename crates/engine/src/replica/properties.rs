@@ -93,6 +93,10 @@ impl World {
         }
     }
 
+    fn leader_time(&self) -> Timestamp {
+        Timestamp(u64::try_from(self.now.0.as_micros()).unwrap())
+    }
+
     fn view(&self) -> LogView {
         let tail = self.sequencer.committed();
         LogView { log: tail.log(), term: Term(1), tail: tail.position(), floor: self.floor }
@@ -111,7 +115,7 @@ impl World {
                 self.truth.insert((self.view().log, event.index), event.value);
             }
         }
-        if let Some(batch) = self.sequencer.seal(Timestamp(0)) {
+        if let Some(batch) = self.sequencer.seal(self.leader_time()) {
             self.sequencer.commit();
             self.history.push(batch.clone());
             self.send(Frame::Batch(batch));
@@ -124,7 +128,7 @@ impl World {
             term: view.term,
             tail: view.tail.index,
             floor: view.floor,
-            leader_time: Timestamp(0),
+            leader_time: self.leader_time(),
         }));
     }
 
@@ -145,7 +149,7 @@ impl World {
             floor: view.floor,
             heartbeat_interval: Duration::from_secs(1),
             durability: Durability::Memory,
-            leader_time: Timestamp(0),
+            leader_time: self.leader_time(),
             verdict,
             damaged: false,
             stream: StreamId(1),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::clock::{age, offset};
 use super::{
-    Divergence, Held, Link, MAX_HEARTBEAT_INTERVAL, MAX_RETRY_AFTER, Notice, Replica, Resync, Session, Violation,
+    Divergence, Held, LeaderClock, Link, MAX_HEARTBEAT_INTERVAL, MAX_RETRY_AFTER, Notice, Replica, Resync, Session,
+    Timeliness, Violation,
 };
 use crate::fault::{self, Fault};
 use crate::frame::SnapshotFrame;
@@ -12,7 +12,7 @@ use crate::{Batch, Goodbye, Heartbeat, Index, Moment, SnapshotReason, Subscribe,
 
 impl Replica {
     pub(super) fn handle_welcome(&mut self, welcome: Welcome, now: Moment) {
-        let Link::Connecting { since, asked } = self.link else {
+        let Link::Connecting { since, asked, .. } = self.link else {
             return;
         };
         if self.is_stale_leader(welcome.log, welcome.term, now) {
@@ -23,9 +23,15 @@ impl Replica {
         }
         let resumed = welcome.verdict == Verdict::Resumed;
 
+        if self.seen_term != Some((welcome.log, welcome.term)) {
+            // Another leader may be on another machine, with a clock of its own.
+            self.clock = LeaderClock::default();
+        }
         self.seen_term = Some((welcome.log, welcome.term));
         self.tail = welcome.tail;
-        self.clock_offset = Some(offset(welcome.leader_time, since, now));
+        if self.clock.handle_exchange(welcome.leader_time, since, now) {
+            self.applied_at = None;
+        }
         if let Some(held) = self.held.filter(|held| held.log != welcome.log) {
             self.notices.push_back(Notice::NewLog { old: held.log, new: welcome.log });
         }
@@ -39,18 +45,26 @@ impl Replica {
                 self.held = None;
             }
         }
-        let resync =
-            Resync { from: asked.resume, verdict: welcome.verdict, snapshot: None, events: 0, took: Duration::ZERO };
+        let resync = Resync {
+            from: asked.resume,
+            verdict: welcome.verdict,
+            damaged: welcome.damaged,
+            snapshot: None,
+            events: 0,
+            took: Duration::ZERO,
+        };
         let session = Session {
             welcome,
             awaits_snapshot: !resumed,
+            last_bytes: now,
             last_frame: now,
+            timeliness: Timeliness::new(welcome.leader_time, now),
             resync: Some(resync),
             connecting_since: since,
         };
         self.enter(Link::Open(session));
         self.notices.push_back(Notice::Welcomed(welcome));
-        self.catch_up(now);
+        self.judge_timeliness(now);
     }
 
     pub(super) fn handle_snapshot(&mut self, SnapshotFrame { term, snapshot }: SnapshotFrame, now: Moment) {
@@ -85,7 +99,7 @@ impl Replica {
             resync.events = 0;
         }
         self.notices.push_back(Notice::SnapshotLoaded { snapshot });
-        self.catch_up(now);
+        self.hold_as_of(None, now);
     }
 
     pub(super) fn handle_batch(&mut self, batch: Batch, now: Moment) {
@@ -130,13 +144,18 @@ impl Replica {
         self.see_term(held.log, batch.term());
         self.held = Some(Held { value, position: batch.end(), term: batch.term(), ..held });
         self.tail = self.tail.max(batch.last());
-        self.lag = self.clock_offset.map(|offset| age(batch.committed_at(), offset, now));
+        self.applied_at = Some((batch.committed_at(), now));
         self.backoff.reset();
-        self.notices.push_back(Notice::Applied { value_before: held.value, batch });
-        if let Link::Open(Session { resync: Some(resync), .. }) = &mut self.link {
+        let Link::Open(session) = &mut self.link else {
+            return;
+        };
+        if let Some(resync) = &mut session.resync {
             resync.events += events;
-            self.catch_up(now);
         }
+        // The time of history says nothing: that it ends where the welcome said makes what is held as new as the welcome.
+        let as_of = (batch.last() > session.welcome.tail).then(|| batch.committed_at());
+        self.notices.push_back(Notice::Applied { value_before: held.value, batch });
+        self.hold_as_of(as_of, now);
     }
 
     pub(super) fn handle_heartbeat(&mut self, heartbeat: Heartbeat, now: Moment) {
@@ -154,6 +173,10 @@ impl Replica {
         }
         self.see_term(log, heartbeat.term);
         self.backoff.reset();
+        if self.clock.handle_heartbeat(heartbeat.leader_time, now) {
+            self.applied_at = None;
+        }
+        self.hold_as_of(Some(heartbeat.leader_time), now);
     }
 
     pub(super) fn handle_goodbye(&mut self, goodbye: Goodbye, now: Moment) {

@@ -14,8 +14,8 @@ const TERM: Term = Term(3);
 const TAIL: Index = Index(10);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-const COLUMNS: [&str; 6] = ["connecting", "awaiting snapshot", "catching up", "live", "stale", "waiting"];
-const ROWS: [&str; 22] = [
+const COLUMNS: [&str; 7] = ["connecting", "awaiting snapshot", "catching up", "live", "late", "stale", "waiting"];
+const ROWS: [&str; 29] = [
     "welcome: resumed, tail ahead",
     "welcome: resumed, nothing missing",
     "welcome: snapshot, compacted",
@@ -36,10 +36,19 @@ const ROWS: [&str; 22] = [
     "heartbeat, tail = applied",
     "heartbeat, tail > applied",
     "heartbeat with a lower term",
+    "heartbeat that is 2.5 s old",
+    "heartbeat that is 1.5 s old",
+    "batch at applied + 1 that is 2.5 s old",
+    "answer to a report, tail ahead",
+    "answer to a report, another log or term",
     "goodbye",
     "the link closes",
+    "2 s after an answer to a report",
+    "half a batch, for 6 s",
 ];
 const TIME_ROWS: [&str; 2] = ["time passes, before the deadline", "the deadline passes"];
+/// When the leader's clock began, by the replica's.
+const LEADER_BEGAN: Duration = Duration::from_secs(90);
 
 #[test]
 fn every_state_and_input_does_what_the_table_says() {
@@ -61,7 +70,10 @@ fn actual_table() -> String {
 /// What the replica does in state `column` on input `row`: the state after it, and what it told.
 fn outcome(column: &str, row: &str) -> String {
     let (mut replica, now) = replica_in(column);
-    assert_eq!(replica.state().name().replace('_', " "), column.replace("awaiting snapshot", "catching up"));
+    assert_eq!(
+        replica.state().name().replace('_', " "),
+        column.replace("awaiting snapshot", "catching up").replace("late", "catching up")
+    );
     while replica.poll_notice().is_some() {}
     while replica.poll_action().is_some() {}
     let before = (replica.state(), replica.snapshot());
@@ -94,6 +106,7 @@ fn word(notice: &Notice) -> Option<String> {
         Notice::NewLog { .. } => "new log",
         Notice::SnapshotLoaded { .. } => "loads it",
         Notice::CaughtUp(_) => "caught up",
+        Notice::LagChanged => "lag changed",
         Notice::Applied { .. } => "applies it",
         Notice::Duplicate { .. } => "duplicate",
         Notice::Gap { .. } => "gap",
@@ -110,7 +123,7 @@ fn word(notice: &Notice) -> Option<String> {
 
 fn replica_in(column: &str) -> (Replica, Moment) {
     let mut replica = Replica::restore(1, snapshot_at(Index(5)));
-    let mut now = Moment(Duration::from_secs(100));
+    let mut now = Moment(LEADER_BEGAN + Duration::from_secs(10));
     replica.handle_timeout(now);
     if column == "connecting" {
         return (replica, now);
@@ -121,6 +134,7 @@ fn replica_in(column: &str) -> (Replica, Moment) {
         return (replica, now);
     }
     replica.handle_frame(Frame::Welcome(welcome(Verdict::Resumed)), now);
+    // History: nobody knows how long it was on its way.
     replica.handle_frame(Frame::Batch(batch_at(Index(6), TERM)), now);
     if column == "catching up" {
         return (replica, now);
@@ -130,6 +144,11 @@ fn replica_in(column: &str) -> (Replica, Moment) {
     }
     match column {
         "live" => {}
+        "late" => {
+            now = now.plus(LATE + Duration::from_secs(1));
+            replica.handle_bytes(now);
+            replica.handle_frame(heartbeat(TERM, TAIL, Timestamp(10_000_000)), now);
+        }
         "stale" => {
             now = replica.poll_timeout();
             replica.handle_timeout(now);
@@ -142,7 +161,7 @@ fn replica_in(column: &str) -> (Replica, Moment) {
 
 fn feed(replica: &mut Replica, row: &str, now: Moment) {
     let applied = replica.position().index;
-    let welcome_frame = |welcome| vec![Frame::Welcome(welcome)];
+    let welcome_frame = |welcome| vec![Frame::Welcome(Welcome { leader_time: leader_time(now), ..welcome })];
     let lower = Term(TERM.0 - 1);
     let frames = match row {
         "welcome: resumed, tail ahead" => welcome_frame(welcome(Verdict::Resumed)),
@@ -169,9 +188,10 @@ fn feed(replica: &mut Replica, row: &str, now: Moment) {
             snapshot_frame(Snapshot::take(LOG, position, 1))
         }
         "snapshot of another log" => snapshot_frame(Snapshot::take(OTHER_LOG, snapshot_at(Index(12)).position(), 1)),
-        "batch at applied + 1" => vec![Frame::Batch(batch_at(applied.next(), TERM))],
+        "batch at applied + 1" => fresh(batch_at(applied.next(), TERM), now),
         "batches up to the welcome's tail" => {
-            (applied.0 + 1..=TAIL.0.max(applied.0 + 1)).map(|i| Frame::Batch(batch_at(Index(i), TERM))).collect()
+            let missing = applied.0 + 1..=TAIL.0.max(applied.0 + 1);
+            missing.flat_map(|index| fresh(batch_at(Index(index), TERM), now)).collect()
         }
         "batch at or below applied" => vec![Frame::Batch(batch_at(applied, TERM))],
         "batch after a gap" => vec![Frame::Batch(batch_at(applied.next().next(), TERM))],
@@ -183,9 +203,41 @@ fn feed(replica: &mut Replica, row: &str, now: Moment) {
         "batch with a lower term than the last" => {
             vec![Frame::Batch(batch_at(applied.next(), lower))]
         }
-        "heartbeat, tail = applied" => heartbeat(TERM, applied),
-        "heartbeat, tail > applied" => heartbeat(TERM, applied.next()),
-        "heartbeat with a lower term" => heartbeat(lower, applied),
+        "heartbeat, tail = applied" => vec![heartbeat(TERM, applied, leader_time(now))],
+        "heartbeat, tail > applied" => vec![heartbeat(TERM, applied.next(), leader_time(now))],
+        "heartbeat with a lower term" => vec![heartbeat(lower, applied, leader_time(now))],
+        "heartbeat that is 2.5 s old" => vec![heartbeat(TERM, applied, ago(2_500, now))],
+        "heartbeat that is 1.5 s old" => vec![heartbeat(TERM, applied, ago(1_500, now))],
+        "batch at applied + 1 that is 2.5 s old" => {
+            vec![Frame::Batch(committed(batch_at(applied.next(), TERM), ago(2_500, now)))]
+        }
+        "answer to a report, tail ahead" => {
+            return replica.handle_report_answer(answer(applied.next(), now), now, now);
+        }
+        "answer to a report, another log or term" => {
+            for other in [
+                Answer { log: OTHER_LOG, ..answer(applied.next(), now) },
+                Answer { term: lower, ..answer(applied.next(), now) },
+                Answer { term: Term(TERM.0 + 1), ..answer(applied.next(), now) },
+            ] {
+                replica.handle_report_answer(other, now, now);
+            }
+            return;
+        }
+        "2 s after an answer to a report" => {
+            replica.handle_report_answer(answer(applied, now), now, now);
+            let later = now.plus(TAIL_KNOWN_FOR);
+            replica.handle_bytes(later);
+            return replica.handle_timeout(later);
+        }
+        "half a batch, for 6 s" => {
+            for tenths in 1..=60 {
+                let later = now.plus(Duration::from_millis(100 * tenths));
+                replica.handle_bytes(later);
+                replica.handle_timeout(later);
+            }
+            return;
+        }
         "goodbye" => {
             let reason = GoodbyeReason::ShuttingDown;
             vec![Frame::Goodbye(Goodbye { reason, retry_after: Duration::from_secs(1) })]
@@ -212,15 +264,36 @@ fn welcome(verdict: Verdict) -> Welcome {
         floor: Index(0),
         heartbeat_interval: HEARTBEAT,
         durability: Durability::Memory,
-        leader_time: Timestamp(0),
+        leader_time: Timestamp(10_000_000),
         verdict,
         damaged: false,
         stream: StreamId(1),
     }
 }
 
-fn heartbeat(term: Term, tail: Index) -> Vec<Frame> {
-    vec![Frame::Heartbeat(Heartbeat { term, tail, floor: Index(0), leader_time: Timestamp(0) })]
+fn heartbeat(term: Term, tail: Index, leader_time: Timestamp) -> Frame {
+    Frame::Heartbeat(Heartbeat { term, tail, floor: Index(0), leader_time })
+}
+
+fn answer(tail: Index, now: Moment) -> Answer {
+    Answer { log: LOG, term: TERM, tail, leader_time: leader_time(now) }
+}
+
+fn leader_time(now: Moment) -> Timestamp {
+    ago(0, now)
+}
+
+fn ago(millis: u64, now: Moment) -> Timestamp {
+    let then = now.0 - LEADER_BEGAN - Duration::from_millis(millis);
+    Timestamp(u64::try_from(then.as_micros()).unwrap())
+}
+
+fn committed(batch: Batch, at: Timestamp) -> Batch {
+    Batch::new(batch.term(), batch.first(), batch.operations().to_vec(), batch.digest(), at).unwrap()
+}
+
+fn fresh(batch: Batch, now: Moment) -> Vec<Frame> {
+    vec![Frame::Batch(committed(batch, leader_time(now)))]
 }
 
 fn snapshot_frame(snapshot: Snapshot) -> Vec<Frame> {

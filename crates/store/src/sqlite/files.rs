@@ -126,7 +126,7 @@ impl Mark {
     fn text(&self) -> String {
         let durability = match self.durability {
             Durability::Fsync => "fsync",
-            Durability::Os | Durability::Memory => "os   ",
+            Durability::Os | Durability::Memory | Durability::Unknown => "os   ",
         };
         let (index, digest) = (self.position.index.0, self.position.digest);
         let facts = format!("log {} index {index:020} digest {digest} durability {durability}", self.log);

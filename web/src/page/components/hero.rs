@@ -143,7 +143,7 @@ fn Origin(numbers: RwSignal<Numbers>) -> impl IntoView {
     let term = move || numbers.with(|numbers| numbers.term);
     let durability = move || {
         numbers.with(|numbers| match numbers.durability {
-            None => "",
+            None | Some(Durability::Unknown) => "",
             Some(Durability::Memory) => "The log lives in memory: a restart of the leader starts a new log.",
             Some(Durability::Os) => {
                 "The log survives a crash of the leader, but a power cut may take its last moments."
