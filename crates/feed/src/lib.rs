@@ -10,9 +10,11 @@ mod cursor;
 mod feed;
 mod ring;
 mod roster;
+mod status;
 mod subscribe;
 
 pub use cursor::{Cursor, Delivery, SPAN_BYTES};
 pub use feed::{Feed, Published};
 pub use roster::{Member, Presence, Roster, RosterFull};
+pub use status::{RETRY_AFTER, read_status};
 pub use subscribe::SubscribeService;

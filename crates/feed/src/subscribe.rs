@@ -14,18 +14,19 @@ use bytes::Bytes;
 use engine::{Frame, Goodbye, GoodbyeReason, Resume, Timestamp};
 use futures_util::Stream;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::StreamBody;
-use store::ReadError;
 use tonic::codec::{Codec, Streaming};
+use tonic::metadata::MetadataValue;
 use tonic::{Status, body::Body};
 use tower::Service;
 use tracing::{debug, info};
 use wire::frame::encode;
+use wire::status::invalid;
 use wire::{Identity, pb};
 
 use crate::roster::Presence;
-use crate::{Cursor, Delivery, Feed, Roster};
+use crate::{Cursor, Delivery, Feed, Roster, read_status};
 
 /// The largest request that is read; a well-formed one has under 300 bytes.
 const MAX_REQUEST_BYTES: usize = 4 << 10;
@@ -61,12 +62,10 @@ impl SubscribeService {
     where
         B: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
     {
-        if request.method() != Method::POST {
-            return Err(Status::unimplemented("Subscribe is called with POST"));
-        }
+        refuse_compression(request.headers())?;
         let decoder = tonic_prost::ProstCodec::<pb::SubscribeResponse, pb::SubscribeRequest>::default().decoder();
         let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(MAX_REQUEST_BYTES));
-        let request = messages.message().await?.ok_or_else(|| Status::invalid_argument("the request is missing"))?;
+        let request = messages.message().await?.ok_or_else(|| Status::internal("Missing request message."))?;
         let (identity, resume) = parse(request)?;
 
         if self.roster.streams() >= self.max_subscribers {
@@ -74,7 +73,7 @@ impl SubscribeService {
             let goodbye = Goodbye { reason: GoodbyeReason::Overloaded, retry_after: OVERLOADED_RETRY };
             return Ok(respond(stream::iter([encode(&Frame::Goodbye(goodbye))])));
         }
-        let opening = self.feed.subscribe(resume, (self.clock)()).await.map_err(|error| unavailable(&error))?;
+        let opening = self.feed.subscribe(resume, (self.clock)()).await.map_err(|error| read_status(&error))?;
         let (name, at) = (identity.name.as_str(), resume.map(|resume| resume.position.index.0));
         info!(name, at, verdict = ?opening.verdict, "a replica subscribed");
         let presence = self.roster.join(identity);
@@ -84,14 +83,19 @@ impl SubscribeService {
 
 /// Parses at the edge: past here there is no generated type.
 fn parse(request: pb::SubscribeRequest) -> Result<(Identity, Option<Resume>), Status> {
-    let invalid = |error: &dyn std::error::Error| Status::invalid_argument(error.to_string());
-    let identity = Identity::try_from(request.replica.unwrap_or_default()).map_err(|error| invalid(&error))?;
-    let resume = request.resume_from.map(Resume::try_from).transpose().map_err(|error| invalid(&error))?;
+    let identity =
+        Identity::try_from(request.replica.unwrap_or_default()).map_err(|error| invalid(&error.to_string()))?;
+    let resume = request.resume_from.map(Resume::try_from).transpose().map_err(|error| invalid(&error.to_string()))?;
     Ok((identity, resume))
 }
 
-fn unavailable(error: &ReadError) -> Status {
-    Status::unavailable(error.to_string())
+/// Answers as tonic's generated methods do to a compressed request; none of ours takes one.
+fn refuse_compression(headers: &HeaderMap) -> Result<(), Status> {
+    let Some(encoding) = headers.get("grpc-encoding").filter(|encoding| *encoding != "identity") else { return Ok(()) };
+    let encoding = String::from_utf8_lossy(encoding.as_bytes());
+    let mut status = Status::unimplemented(format!("Content is compressed with `{encoding}` which isn't supported"));
+    status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
+    Err(status)
 }
 
 /// The opening, and then what the cursor delivers, up to and including a goodbye.

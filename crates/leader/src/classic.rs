@@ -8,14 +8,13 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use engine::{Frame, Index};
-use feed::{Cursor, Delivery, Feed, Presence, Roster};
+use feed::{Cursor, Delivery, Feed, Presence, Roster, read_status};
 use futures_util::{Stream, stream};
-use tonic::{Request, Response, Status};
-use wire::frame::decode_next;
+use tonic::{Code, Request, Response, Status};
+use wire::frame::{FrameError, decode_next};
 use wire::sharedcalculator::leader_server::Leader;
 use wire::sharedcalculator::{Event, GetMostRecentValueRequest, GetMostRecentValueResponse, GetUpdatesRequest};
-
-use crate::status::read_status;
+use wire::status::status;
 
 /// Serves `sharedcalculator.Leader` from a feed.
 #[derive(Clone)]
@@ -42,7 +41,8 @@ impl Leader for Classic {
         request: Request<GetUpdatesRequest>,
     ) -> Result<Response<Self::StreamUpdatesStream>, Status> {
         if self.roster.streams() >= self.max_subscribers {
-            return Err(Status::resource_exhausted("the leader has as many subscribers as it may; try again later"));
+            let message = "the leader has as many subscribers as it may; try again later";
+            return Err(status(Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS", &[], message));
         }
         // `eventindex` N is index N + 1, so "the next event wanted" is this index. One beyond the tail is of a log that
         // this leader does not have, and one below the floor is gone; the nearest event that exists then does not follow
@@ -95,7 +95,7 @@ impl Events {
     }
 
     fn translate(&mut self, mut span: Bytes) -> Result<(), Status> {
-        while let Some(frame) = decode_next(&mut span).map_err(|error| Status::data_loss(error.to_string()))? {
+        while let Some(frame) = decode_next(&mut span).map_err(|error| undecodable(&error))? {
             // There is no word for a snapshot or a heartbeat in this protocol. After a snapshot the events do not
             // follow each other, which the original replica takes as a reason to ask for the value again.
             let Frame::Batch(batch) = frame else { continue };
@@ -109,4 +109,8 @@ impl Events {
         }
         Ok(())
     }
+}
+
+fn undecodable(error: &FrameError) -> Status {
+    status(Code::DataLoss, "LOG_DAMAGED", &[], &error.to_string())
 }

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Frame, Index, Operation, Resume, SnapshotReason, Submission, Verdict};
-use feed::{Feed, Member, Roster};
+use feed::{Feed, Member, Roster, read_status};
 use futures_util::Stream;
 use store::{Corrupt, ReadError, Store};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use wire::convert::log_id_bytes;
 use wire::frame::decode_next;
 use wire::pb::calculator_service_server::CalculatorService;
+use wire::status::{invalid, status};
 use wire::{DecodeError, Identity, pb};
 
 use crate::clock;
 use crate::sequencer::Submitter;
-use crate::status::{invalid, read_status};
 
 /// What a page of history holds if the caller does not say.
 const DEFAULT_PAGE: usize = 1_000;
@@ -122,15 +122,16 @@ impl CalculatorService for Calculator {
         request: Request<pb::ReportProgressRequest>,
     ) -> Result<Response<pb::ReportProgressResponse>, Status> {
         let request = request.into_inner();
-        let identity = Identity::try_from(request.replica.unwrap_or_default())
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let position = request.position.ok_or_else(|| Status::invalid_argument("position is not set"))?;
-        let at = Resume::try_from(position).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let identity =
+            Identity::try_from(request.replica.unwrap_or_default()).map_err(|error| invalid(&error.to_string()))?;
+        let position = request.position.ok_or_else(|| invalid("position is not set"))?;
+        let at = Resume::try_from(position).map_err(|error| invalid(&error.to_string()))?;
         let verdict = self.feed.judge(at).await.map_err(|error| read_status(&error))?;
         let lag = Duration::from_millis(request.lag_ms.into());
-        self.roster
-            .report(&identity, at, verdict, lag)
-            .map_err(|_| Status::resource_exhausted("the leader remembers as many replicas as it may"))?;
+        self.roster.report(&identity, at, verdict, lag).map_err(|_| {
+            let message = "the leader remembers as many replicas as it may";
+            status(Code::ResourceExhausted, "TOO_MANY_REPLICAS", &[], message)
+        })?;
         let published = self.feed.published();
         Ok(Response::new(pb::ReportProgressResponse {
             standing: standing(verdict).into(),

@@ -1,48 +1,12 @@
-//! The one mapping of errors to gRPC: a code, a message for people, and `google.rpc` details for programs.
-//!
-//! The reasons and their metadata are an interface; the comment on `Submit` in `calculator.proto` lists them.
-
-use std::collections::HashMap;
-use std::time::Duration;
+//! How operations that were not done are told over gRPC.
 
 use engine::{ProducerError, Refusal};
-use store::{AppendError, ReadError};
+use feed::RETRY_AFTER;
+use store::AppendError;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use wire::status::{status, with_retry};
 
 use crate::sequencer::SubmitError;
-
-/// What `ErrorInfo.domain` says.
-const DOMAIN: &str = "calculator.v1";
-
-/// When to try again what failed for the moment.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
-
-/// A status with a reason and its metadata.
-fn status(code: Code, reason: &str, metadata: &[(&str, String)], message: &str) -> Status {
-    with_retry(code, reason, metadata, None, message)
-}
-
-fn with_retry(
-    code: Code,
-    reason: &str,
-    metadata: &[(&str, String)],
-    retry_after: Option<Duration>,
-    message: &str,
-) -> Status {
-    let metadata: HashMap<String, String> =
-        metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
-    if retry_after.is_some() {
-        details.set_retry_info(retry_after);
-    }
-    Status::with_error_details(code, message, details)
-}
-
-/// A request that is malformed.
-pub(crate) fn invalid(message: &str) -> Status {
-    status(Code::InvalidArgument, "INVALID_REQUEST", &[], message)
-}
 
 impl From<SubmitError> for Status {
     fn from(error: SubmitError) -> Self {
@@ -84,19 +48,5 @@ impl From<SubmitError> for Status {
             }
             SubmitError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", &[], &message),
         }
-    }
-}
-
-/// Why history cannot be had.
-pub(crate) fn read_status(error: &ReadError) -> Status {
-    let message = error.to_string();
-    match error {
-        ReadError::Compacted(compacted) => {
-            status(Code::OutOfRange, "COMPACTED", &[("floor", compacted.floor.to_string())], &message)
-        }
-        ReadError::Corrupt(damage) => {
-            status(Code::DataLoss, "LOG_DAMAGED", &[("index", damage.index.to_string())], &message)
-        }
-        ReadError::Unavailable(_) => with_retry(Code::Unavailable, "LOG_UNAVAILABLE", &[], Some(RETRY_AFTER), &message),
     }
 }

@@ -5,6 +5,7 @@
 pub mod convert;
 pub mod frame;
 pub mod identity;
+pub mod status;
 
 pub use convert::DecodeError;
 pub use identity::{Identity, ReplicaKind};
