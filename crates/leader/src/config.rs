@@ -10,6 +10,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use engine::Durability;
 use thiserror::Error;
 
+use crate::access::{Access, HostName, Origin};
+
 /// Where the log is kept if nothing else is said.
 pub const DEFAULT_DATA_DIR: &str = "calculator-data";
 
@@ -108,6 +110,15 @@ pub struct Args {
     /// Streams to serve at a time; more are told to come back later
     #[arg(long, default_value = "10000", value_name = "N")]
     pub max_subscribers: usize,
+
+    /// Name under which browsers may call this leader, beside localhost and IP addresses; may be given several times.
+    /// Needed where a name leads here directly, or a proxy passes on the name that it was called by
+    #[arg(long = "host", env = "CALCULATOR_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub hosts: Vec<HostName>,
+
+    /// Site whose pages may call this leader, such as https://app.example.com; may be given several times
+    #[arg(long = "allow-origin", env = "CALCULATOR_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allow_origins: Vec<Origin>,
 }
 
 /// What a leader needs to know.
@@ -127,6 +138,8 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// How many streams are served at a time.
     pub max_subscribers: usize,
+    /// Which browsers are answered.
+    pub access: Access,
 }
 
 /// Where the log is kept.
@@ -190,6 +203,7 @@ impl From<&Args> for Config {
             retain: args.retain,
             heartbeat_interval: args.heartbeat_interval,
             max_subscribers: args.max_subscribers,
+            access: Access { hosts: args.hosts.clone(), origins: args.allow_origins.clone() },
         }
     }
 }

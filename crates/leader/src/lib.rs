@@ -4,7 +4,9 @@
 //! only writer; the [`generator`] and the [`service`] send it operations through a bounded queue; it commits to the
 //! store and publishes to the feed; [`server`] puts everything on one port.
 
+pub mod access;
 pub mod audit;
+mod calls;
 pub mod classic;
 pub mod clock;
 pub mod config;
@@ -105,7 +107,7 @@ pub async fn run(
     let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
     let roster = Roster::default();
     let service = service::Calculator::new(feed.clone(), Arc::clone(&store), submitter, roster.clone());
-    let server = server::start(listener, service, feed.clone(), roster, config.max_subscribers);
+    let server = server::start(listener, service, feed.clone(), roster, config.max_subscribers, config.access.clone());
 
     let ended = tokio::select! {
         () = shutdown => Ok(()),

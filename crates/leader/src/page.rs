@@ -1,6 +1,9 @@
 //! The page, embedded into the binary.
 
+use std::sync::Arc;
+
 use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -8,6 +11,9 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 use tower::ServiceBuilder;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::access::{Access, guard_page};
+use crate::calls::no_such_service;
 
 /// What `cargo xtask web` builds. In a debug build the files are read from that folder when they are asked for.
 #[derive(RustEmbed)]
@@ -24,15 +30,19 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 const NOT_BUILT: &str = "The page is not part of this binary. Run `cargo xtask web` and build the leader again.\n";
 
 /// Serves the page and its files, compressed: static files only, because a stream would be compressed once for each
-/// subscriber.
-pub fn router() -> Router {
+/// subscriber. What is no request for the page comes here too, if nothing else takes it.
+pub fn router(access: Arc<Access>) -> Router {
     let constant = SetResponseHeaderLayer::overriding;
     let layers = ServiceBuilder::new()
         .layer(CompressionLayer::new())
         .layer(constant(header::CONTENT_SECURITY_POLICY, POLICY))
         .layer(constant(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(constant(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")));
-    Router::new().fallback(serve).layer(layers)
+    Router::new()
+        .fallback(serve)
+        .layer(layers)
+        .layer(from_fn(no_such_service))
+        .layer(from_fn_with_state(access, guard_page))
 }
 
 async fn serve(method: Method, uri: Uri, request: HeaderMap) -> Response {

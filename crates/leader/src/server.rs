@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use feed::{Feed, Roster, SubscribeService};
 use http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
@@ -21,6 +23,8 @@ use tracing::warn;
 use wire::pb::calculator_service_server::CalculatorServiceServer;
 use wire::sharedcalculator::leader_server::LeaderServer;
 
+use crate::access::{Access, guard};
+use crate::calls::{Deadlines, only_calls};
 use crate::classic::Classic;
 use crate::service::Calculator;
 use crate::{clock, connection, page};
@@ -43,20 +47,26 @@ pub fn start(
     feed: Feed,
     roster: Roster,
     max_subscribers: usize,
+    access: Access,
 ) -> Server {
     let (health, health_service) = health_reporter();
     let healthy = Arc::new(AtomicBool::new(true));
     let subscribe = SubscribeService::new(feed.clone(), roster.clone(), max_subscribers, clock::now);
     let classic = Classic::new(feed, roster, max_subscribers);
-    let app = Router::new()
+    let access = Arc::new(access);
+    let mut app = Router::new()
         // The exact path wins over the service's own wildcard.
-        .route_service(SubscribeService::PATH, GrpcWebLayer::new().layer(subscribe))
+        .merge(calls(SubscribeService::PATH, subscribe))
         .merge(grpc(CalculatorServiceServer::new(calculator)))
         .merge(grpc(LeaderServer::new(classic)))
         .merge(grpc(health_service))
         .merge(reflection())
         .route("/healthz", get(healthz).with_state(Arc::clone(&healthy)))
-        .merge(page::router());
+        .merge(page::router(Arc::clone(&access)));
+    if let Some(cors) = access.cors() {
+        app = app.layer(cors);
+    }
+    let app = app.layer(from_fn_with_state(access, guard));
     let (stop, stopping) = oneshot::channel();
     let accepting = tokio::spawn(connection::accept(listener, app, stopping));
     let server = Server { accepting, stop, health, healthy };
@@ -97,23 +107,41 @@ async fn healthz(State(healthy): State<Arc<AtomicBool>>) -> (StatusCode, &'stati
     }
 }
 
-/// Routes to a gRPC service, in both of gRPC's forms. The layer goes on these routes only: it answers 400 to ordinary
-/// requests.
-fn grpc<S>(service: S) -> Router
-where
-    GrpcWebLayer: Layer<S>,
-    <GrpcWebLayer as Layer<S>>::Service: tower::Service<
-            axum::extract::Request,
-            Response: axum::response::IntoResponse,
+/// Routes to a gRPC service.
+fn grpc<S: Calls + NamedService>(service: S) -> Router {
+    calls(&format!("/{}/{{*method}}", S::NAME), service)
+}
+
+/// Takes calls at `path`, in both of gRPC's forms.
+fn calls(path: &str, service: impl Calls) -> Router {
+    Router::new().route_service(path, GrpcWebLayer::new().layer(Deadlines(service))).layer(from_fn(only_calls))
+}
+
+/// A service as tonic generates them.
+trait Calls:
+    tower::Service<
+        http::Request<Body>,
+        Response = http::Response<Body>,
+        Error = std::convert::Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Calls for S where
+    S: tower::Service<
+            http::Request<Body>,
+            Response = http::Response<Body>,
             Error = std::convert::Infallible,
-            Future: Send,
+            Future: Send + 'static,
         > + Clone
         + Send
         + Sync
-        + 'static,
-    S: NamedService,
+        + 'static
 {
-    Router::new().route_service(&format!("/{}/{{*method}}", S::NAME), GrpcWebLayer::new().layer(service))
 }
 
 /// What `grpcurl` asks before anything else, in both versions that clients speak.

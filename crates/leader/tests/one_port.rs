@@ -25,7 +25,7 @@ use wire::sharedcalculator::{GetMostRecentValueRequest, GetUpdatesRequest};
 async fn http1(leader: &TestLeader, head: &str, body: &[u8], enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut connection = TcpStream::connect(leader.address).await.unwrap();
     let length = body.len();
-    let request = format!("{head}\r\nHost: test\r\nContent-Length: {length}\r\n\r\n");
+    let request = format!("{head}\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
     connection.write_all(request.as_bytes()).await.unwrap();
     connection.write_all(body).await.unwrap();
     let mut answer = Vec::new();
@@ -76,7 +76,7 @@ async fn an_http_1_stream_ends_with_a_goodbye_and_trailers() {
     let address = leader.address;
     let reading = tokio::spawn(async move {
         let mut connection = TcpStream::connect(address).await.unwrap();
-        let head = "POST /calculator.v1.CalculatorService/Subscribe HTTP/1.1\r\nHost: test\r\n\
+        let head = "POST /calculator.v1.CalculatorService/Subscribe HTTP/1.1\r\nHost: localhost\r\n\
                     Content-Type: application/grpc-web+proto\r\nContent-Length: 5\r\n\r\n";
         connection.write_all(head.as_bytes()).await.unwrap();
         connection.write_all(&[0; 5]).await.unwrap();

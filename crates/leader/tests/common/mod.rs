@@ -1,6 +1,8 @@
 //! A leader in this process, replicas that remember everything, and links that misbehave.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
 
+pub mod raw;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -20,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
+use wire::pb::calculator_service_client::CalculatorServiceClient;
 use wire::{Identity, ReplicaKind};
 
 /// How long anything in these tests may take; reached only by a failure.
@@ -34,6 +37,7 @@ pub fn config(generator: Generator) -> Config {
         retain: NonZeroU64::new(1_000_000).unwrap(),
         heartbeat_interval: Duration::from_millis(200),
         max_subscribers: 1_000,
+        access: Default::default(),
     }
 }
 
@@ -77,6 +81,10 @@ impl TestLeader {
 
     pub async fn channel(&self) -> Channel {
         tonic::transport::Endpoint::from_shared(self.url()).unwrap().connect().await.unwrap()
+    }
+
+    pub async fn calls_client(&self) -> CalculatorServiceClient<Channel> {
+        CalculatorServiceClient::new(self.channel().await)
     }
 
     pub fn calls(&self) -> Calls<Channel> {

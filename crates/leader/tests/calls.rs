@@ -1,0 +1,249 @@
+//! The edge of the gRPC calls: what is a call, which errors there are, and deadlines.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
+
+mod common;
+
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
+
+use common::raw::{Answer, framed, http1, http2};
+use common::{TestLeader, config};
+use engine::Operation;
+use leader::config::Generator;
+use tonic::Code;
+use wire::pb;
+
+const SERVICE: &str = "/calculator.v1.CalculatorService";
+const GRPC: (&str, &str) = ("content-type", "application/grpc");
+
+/// A call over HTTP/2.
+async fn call(leader: &TestLeader, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let uri = format!("http://{}{SERVICE}/{method}", leader.address);
+    http2(leader.address, "POST", &uri, &[&[GRPC], headers].concat(), body).await
+}
+
+/// A call over HTTP/1.1 as `media_type`.
+async fn web_call(leader: &TestLeader, method: &str, media_type: &str, more: &str, body: &[u8]) -> Answer {
+    let head = format!("POST {SERVICE}/{method} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}{more}");
+    http1(leader.address, &head, body).await
+}
+
+fn add(n: i64) -> pb::SubmitRequest {
+    engine::Submission::from(Operation::Add(n)).into()
+}
+
+fn reason(code: Code, reason: &str) -> (Code, String) {
+    (code, reason.to_owned())
+}
+
+#[tokio::test]
+async fn only_grpc_is_taken_for_grpc() {
+    let leader = TestLeader::start(config(Generator::Off)).await;
+    let uri = format!("http://{}{SERVICE}/Submit", leader.address);
+    let body = framed(&add(5));
+    for media_type in ["text/plain", "application/json", "application/grpc+json", "application/x-www-form-urlencoded"] {
+        let answer = http2(leader.address, "POST", &uri, &[("content-type", media_type)], &body).await;
+        assert_eq!(answer.http, 415, "{media_type} over HTTP/2");
+        let answer = web_call(&leader, "Submit", media_type, "", &body).await;
+        assert_eq!(answer.http, 415, "{media_type} over HTTP/1.1");
+    }
+    assert_eq!(http2(leader.address, "POST", &uri, &[], &body).await.http, 415, "no content type");
+    for method in ["GET", "PUT", "OPTIONS"] {
+        let answer = http2(leader.address, method, &uri, &[GRPC], &body).await;
+        assert_eq!((answer.http, answer.header("allow")), (405, "POST"), "{method}");
+    }
+    let answer = web_call(&leader, "Submit", "application/grpc", "", &body).await;
+    assert!(answer.http == 400 && answer.text().contains("HTTP/2"), "{answer:?}");
+    let status = leader.calls_client().await.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(status.tail, 0, "nothing of it was done");
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn media_types_are_taken_in_any_case_and_with_parameters() {
+    let leader = TestLeader::start(config(Generator::Off)).await;
+    let body = framed(&pb::GetStatusRequest {});
+    for media_type in ["application/grpc-web+proto; charset=utf-8", "Application/GRPC-WEB", "application/grpc-web"] {
+        let answer = web_call(&leader, "GetStatus", media_type, "", &body).await;
+        assert_eq!((answer.http, answer.status().code()), (200, Code::Ok), "{media_type}: {answer:?}");
+    }
+    for media_type in ["Application/GRPC-WEB-TEXT", "application/grpc-web-text+proto;a=b"] {
+        let accept = format!("\r\nAccept: {media_type}");
+        let answer = web_call(&leader, "GetStatus", media_type, &accept, b"AAAAAAA=").await;
+        assert_eq!(answer.header("content-type"), "application/grpc-web-text+proto", "{media_type}");
+        // A base64 text, not bytes.
+        assert!(answer.http == 200 && answer.body.starts_with(b"AAAA"), "{media_type}: {answer:?}");
+    }
+    let uri = format!("http://{}{SERVICE}/GetStatus", leader.address);
+    for media_type in ["application/grpc+proto", "APPLICATION/GRPC", "application/grpc;x=y"] {
+        let answer = http2(leader.address, "POST", &uri, &[("content-type", media_type)], &body).await;
+        assert_eq!((answer.http, answer.status().code()), (200, Code::Ok), "{media_type}");
+    }
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn services_and_methods_that_do_not_exist_are_unimplemented_in_every_form() {
+    let leader = TestLeader::start(config(Generator::Off)).await;
+    for (path, why) in [("/no.such.Service/Call", "UNKNOWN_SERVICE"), ("/calculator.v1.CalculatorService/NoSuch", "")] {
+        let uri = format!("http://{}{path}", leader.address);
+        let answer = http2(leader.address, "POST", &uri, &[GRPC], &[0; 5]).await;
+        assert_eq!((answer.http, answer.error()), (200, reason(Code::Unimplemented, why)), "{path}");
+        assert_eq!(answer.header("content-type"), "application/grpc");
+        for media_type in ["application/grpc-web+proto", "Application/grpc-web; a=b"] {
+            let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}");
+            let answer = http1(leader.address, &head, &[0; 5]).await;
+            assert_eq!((answer.http, answer.error()), (200, reason(Code::Unimplemented, why)), "{path} {media_type}");
+            assert_eq!(answer.header("content-type"), "application/grpc-web+proto");
+        }
+    }
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn every_call_answers_what_it_cannot_read_in_the_same_way() {
+    let leader = TestLeader::start(config(Generator::Off)).await;
+    // Field 1 as a varint, where a message is expected.
+    let malformed = [0, 0, 0, 0, 2, 0x08, 0x01];
+    // A prefix that announces five million bytes is refused before they come.
+    let oversized = [0, 0, 0x4c, 0x4b, 0x40, 0];
+    for method in ["Subscribe", "Submit", "ReportProgress"] {
+        for (what, headers, body, code) in [
+            ("gzip", &[("grpc-encoding", "gzip")][..], &[1, 0, 0, 0, 0][..], Code::Unimplemented),
+            ("a compressed message out of the blue", &[], &[1, 0, 0, 0, 0], Code::Internal),
+            ("no message", &[], &[], Code::Internal),
+            ("half a message", &[], &[0, 0, 0, 0, 9, 1], Code::Internal),
+            ("a malformed message", &[], &malformed, Code::Internal),
+            ("an oversized message", &[], &oversized, Code::OutOfRange),
+        ] {
+            let answer = call(&leader, method, headers, body).await;
+            // These come from the transport, as the contract says: they have no reason.
+            assert_eq!((answer.http, answer.error()), (200, (code, String::new())), "{what} to {method}: {answer:?}");
+            if what == "gzip" {
+                assert_eq!(answer.header("grpc-accept-encoding"), "identity", "{method}");
+                assert!(answer.status().message().contains("gzip"), "{method}");
+            }
+        }
+        let fine = call(&leader, method, &[("grpc-encoding", "identity"), ("grpc-timeout", "300m")], &[0; 5]).await;
+        assert!(matches!(fine.status().code(), Code::InvalidArgument | Code::DeadlineExceeded), "{method}: {fine:?}");
+    }
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn requests_that_are_wrong_have_a_reason_in_every_call() {
+    let mut small = config(Generator::Off);
+    small.retain = NonZeroU64::new(5).unwrap();
+    let leader = TestLeader::start(small).await;
+    let calls = leader.calls();
+    for n in 1..=20 {
+        calls.submit(Operation::Add(n)).await.unwrap();
+    }
+    let position = pb::LogPosition { log_id: vec![1], index: 1, digest: 1 };
+    let long = pb::Replica { name: "x".repeat(65), ..Default::default() };
+    let subscribe = |replica, resume_from| framed(&pb::SubscribeRequest { replica, resume_from });
+    let report = |replica, position| framed(&pb::ReportProgressRequest { replica, position, ..Default::default() });
+    let read = |first_index, page_size| framed(&pb::ReadEventsRequest { first_index, page_size });
+    for (method, body, expected) in [
+        ("Subscribe", subscribe(None, Some(position.clone())), reason(Code::InvalidArgument, "INVALID_REQUEST")),
+        ("Subscribe", subscribe(Some(long.clone()), None), reason(Code::InvalidArgument, "INVALID_REQUEST")),
+        ("ReportProgress", report(None, None), reason(Code::InvalidArgument, "INVALID_REQUEST")),
+        ("ReportProgress", report(None, Some(position)), reason(Code::InvalidArgument, "INVALID_REQUEST")),
+        ("ReportProgress", report(Some(long), None), reason(Code::InvalidArgument, "INVALID_REQUEST")),
+        ("Submit", framed(&pb::SubmitRequest::default()), reason(Code::InvalidArgument, "INVALID_REQUEST")),
+        ("Submit", framed(&add(i64::MAX)), reason(Code::OutOfRange, "OVERFLOW")),
+        ("ReadEvents", read(1, -1), reason(Code::InvalidArgument, "INVALID_REQUEST")),
+        ("ReadEvents", read(1, 1), reason(Code::OutOfRange, "COMPACTED")),
+    ] {
+        assert_eq!(call(&leader, method, &[], &body).await.error(), expected, "{method} over HTTP/2");
+        let web = web_call(&leader, method, "application/grpc-web", "", &body).await;
+        assert_eq!(web.error(), expected, "{method} over gRPC-Web");
+    }
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn a_callers_deadline_is_kept_on_streams() {
+    let leader = TestLeader::start(config(Generator::Rate(2_000))).await;
+    for (service, method) in [(SERVICE, "Subscribe"), ("/sharedcalculator.Leader", "StreamUpdates")] {
+        let uri = format!("http://{}{service}/{method}", leader.address);
+        let start = Instant::now();
+        let answer = http2(leader.address, "POST", &uri, &[GRPC, ("grpc-timeout", "600m")], &[0; 5]).await;
+        let took = start.elapsed();
+        assert_eq!(answer.error(), reason(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"), "{method}");
+        assert!(took >= Duration::from_millis(590) && took < Duration::from_secs(10), "{method} took {took:?}");
+        assert!(answer.body.len() > 100, "it was a stream until then");
+    }
+    let answer = web_call(&leader, "Subscribe", "application/grpc-web", "\r\ngrpc-timeout: 500m", &[0; 5]).await;
+    assert_eq!(answer.error(), reason(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
+    let deadline = Instant::now() + common::PATIENCE;
+    let mut client = leader.calls_client().await;
+    while client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner().subscribers > 0 {
+        assert!(Instant::now() < deadline, "streams are left after their deadlines");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn a_callers_deadline_is_kept_on_single_calls() {
+    let leader = TestLeader::start(config(Generator::Off)).await;
+    let body = framed(&add(1));
+    for (timeout, expected) in [
+        ("0m", reason(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")),
+        ("99999999H", reason(Code::Ok, "")),
+        ("10S", reason(Code::Ok, "")),
+        ("soon", reason(Code::InvalidArgument, "INVALID_REQUEST")),
+        ("123456789n", reason(Code::InvalidArgument, "INVALID_REQUEST")),
+    ] {
+        let answer = call(&leader, "Submit", &[("grpc-timeout", timeout)], &body).await;
+        assert_eq!(answer.error(), expected, "grpc-timeout: {timeout}");
+    }
+    // A body that does not come.
+    let (mut client, connection) =
+        h2::client::handshake(tokio::net::TcpStream::connect(leader.address).await.unwrap()).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post(format!("http://{}{SERVICE}/Submit", leader.address))
+        .header("content-type", "application/grpc")
+        .header("grpc-timeout", "200m");
+    let (response, _open) = client.send_request(request.body(()).unwrap(), false).unwrap();
+    let response = tokio::time::timeout(Duration::from_secs(10), response).await.unwrap().unwrap();
+    assert_eq!(tonic::Status::from_header_map(response.headers()).unwrap().code(), Code::DeadlineExceeded);
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn answers_tell_proxies_not_to_hold_them_back_or_change_them() {
+    let leader = TestLeader::start(config(Generator::Off)).await;
+    let told = |answer: &Answer, what: &str| {
+        assert_eq!(answer.header("x-accel-buffering"), "no", "{what}");
+        assert_eq!(answer.header("cache-control"), "no-store, no-transform", "{what}");
+    };
+    let timeout = "\r\ngrpc-timeout: 200m";
+    for media_type in ["application/grpc-web+proto", "application/grpc-web-text"] {
+        let body: &[u8] = if media_type.contains("text") { b"AAAAAAA=" } else { &[0; 5] };
+        told(&web_call(&leader, "Subscribe", media_type, timeout, body).await, media_type);
+    }
+    told(&call(&leader, "Subscribe", &[("grpc-timeout", "200m")], &[0; 5]).await, "native");
+    let uri = format!("http://{}/sharedcalculator.Leader/StreamUpdates", leader.address);
+    let headers = [GRPC, ("grpc-timeout", "200m")];
+    told(&http2(leader.address, "POST", &uri, &headers, &[0; 5]).await, "the original's stream");
+    let head = "POST /sharedcalculator.Leader/StreamUpdates HTTP/1.1\r\nHost: localhost\r\n\
+                Content-Type: application/grpc-web\r\ngrpc-timeout: 200m";
+    told(&http1(leader.address, head, &[0; 5]).await, "the original's stream over gRPC-Web");
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_over_http_1_0_comes_as_it_is_made_and_ends_well() {
+    // As nginx asks by default.
+    let leader = TestLeader::start(config(Generator::Off)).await;
+    let head = format!(
+        "POST {SERVICE}/Subscribe HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/grpc-web+proto\r\n\
+         grpc-timeout: 500m"
+    );
+    let answer = http1(leader.address, &head, &[0; 5]).await;
+    assert!(answer.http == 200 && answer.body.len() > 40, "{answer:?}");
+    assert_eq!(answer.error(), reason(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
+    leader.stop().await;
+}
