@@ -6,3 +6,4 @@ pub mod browser;
 pub mod fill;
 pub mod load;
 pub mod process;
+pub mod proxy;

@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use crate::browser::Browser;
 use crate::interrupt::Interrupt;
+use crate::proxies::Proxies;
 use crate::wasm_toolchain::{Choice, WasmToolchain};
 use crate::workspace::Workspace;
 use crate::{page, process, rustup};
@@ -56,6 +57,8 @@ enum Step {
     Load,
     /// The page works in a real browser
     Browser,
+    /// The page and native replicas work behind nginx and HAProxy
+    Proxies,
 }
 
 pub(crate) async fn run(args: &Args, choice: Choice, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
@@ -95,6 +98,7 @@ impl Step {
 struct Tools {
     wasm: Option<WasmToolchain>,
     browser: Option<Browser>,
+    proxies: Option<Proxies>,
 }
 
 impl Tools {
@@ -119,10 +123,13 @@ impl Tools {
             }
             tools.wasm = Some(wasm);
         }
-        if steps.contains(&Step::Browser) {
+        if steps.contains(&Step::Browser) || steps.contains(&Step::Proxies) {
             let browser = Browser::find_or_install(interrupt).await?;
             println!("for the page: {} with {}", browser.chrome.display(), browser.chromedriver.display());
             tools.browser = Some(browser);
+        }
+        if steps.contains(&Step::Proxies) {
+            tools.proxies = Some(Proxies::find_or_install(interrupt).await?);
         }
         Ok(tools)
     }
@@ -188,14 +195,18 @@ impl Checks<'_> {
             }
             Step::Load => self.finish("the load test", self.end_to_end("load", &["--test-threads=1"])?).await,
             Step::Browser => {
-                let browser = self.tools.browser()?;
-                let mut cargo = self.end_to_end("browser", &["--test-threads=1"])?;
-                cargo.env("CALCULATOR_CHROME", &browser.chrome);
-                cargo.env("CALCULATOR_CHROMEDRIVER", &browser.chromedriver);
+                let mut cargo = self.in_browser("browser")?;
                 if self.update_screenshot {
                     cargo.env("CALCULATOR_UPDATE_SCREENSHOT", "1");
                 }
                 self.finish("the browser tests", cargo).await
+            }
+            Step::Proxies => {
+                let proxies = self.tools.proxies.as_ref().context("nobody looked for proxies")?;
+                let mut cargo = self.in_browser("proxies")?;
+                cargo.env("CALCULATOR_NGINX", &proxies.nginx);
+                cargo.env("CALCULATOR_HAPROXY", &proxies.haproxy);
+                self.finish("the tests behind proxies", cargo).await
             }
         }
     }
@@ -221,6 +232,15 @@ impl Checks<'_> {
         let mut cargo = self.workspace.cargo("test");
         cargo.args(["--release", "--package", "e2e", "--test", test, "--", "--nocapture"]).args(test_args);
         cargo.env("CALCULATOR_BIN_DIR", bin_dir);
+        Ok(cargo)
+    }
+
+    /// A test of the package `e2e` that also starts a browser.
+    fn in_browser(&self, test: &str) -> Result<Command> {
+        let browser = self.tools.browser()?;
+        let mut cargo = self.end_to_end(test, &["--test-threads=1"])?;
+        cargo.env("CALCULATOR_CHROME", &browser.chrome);
+        cargo.env("CALCULATOR_CHROMEDRIVER", &browser.chromedriver);
         Ok(cargo)
     }
 
@@ -278,5 +298,6 @@ mod tests {
         assert!(place(Step::Bins) < place(Step::Durability));
         assert!(place(Step::Bins) < place(Step::Load));
         assert!(place(Step::Bins) < place(Step::Browser));
+        assert!(place(Step::Bins) < place(Step::Proxies));
     }
 }

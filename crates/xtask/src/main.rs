@@ -11,6 +11,7 @@ mod dist;
 mod interrupt;
 mod page;
 mod process;
+mod proxies;
 mod rustup;
 mod wasm_toolchain;
 mod workspace;
