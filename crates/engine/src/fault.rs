@@ -38,13 +38,15 @@ pub enum Fault {
     PublishBeforeDurable,
     /// A leader carries on after another one took over the log.
     IgnoreFencing,
+    /// A leader that nobody asks for anything does not learn that another one took over the log.
+    TrustOldTerm,
     /// A leader takes a commit whose outcome it does not know for one that did not happen.
     ForgetUnknownOutcome,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::SkipGapCheck,
         Self::ApplyDuplicates,
         Self::ApplyInPart,
@@ -61,6 +63,7 @@ impl Fault {
         Self::AcknowledgeBeforeDurable,
         Self::PublishBeforeDurable,
         Self::IgnoreFencing,
+        Self::TrustOldTerm,
         Self::ForgetUnknownOutcome,
     ];
 }

@@ -28,7 +28,7 @@ use config::{Config, Storage};
 use engine::{Goodbye, GoodbyeReason, LogId};
 use feed::{Feed, Roster};
 use store::sqlite::{OpenError, Options};
-use store::{AppendError, Corrupt, MemoryStore, SqliteStore, Store};
+use store::{AppendError, Corrupt, MemoryStore, Replaced, SqliteStore, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -59,6 +59,18 @@ pub enum RunError {
     /// The log cannot be led any more.
     #[error("this leader stepped down: {0}")]
     SteppedDown(AppendError),
+    /// The files of the log were taken away or exchanged.
+    #[error(
+        "{replaced}, so nothing that it writes can be relied on; it took no operation after that. Before the next start, \
+         put back what was in {} when the leader ran, or restore it from a copy that is complete: a leader that finds no \
+         log there begins a new one", directory.display()
+    )]
+    Replaced {
+        /// Where the log is.
+        directory: PathBuf,
+        /// Which file.
+        replaced: Replaced,
+    },
     /// What is stored is not what was committed.
     #[error("{damage}. {}", what_to_do(directory))]
     Damaged {
@@ -112,12 +124,10 @@ pub async fn run(
     let ended = tokio::select! {
         () = shutdown => Ok(()),
         ended = &mut sequencer => match ended {
-            Ok(Some(AppendError::Corrupt(damage))) => Err(damaged(&config, damage)),
-            Ok(Some(error)) => Err(RunError::SteppedDown(error)),
+            Ok(Some(reason)) => Err(stepped_down(&config, reason)),
             Ok(None) => Ok(()),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         },
-        damage = store.broken() => Err(damaged(&config, damage)),
     };
 
     // Nobody gets into the queue any more; what is in it is committed, answered and sent before the goodbye.
@@ -158,12 +168,16 @@ async fn open(config: &Config) -> Result<Arc<dyn Store>, RunError> {
     }
 }
 
-fn damaged(config: &Config, damage: Corrupt) -> RunError {
+fn stepped_down(config: &Config, reason: AppendError) -> RunError {
     let directory = match &config.storage {
         Storage::Directory { directory, .. } => directory.clone(),
         Storage::Memory => PathBuf::new(),
     };
-    RunError::Damaged { directory, damage }
+    match reason {
+        AppendError::Corrupt(damage) => RunError::Damaged { directory, damage },
+        AppendError::Replaced(replaced) => RunError::Replaced { directory, replaced },
+        reason => RunError::SteppedDown(reason),
+    }
 }
 
 async fn beat(feed: Feed, interval: Duration) {

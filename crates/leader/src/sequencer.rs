@@ -185,10 +185,25 @@ impl Writer {
     /// Writes until every [`Submitter`] is gone, or until this leader may not write any more; then returns why, and
     /// nobody is left waiting.
     pub async fn run(mut self) -> Option<AppendError> {
+        let store = Arc::clone(&self.store);
+        let mut lost = std::pin::pin!(must_stop(&*store));
         let mut taken = Vec::new();
-        while self.commands.recv_many(&mut taken, QUEUE).await > 0 {
+        loop {
+            let lost = tokio::select! {
+                biased;
+                reason = &mut lost => Some(self.step_down(reason)),
+                received = self.commands.recv_many(&mut taken, QUEUE) => {
+                    if received == 0 {
+                        return None;
+                    }
+                    None
+                }
+            };
             let mut commands = taken.drain(..);
-            let stopped = self.carry_out(&mut commands).await.err();
+            let stopped = match lost {
+                Some(reason) => Some(reason),
+                None => self.carry_out(&mut commands).await.err(),
+            };
             if stopped.is_some() {
                 self.commands.close();
                 let waiting = std::iter::from_fn(|| self.commands.try_recv().ok());
@@ -196,7 +211,6 @@ impl Writer {
                 return stopped;
             }
         }
-        None
     }
 
     /// Everything that waited, in as few batches as it fits.
@@ -305,11 +319,23 @@ impl Writer {
             AppendError::OutcomeUnknown(_) if fault::active(Fault::ForgetUnknownOutcome) => Ok(()),
             AppendError::Fenced(_)
             | AppendError::NotNext(_)
+            | AppendError::Replaced(_)
             | AppendError::Corrupt(_)
-            | AppendError::OutcomeUnknown(_) => {
-                error!(%error, "this leader may not write any more");
-                Err(error)
-            }
+            | AppendError::OutcomeUnknown(_) => Err(self.step_down(error)),
         }
     }
+
+    fn step_down(&self, reason: AppendError) -> AppendError {
+        error!(%reason, "this leader may not write any more");
+        self.problem.send_replace(Some(reason.to_string()));
+        reason
+    }
+}
+
+/// Waits until the store says that this leader must stop, though nobody appends.
+async fn must_stop(store: &dyn Store) -> AppendError {
+    if fault::active(Fault::TrustOldTerm) {
+        std::future::pending::<()>().await;
+    }
+    store.lost().await
 }

@@ -43,9 +43,9 @@ impl From<SubmitError> for Status {
             SubmitError::Store(AppendError::OutcomeUnknown(_)) => {
                 status(Code::Unavailable, "OUTCOME_UNKNOWN", &[], &message)
             }
-            SubmitError::Store(AppendError::Fenced(_) | AppendError::NotNext(_) | AppendError::Corrupt(_)) => {
-                status(Code::Unavailable, "STEPPED_DOWN", &[], &message)
-            }
+            SubmitError::Store(
+                AppendError::Fenced(_) | AppendError::Replaced(_) | AppendError::NotNext(_) | AppendError::Corrupt(_),
+            ) => status(Code::Unavailable, "STEPPED_DOWN", &[], &message),
             SubmitError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", &[], &message),
         }
     }

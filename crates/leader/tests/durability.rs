@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::num::NonZeroU64;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Follower, TestLeader, durable, identity};
 use engine::replica::{Notice, State};
@@ -26,6 +26,15 @@ async fn restart(leader: TestLeader, directory: &Path, generator: Generator) -> 
     let address = leader.address;
     leader.stop().await;
     TestLeader::start_on(address, durable(generator, directory)).await
+}
+
+fn store_options(directory: &Path) -> Options {
+    Options {
+        directory: directory.to_owned(),
+        durability: Durability::Fsync,
+        snapshot_every: NonZeroU64::new(1_000).unwrap(),
+        retain: NonZeroU64::new(1_000).unwrap(),
+    }
 }
 
 fn caught_up(notice: &Notice) -> Option<Verdict> {
@@ -156,22 +165,59 @@ async fn a_leader_that_another_one_took_over_from_says_goodbye_and_ends() {
 
     // The lock does not reach another machine; the term does.
     fs::remove_file(directory.path().join("leader.lock")).unwrap();
-    let options = Options {
-        directory: directory.path().to_owned(),
-        durability: Durability::Fsync,
-        snapshot_every: NonZeroU64::new(1_000).unwrap(),
-        retain: NonZeroU64::new(1_000).unwrap(),
-    };
-    let other = SqliteStore::open(options, LogId(1)).unwrap();
+    let other = SqliteStore::open(store_options(directory.path()), LogId(1)).unwrap();
     assert_eq!(other.term(), Term(2));
     let refused = calls.submit(Operation::Add(7)).await.unwrap_err();
-    assert!(refused.to_string().contains("another leader took over the log with term 2"), "{refused}");
+    // It may have noticed before.
+    let reasons = ["another leader took over the log with term 2", "shutting down"];
+    assert!(reasons.iter().any(|reason| refused.to_string().contains(reason)), "{refused}");
     let goodbye =
         |notice: &Notice| matches!(notice, Notice::Goodbye(goodbye) if goodbye.reason == GoodbyeReason::SteppedDown);
     follower.recorder.until("goodbye", |record| record.notices.iter().any(goodbye)).await;
     let ended = leader.ended().await.unwrap_err();
     assert!(matches!(ended, RunError::SteppedDown(AppendError::Fenced(_))), "{ended}");
     assert_eq!(SqliteReader::open(directory.path()).unwrap().tail().value(), 5);
+}
+
+#[tokio::test]
+async fn a_leader_at_rest_that_another_one_took_over_from_says_goodbye_and_ends() {
+    let directory = TempDir::new().unwrap();
+    let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
+    let follower = Follower::start(&leader.url(), "replica");
+    follower.recorder.until_live().await;
+    fs::remove_file(directory.path().join("leader.lock")).unwrap();
+    let _other = SqliteStore::open(store_options(directory.path()), LogId(1)).unwrap();
+    let started = Instant::now();
+    let goodbye =
+        |notice: &Notice| matches!(notice, Notice::Goodbye(goodbye) if goodbye.reason == GoodbyeReason::SteppedDown);
+    follower.recorder.until("goodbye", |record| record.notices.iter().any(goodbye)).await;
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    let ended = leader.ended().await.unwrap_err();
+    assert!(matches!(ended, RunError::SteppedDown(AppendError::Fenced(_))), "{ended}");
+}
+
+#[tokio::test]
+async fn a_leader_whose_directory_is_removed_says_so_and_ends_though_nobody_asks_it_for_anything() {
+    let parent = TempDir::new().unwrap();
+    let directory = parent.path().join("log");
+    let leader = TestLeader::start(durable(Generator::Off, &directory)).await;
+    leader.calls().submit(Operation::Add(5)).await.unwrap();
+    let follower = Follower::start(&leader.url(), "replica");
+    follower.recorder.until_live().await;
+    let mut client = CalculatorServiceClient::new(leader.channel().await);
+    fs::remove_dir_all(&directory).unwrap();
+    let started = Instant::now();
+    while leader.calls().submit(Operation::Add(1)).await.is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(1), "operations are acknowledged");
+    }
+    let status = client.get_status(pb::GetStatusRequest {}).await.map(|status| status.into_inner().log_problem);
+    assert!(status.is_err() || status.as_ref().unwrap().contains("removed"), "{status:?}");
+    drop(client);
+    let goodbye =
+        |notice: &Notice| matches!(notice, Notice::Goodbye(goodbye) if goodbye.reason == GoodbyeReason::SteppedDown);
+    follower.recorder.until("goodbye", |record| record.notices.iter().any(goodbye)).await;
+    let ended = leader.ended().await.unwrap_err();
+    assert!(matches!(ended, RunError::Replaced { .. }) && ended.to_string().contains("put back"), "{ended}");
 }
 
 /// Alters the stored frame that `find` is in.

@@ -10,6 +10,9 @@ use rand::{RngExt, SeedableRng};
 use store::{AppendError, Commit, Compacted, Fenced, NotNext, ReadError, Store, StoredBatch};
 use tokio::time::sleep;
 
+/// How often a store looks whether it still has the newest term.
+const LOOKS_AT_TERM: Duration = Duration::from_millis(500);
+
 /// A machine's disk. Cheap to clone: all clones are the same disk.
 #[derive(Clone)]
 pub(crate) struct Disk {
@@ -27,6 +30,8 @@ pub(crate) struct Contents {
     synced: usize,
     pub(crate) term: Term,
     pub(crate) faults: DiskFaults,
+    /// The leaders of these terms do not reach the disk any more.
+    pub(crate) cut_off: Vec<Term>,
     /// The terms of the leaders whose commits failed at an unlucky moment.
     pub(crate) failed: Vec<Term>,
     random: StdRng,
@@ -55,6 +60,7 @@ impl Disk {
             synced: 0,
             term: Term(0),
             faults: DiskFaults::default(),
+            cut_off: Vec::new(),
             failed: Vec::new(),
             random: StdRng::seed_from_u64(seed),
         };
@@ -249,5 +255,15 @@ impl Store for SimStore {
 
     fn floor(&self) -> Index {
         self.disk.look().floor().index
+    }
+
+    async fn lost(&self) -> AppendError {
+        loop {
+            sleep(LOOKS_AT_TERM).await;
+            let contents = self.disk.look();
+            if contents.term != self.term && !contents.cut_off.contains(&self.term) {
+                return Fenced { own: self.term, by: contents.term }.into();
+            }
+        }
     }
 }

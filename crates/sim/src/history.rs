@@ -90,6 +90,8 @@ pub(crate) struct History {
     /// The term of each leader, in the order in which they started.
     pub(crate) terms: Vec<Term>,
     pub(crate) ends: Vec<LeaderEnd>,
+    /// The terms of leaders that led on for too long after another one took over.
+    pub(crate) lingering: Vec<Term>,
     /// What the disk holds in the end, and what power cuts took from it.
     pub(crate) log: Vec<Commit>,
     pub(crate) lost: Vec<Commit>,
@@ -106,6 +108,7 @@ impl History {
             forgotten: Vec::new(),
             terms: Vec::new(),
             ends: Vec::new(),
+            lingering: Vec::new(),
             log: Vec::new(),
             lost: Vec::new(),
             healed: None,

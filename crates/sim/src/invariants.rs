@@ -29,7 +29,7 @@ pub(crate) fn check(history: &History) -> Vec<Violation> {
         ("digests agree at equal indexes", digests::check),
         ("terms never go back", terms::check),
         ("after healing, all converge", convergence::check),
-        ("a leader ends only for a reason", leaders::check),
+        ("a leader ends only for a reason, and when it is replaced", leaders::check),
     ];
     let judge = |(invariant, check): (&'static str, Check)| {
         check(history).into_iter().map(move |what| Violation { invariant, what })

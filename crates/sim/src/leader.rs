@@ -19,6 +19,9 @@ use crate::world::World;
 
 const HEARTBEAT: Duration = Duration::from_millis(400);
 
+/// Within this time a leader that was replaced must know, also one that is slowed down by its disk.
+const MUST_KNOW: Duration = Duration::from_secs(2);
+
 /// One run of a leader's process, numbered from 1. A leader's term need not tell it apart from others: that is to be
 /// checked.
 pub(crate) type Life = u64;
@@ -149,18 +152,28 @@ impl World {
         });
     }
 
-    /// Another leader starts on the same log while the old one runs. `idle`: the old one hears of no operation any more,
-    /// so that it does not notice.
-    pub(crate) fn take_over(self: &Rc<Self>, idle: bool) {
+    /// Another leader starts on the same log while the old one runs. `idle`: nobody asks the old one for anything any more.
+    /// `cut_off`: it does not reach the disk either, so that it cannot know; but it reaches its replicas.
+    pub(crate) fn take_over(self: &Rc<Self>, idle: bool, cut_off: bool) {
         if let Some(old) = self.leaders.newest().filter(|_| idle) {
-            self.trace(&format!("leader {old} is cut off from everything but replicas"));
+            self.trace(&format!("leader {old} is left alone (cut off from the disk: {cut_off})"));
             if let Some(leader) = self.leaders.alive.borrow_mut().get_mut(&old)
                 && let Some(generator) = leader.others.pop()
             {
                 self.executor.abort(generator);
+                self.disk.look().cut_off.extend(cut_off.then_some(leader.term));
             }
         }
+        let before = self.leaders.lives();
         self.start_leader();
+        let world = Rc::clone(self);
+        self.executor.spawn(async move {
+            sleep(MUST_KNOW).await;
+            let cut_off = world.disk.look().cut_off.clone();
+            let lingering = before.into_iter().filter_map(|life| world.leaders.term(life));
+            let lingering = lingering.filter(|term| !cut_off.contains(term));
+            world.history.borrow_mut().lingering.extend(lingering);
+        });
     }
 
     /// A leader ends by itself.
@@ -177,7 +190,10 @@ impl World {
         let explained = match error {
             AppendError::Fenced(_) => disk.term > leader.term,
             AppendError::OutcomeUnknown(_) => disk.failed.contains(&leader.term),
-            AppendError::NotNext(_) | AppendError::Unavailable(_) | AppendError::Corrupt(_) => false,
+            AppendError::Replaced(_)
+            | AppendError::NotNext(_)
+            | AppendError::Unavailable(_)
+            | AppendError::Corrupt(_) => false,
         };
         drop(disk);
         let end = LeaderEnd { term: leader.term, why: error.to_string(), explained };

@@ -148,7 +148,7 @@ fn befall(world: &Rc<World>, random: &mut StdRng) {
         0 | 1 => world.kill_leaders(random.random_bool(0.3)),
         2 => world.lose_power(random.random_bool(0.3)),
         3 => world.stop_leader(),
-        4 | 5 => world.take_over(random.random_bool(0.5)),
+        4 | 5 => world.take_over(random.random_bool(0.5), random.random_bool(0.5)),
         6 | 7 => world.network.partition(replica, world.now() + time),
         8 => world.network.partition_clients(world.now() + time),
         9 | 10 => world.network.cut(world, replica, random.random_bool(0.3)),

@@ -8,6 +8,8 @@
 mod memory;
 pub mod sqlite;
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use engine::{Batch, Digest, Durability, Index, Position, ProducerChanges, Snapshot, Submitted, Term};
@@ -80,8 +82,10 @@ pub trait Store: Send + Sync + 'static {
     /// Events at or below it were compacted away. Never falls.
     fn floor(&self) -> Index;
 
-    /// Waits until reading finds that what is stored is not what was committed. A leader must not go on then.
-    async fn broken(&self) -> Corrupt {
+    /// Waits until this leader must stop, and returns why: another leader opened the log, its files were replaced, or what
+    /// the value rests on is damaged. A store tells it within two seconds, also when nobody appends. From then on it takes
+    /// no commit.
+    async fn lost(&self) -> AppendError {
         std::future::pending().await
     }
 }
@@ -92,6 +96,9 @@ pub enum AppendError {
     /// Another leader opened the log; this one must stop leading.
     #[error(transparent)]
     Fenced(#[from] Fenced),
+    /// The files of the log are not those that were opened; this leader must stop leading.
+    #[error(transparent)]
+    Replaced(#[from] Replaced),
     /// The batch does not follow the tail.
     #[error(transparent)]
     NotNext(#[from] NotNext),
@@ -117,6 +124,19 @@ pub struct Fenced {
     pub own: Term,
     /// The other's.
     pub by: Term,
+}
+
+/// A file of the log was removed, moved away or replaced while it was open.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{} {} while the leader had it open", path.display(),
+    if *removed { "was removed or moved away" } else { "was replaced by another" }
+)]
+pub struct Replaced {
+    /// Where it was.
+    pub path: PathBuf,
+    /// Whether nothing is there any more.
+    pub removed: bool,
 }
 
 /// A batch that does not follow the tail.

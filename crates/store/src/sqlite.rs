@@ -15,9 +15,11 @@
 
 mod error;
 mod files;
+mod held;
 mod reader;
 mod rows;
 mod schema;
+mod watcher;
 mod writer;
 
 use std::num::NonZeroU64;
@@ -30,13 +32,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use engine::{Digest, Durability, Index, LogId, Snapshot, Submitted, Term};
 pub use error::OpenError;
+use error::RowError;
+use held::{Held, Look};
 pub use reader::SqliteReader;
 pub use rows::StoredRow;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use watcher::Watcher;
 use writer::Writer;
 
-use crate::{AppendError, Commit, Corrupt, ReadError, Store, StoredBatch};
+use crate::{AppendError, Commit, ReadError, Store, StoredBatch};
 
 /// How many reads run at a time. More would only take turns on the disk.
 const READERS: u32 = 4;
@@ -72,7 +77,8 @@ pub struct SqliteStore {
     renewing: Arc<AtomicBool>,
     writing: Option<JoinHandle<()>>,
     readers: Arc<Readers>,
-    broken: watch::Sender<Option<Corrupt>>,
+    watcher: Option<Watcher>,
+    lost: watch::Sender<Option<AppendError>>,
 }
 
 #[derive(Debug)]
@@ -116,21 +122,31 @@ impl SqliteStore {
         let lock = files::Lock::take(&directory)?;
         let writer = Writer::open(Options { durability, ..options }, new_log)?;
         let state = writer.state();
+        let held = Arc::new(Held::look(&directory)?);
+        let lost = watch::Sender::new(None);
+        let readers = Arc::new(Readers {
+            idle: Mutex::default(),
+            free: Arc::new(Semaphore::new(READERS as usize)),
+            directory: directory.clone(),
+            state,
+        });
+        let looking =
+            readers.connect().map_err(|error| RowError::sqlite(&error, Index::ZERO).into_open(directory.clone()))?;
+        let thread = |reason| OpenError::Files { path: directory.clone(), reason };
+        let watcher = Watcher::start(Arc::clone(&held), looking, lost.clone()).map_err(thread)?;
         let floor = Arc::new(AtomicU64::new(state.floor.position().index.0));
         let (orders, queue) = mpsc::channel(2);
         let renewing = Arc::new(AtomicBool::new(false));
         let (producers, newest_snapshot) = (writer.producers(), writer.newest_snapshot());
+        let writing =
+            Writing { writer, held, lost: lost.clone(), floor: Arc::clone(&floor), renewing: Arc::clone(&renewing) };
         let writing = std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn({
-                let (floor, renewing) = (Arc::clone(&floor), Arc::clone(&renewing));
-                move || {
-                    write_all(writer, queue, &floor, &renewing);
-                    drop(lock);
-                }
+            .spawn(move || {
+                writing.run(queue);
+                drop(lock);
             })
-            .map_err(|reason| OpenError::Files { path: directory.clone(), reason })?;
-        let free = Arc::new(Semaphore::new(READERS as usize));
+            .map_err(thread)?;
         Ok(Self {
             opened_at: state.tail,
             newest_snapshot,
@@ -141,8 +157,9 @@ impl SqliteStore {
             orders: Some(orders),
             renewing,
             writing: Some(writing),
-            readers: Arc::new(Readers { idle: Mutex::default(), free, directory, state }),
-            broken: watch::Sender::new(None),
+            readers,
+            watcher: Some(watcher),
+            lost,
         })
     }
 
@@ -152,9 +169,8 @@ impl SqliteStore {
     ///
     /// [`OpenError::Database`] if there cannot be another connection.
     pub fn reader(&self) -> Result<SqliteReader, OpenError> {
-        let directory = &self.readers.directory;
-        SqliteReader::reopen(directory, self.readers.state)
-            .map_err(|error| OpenError::Database { directory: directory.clone(), reason: error.to_string() })
+        let failed = |error| RowError::sqlite(&error, Index::ZERO).into_open(self.readers.directory.clone());
+        self.readers.connect().map_err(failed)
     }
 
     /// The newest state from which the rest of the log could be replayed when it was opened.
@@ -195,8 +211,7 @@ impl SqliteStore {
             let idle = readers.idle().pop();
             let mut reader = match idle {
                 Some(reader) => reader,
-                None => SqliteReader::reopen(&readers.directory, readers.state)
-                    .map_err(|error| ReadError::Unavailable(error.to_string()))?,
+                None => readers.connect().map_err(|error| RowError::sqlite(&error, Index::ZERO))?,
             };
             let result = read(&mut reader);
             readers.idle().push(reader);
@@ -204,36 +219,64 @@ impl SqliteStore {
         });
         let result = result.await.map_err(|panic| unavailable(&panic))?;
         if let Err(ReadError::Corrupt(damage)) = &result {
-            self.broken.send_replace(Some(damage.clone()));
+            self.lost.send_replace(Some(damage.clone().into()));
         }
         result
     }
 }
 
 impl Readers {
+    fn connect(&self) -> rusqlite::Result<SqliteReader> {
+        SqliteReader::reopen(&self.directory, self.state)
+    }
+
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<SqliteReader>> {
         // Held for one push or pop.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn write_all(mut writer: Writer, mut queue: mpsc::Receiver<Order>, floor: &AtomicU64, renewing: &AtomicBool) {
-    while let Some(order) = queue.blocking_recv() {
-        // Whoever waits for an answer may have been stopped.
-        match order {
-            Order::Append { commit, done } => {
-                let result = writer.append(&commit).map(|new_floor| {
-                    floor.store(new_floor.0, Ordering::Release);
-                    Appended { is_wal_long: writer.is_wal_long() }
-                });
-                let _ = done.send(result);
-            }
-            Order::BeginWalAnew { nobody_reads } => {
-                writer.begin_wal_anew();
-                drop(nobody_reads);
-                renewing.store(false, Ordering::Release);
+/// The thread that writes.
+struct Writing {
+    writer: Writer,
+    held: Arc<Held>,
+    lost: watch::Sender<Option<AppendError>>,
+    floor: Arc<AtomicU64>,
+    renewing: Arc<AtomicBool>,
+}
+
+impl Writing {
+    fn run(mut self, mut queue: mpsc::Receiver<Order>) {
+        while let Some(order) = queue.blocking_recv() {
+            match order {
+                // Whoever waits for an answer may have been stopped.
+                Order::Append { commit, done } => drop(done.send(self.append(&commit))),
+                Order::BeginWalAnew { nobody_reads } => {
+                    self.writer.begin_wal_anew();
+                    drop(nobody_reads);
+                    self.renewing.store(false, Ordering::Release);
+                }
             }
         }
+    }
+
+    fn append(&mut self, commit: &Commit) -> Result<Appended, AppendError> {
+        if let Some(lost) = self.lost.borrow().clone() {
+            return Err(lost);
+        }
+        self.held.check().map_err(|look| match look {
+            Look::Replaced(replaced) => replaced.into(),
+            Look::Failed { path, error } => {
+                AppendError::Unavailable(format!("cannot look at {}: {error}", path.display()))
+            }
+        })?;
+        let floor = self.writer.append(commit)?;
+        if let Err(Look::Replaced(replaced)) = self.held.check() {
+            // It is in the files that were there, which somebody may put back.
+            return Err(AppendError::OutcomeUnknown(replaced.to_string()));
+        }
+        self.floor.store(floor.0, Ordering::Release);
+        Ok(Appended { is_wal_long: self.writer.is_wal_long() })
     }
 }
 
@@ -288,10 +331,10 @@ impl Store for SqliteStore {
         Index(self.floor.load(Ordering::Acquire))
     }
 
-    async fn broken(&self) -> Corrupt {
-        let mut broken = self.broken.subscribe();
-        match broken.wait_for(Option::is_some).await.map(|damage| damage.clone()) {
-            Ok(Some(damage)) => damage,
+    async fn lost(&self) -> AppendError {
+        let mut lost = self.lost.subscribe();
+        match lost.wait_for(Option::is_some).await.map(|lost| lost.clone()) {
+            Ok(Some(lost)) => lost,
             // The sender lives as long as this store.
             _ => std::future::pending().await,
         }
@@ -300,10 +343,11 @@ impl Store for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        // The last connection to close tidies up, which only one that writes can.
+        self.watcher = None;
+        self.readers.idle().clear();
         // Closes the queue, so that the thread ends; the lock is free when this returns.
         self.orders = None;
-        // The last connection to close tidies up, which only one that writes can.
-        self.readers.idle().clear();
         if let Some(writing) = self.writing.take() {
             // A panic of the thread was reported when it happened.
             let _ = writing.join();

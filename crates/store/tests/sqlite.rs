@@ -248,7 +248,7 @@ async fn an_altered_batch_is_told_to_readers_and_to_the_leader() {
     let error = store.read(Index(12), usize::MAX).await.unwrap_err();
     let ReadError::Corrupt(damage) = error else { panic!("{error}") };
     assert_eq!(damage.index, Index(12));
-    assert_eq!(store.broken().await, damage);
+    assert_eq!(store.lost().await, damage.into());
 }
 
 #[test]

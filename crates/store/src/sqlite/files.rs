@@ -18,6 +18,13 @@ pub(super) fn database(directory: &Path) -> PathBuf {
     directory.join("log.sqlite")
 }
 
+/// The file whose name is that of `database` with `end` behind it.
+pub(super) fn beside(database: &Path, end: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
 /// Makes the directory, and sees to it that it survives a power cut.
 pub(super) fn make_directory(directory: &Path) -> Result<(), OpenError> {
     let make = || -> io::Result<()> {

@@ -99,6 +99,11 @@ impl SqliteReader {
         self.opened
     }
 
+    /// The last leader that opened the log for writing, as of now.
+    pub(super) fn term_now(&self) -> Result<Term, RowError> {
+        State::read(&self.database).map(|state| state.term)
+    }
+
     /// All snapshots above the floor, oldest first.
     ///
     /// # Errors

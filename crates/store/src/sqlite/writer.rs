@@ -69,7 +69,8 @@ impl Writer {
         }
         let marker = Marker::open(&directory, &mark(&state, options.durability))?;
         let producers = producers.into_iter().map(|row| (row.producer.clone(), row)).collect();
-        let wal = directory.join("log.sqlite-wal");
+        let database_file = files::database(&directory);
+        let wal = files::beside(&database_file.canonicalize().unwrap_or(database_file), "-wal");
         Ok(Self {
             database,
             marker,

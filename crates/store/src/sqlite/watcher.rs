@@ -1,0 +1,79 @@
+//! Notices between commits that this leader must stop: that its files were replaced, or that another leader took over.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::debug;
+
+use super::SqliteReader;
+use super::error::RowError;
+use super::held::{Held, Look};
+use crate::{AppendError, Fenced};
+
+/// How often it looks. Whatever happens is noticed within a second, and a leader at rest does hardly anything.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// A thread that looks now and then, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    /// Looks at what is `held`, and through `reader` at the term, which must stay what it was when the log was opened. Puts
+    /// the first reason to stop into `lost`.
+    pub(super) fn start(
+        held: Arc<Held>,
+        reader: SqliteReader,
+        lost: watch::Sender<Option<AppendError>>,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("log-watcher".to_owned()).spawn(move || {
+            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                if let Some(reason) = look(&held, &reader) {
+                    lost.send_if_modified(|lost| {
+                        let first = lost.is_none();
+                        lost.get_or_insert(reason);
+                        first
+                    });
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+fn look(held: &Held, reader: &SqliteReader) -> Option<AppendError> {
+    match held.check() {
+        Ok(()) => {}
+        Err(Look::Replaced(replaced)) => return Some(replaced.into()),
+        Err(Look::Failed { path, error }) => debug!(path = %path.display(), %error, "cannot look at a file"),
+    }
+    let own = reader.term();
+    match reader.term_now() {
+        Ok(term) if term == own => None,
+        Ok(by) => Some(Fenced { own, by }.into()),
+        Err(RowError::Corrupt(damage)) => Some(damage.into()),
+        // Whoever commits is told.
+        Err(RowError::Unavailable(reason)) => {
+            debug!(reason, "cannot look at the term");
+            None
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
