@@ -1,0 +1,82 @@
+//! Text of strangers on a terminal.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// `text` on one line, without anything that a terminal obeys or that hides or reorders what stands there: control
+/// characters, line and paragraph separators, and the invisible ones that change directions or widths become escapes
+/// as JSON writes them. So it is safe in a line for people, and a JSON text stays the same JSON.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let Some(first) = text.find(obeyed) else {
+        return Cow::Borrowed(text);
+    };
+    let mut escaped = String::with_capacity(text.len() + 16);
+    escaped.push_str(&text[..first]);
+    for character in text[first..].chars() {
+        match character {
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            _ if obeyed(character) => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    // Writing to a string cannot fail.
+                    let _ = write!(escaped, "\\u{unit:04x}");
+                }
+            }
+            _ => escaped.push(character),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Whether a terminal would do something else with it than show it where it stands.
+///
+/// The joiners U+200C and U+200D stay: names in Persian and many pictures need them.
+fn obeyed(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'
+                | '\u{200e}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped() {
+        for (text, shown) in [
+            ("\u{1b}[2J\u{1b}]0;title\u{7}", r"\u001b[2J\u001b]0;title\u0007"),
+            ("ok\nerror: forged", r"ok\nerror: forged"),
+            ("over\rwritten\tand\u{8}back", r"over\rwritten\tand\u0008back"),
+            ("C1: \u{9b}31m \u{85} DEL: \u{7f} NUL: \0", r"C1: \u009b31m \u0085 DEL: \u007f NUL: \u0000"),
+            (
+                "\u{202e}txt.exe\u{202c} \u{2066}x\u{2069} \u{200f}\u{61c}",
+                r"\u202etxt.exe\u202c \u2066x\u2069 \u200f\u061c",
+            ),
+            ("lines\u{2028}and\u{2029}paragraphs", r"lines\u2028and\u2029paragraphs"),
+            ("un\u{200b}seen\u{feff}\u{e0041}", r"un\u200bseen\ufeff\udb40\udc41"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+    }
+
+    #[test]
+    fn ordinary_text_stays_as_it_is() {
+        for text in ["", "replica-1", "größer, 数, عدد", r"C:\new", "می\u{200c}خواهم", "👩\u{200d}💻"]
+        {
+            assert!(matches!(printable(text), Cow::Borrowed(same) if same == text), "{text}");
+        }
+    }
+}
