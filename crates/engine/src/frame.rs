@@ -74,6 +74,15 @@ pub enum Verdict {
     Snapshot(SnapshotReason),
 }
 
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resumed => f.write_str("resumed"),
+            Self::Snapshot(reason) => write!(f, "snapshot ({reason})"),
+        }
+    }
+}
+
 /// Which check of the position failed, so that the replica needs a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SnapshotReason {

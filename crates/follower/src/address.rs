@@ -5,7 +5,12 @@ use std::str::FromStr;
 use http::Uri;
 use thiserror::Error;
 
+/// Where leaders listen unless they are told otherwise. A URL without a port means 80, as everywhere.
+const DEFAULT_PORT: u16 = 8080;
+
 /// Where a leader is: `http://HOST[:PORT][/PATH]`. A path is the place below which a proxy serves the leader.
+///
+/// It can be written as `HOST:PORT`, or as `HOST` with the port that leaders use by default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address(Uri);
 
@@ -23,7 +28,7 @@ pub struct InvalidAddress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum AddressProblem {
     /// It is not a URL with a host.
-    #[error("give a URL such as http://127.0.0.1:8080")]
+    #[error("give a host and a port such as localhost:8080, or a URL such as http://127.0.0.1:8080")]
     NotAUrl,
     /// It begins with `https`.
     #[error("TLS is not supported yet: give an http:// URL, or put a proxy that speaks TLS in between")]
@@ -62,7 +67,8 @@ impl FromStr for Address {
 }
 
 fn parse(address: &str) -> Result<Uri, AddressProblem> {
-    let (scheme, rest) = address.split_once("://").ok_or(AddressProblem::NotAUrl)?;
+    let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
+    let bare = rest.len() == address.len();
     if scheme.eq_ignore_ascii_case("https") {
         return Err(AddressProblem::Tls);
     }
@@ -84,6 +90,7 @@ fn parse(address: &str) -> Result<Uri, AddressProblem> {
     let uri: Uri = format!("http://{authority}{path}").parse().map_err(|_| AddressProblem::NotAUrl)?;
     let host = uri.host().filter(|host| !host.is_empty()).ok_or(AddressProblem::NotAUrl)?;
     match authority.strip_prefix(host) {
+        Some("") if bare => format!("http://{host}:{DEFAULT_PORT}{path}").parse().map_err(|_| AddressProblem::NotAUrl),
         Some("") => Ok(uri),
         Some(port) if port.strip_prefix(':').and_then(|port| port.parse().ok()).is_some_and(|port: u16| port > 0) => {
             Ok(uri)
@@ -114,6 +121,10 @@ mod tests {
             ("HTTP://leader:80/", "http://leader:80/"),
             ("http://[::1]:8080", "http://[::1]:8080/"),
             ("http://example.com/calc", "http://example.com/calc"),
+            ("127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("leader:9000/calc", "http://leader:9000/calc"),
+            ("leader", "http://leader:8080/"),
+            ("[::1]", "http://[::1]:8080/"),
             ("http://example.com:81/a/b%20c//", "http://example.com:81/a/b%20c"),
         ] {
             assert_eq!(address.parse::<Address>().unwrap().uri(), uri, "{address}");
@@ -125,7 +136,8 @@ mod tests {
         use AddressProblem::{Credentials, Fragment, NotAUrl, Port, Query, Scheme, Tls};
         for (address, problem) in [
             ("", NotAUrl),
-            ("127.0.0.1:8080", NotAUrl),
+            (":8080", NotAUrl),
+            ("user@leader:8080", Credentials),
             ("http://", NotAUrl),
             ("http://:8080", NotAUrl),
             ("http:///calc", NotAUrl),

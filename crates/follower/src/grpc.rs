@@ -104,6 +104,12 @@ impl<T: Transport> GrpcLink<T> {
         Self { connect: Box::new(connect), transport, base, identity }
     }
 
+    /// Where the leader is, as people read it; empty in a browser.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.base.to_string().trim_end_matches('/').to_owned()
+    }
+
     /// Single calls to the same leader, on a connection of their own.
     #[must_use]
     pub fn calls(&self) -> Calls<T> {

@@ -1,5 +1,7 @@
 //! Who wants to know what happens to a replica.
 
+use std::time::Duration;
+
 use engine::replica::Notice;
 use engine::{Replica, Resume};
 
@@ -13,6 +15,11 @@ pub trait Observer {
     /// A stream could not be opened, or broke. A notice about the link follows.
     fn link_failed(&mut self, error: &LinkError) {
         let _ = error;
+    }
+
+    /// The replica waits this long before it tries the leader again. It may be told more than once for one pause.
+    fn waiting(&mut self, pause: Duration) {
+        let _ = pause;
     }
 
     /// The leader judged a reported position.

@@ -34,6 +34,7 @@ pub async fn follow<L: Link>(mut replica: Replica, mut link: L, observer: &mut i
                 }
             }
             None => {
+                observer.waiting(replica.poll_timeout().since(clock.now()));
                 clock.sleep_until(replica.poll_timeout()).await;
                 replica.handle_timeout(clock.now());
             }

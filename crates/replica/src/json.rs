@@ -5,6 +5,8 @@ use engine::{Replica, Resume, Verdict};
 use follower::Standing;
 use serde::Serialize;
 
+use crate::output::Retry;
+
 /// A line. `type` says which fields there are.
 ///
 /// Indexes and durations are numbers. Values are strings, because JavaScript and many other readers of JSON round
@@ -74,6 +76,17 @@ enum Line {
     },
     LinkFailed {
         reason: String,
+        address: String,
+        attempt: u32,
+        retry_in_ms: f64,
+    },
+    Retry {
+        address: String,
+        attempt: u32,
+        retry_in_ms: f64,
+    },
+    Dropped {
+        lines: u64,
     },
     LinkLost,
     NoWelcome,
@@ -151,10 +164,21 @@ fn live(resync: &Resync, replica: &Replica) -> Line {
     }
 }
 
-/// The line for a stream that could not be opened or broke.
+/// The line for a pause before the leader is tried again.
 #[must_use]
-pub fn link_failed(error: &str) -> String {
-    Line::LinkFailed { reason: error.to_owned() }.write().unwrap_or_default()
+pub fn retry(retry: &Retry<'_>) -> Option<String> {
+    let (address, attempt, retry_in_ms) = (retry.address.to_owned(), retry.attempt, millis(retry.pause));
+    let line = match retry.failure {
+        Some(reason) => Line::LinkFailed { reason: reason.to_owned(), address, attempt, retry_in_ms },
+        None => Line::Retry { address, attempt, retry_in_ms },
+    };
+    line.write()
+}
+
+/// The line for lines that were dropped.
+#[must_use]
+pub fn dropped(lines: u64) -> String {
+    Line::Dropped { lines }.write().unwrap_or_default()
 }
 
 /// The line for a judgement.
@@ -212,6 +236,7 @@ mod tests {
             notice(&Notice::CaughtUp(resync), &replica).unwrap(),
             r#"{"type":"live","index":7,"verdict":"resumed","from_index":7,"snapshot_index":null,"events":12,"took_ms":1.5,"damaged":false}"#
         );
+        assert_eq!(dropped(3), r#"{"type":"dropped","lines":3}"#);
         assert_eq!(notice(&Notice::LinkLost, &replica).unwrap(), r#"{"type":"link_lost"}"#);
     }
 }

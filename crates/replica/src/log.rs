@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use engine::replica::{Lag, Notice, Resync};
+use engine::replica::{Lag, Notice, Resync, State};
 use engine::{Replica, Resume, SnapshotReason, Verdict};
 use follower::Standing;
+
+use crate::output::Retry;
 
 /// The line for a notice; some need none.
 #[must_use]
@@ -16,6 +18,8 @@ pub fn notice(notice: &Notice, replica: &Replica) -> Option<String> {
             format!("Current value: {value} (index {index}, lag {}, {lag})", lag_events(replica))
         }
         Notice::LagChanged => return None,
+        // Said by the pause, with its length.
+        Notice::StateChanged { to: State::Waiting, .. } => return None,
         Notice::StateChanged { to, .. } => format!("State: {}", to.name().replace('_', " ")),
         Notice::Welcomed(welcome) => format!(
             "Welcomed by the leader of log {} (term {}, tail {}, durability {})",
@@ -86,10 +90,24 @@ fn resynced(resync: &Resync, replica: &Replica) -> String {
     }
 }
 
-/// The line for a stream that could not be opened or broke.
+/// The line for a pause before the leader is tried again.
 #[must_use]
-pub fn link_failed(error: &str) -> String {
-    format!("No link to the leader: {error}")
+pub fn retry(retry: &Retry<'_>) -> String {
+    let (address, attempt, pause) = (retry.address, retry.attempt, millis(retry.pause));
+    match (retry.failure, attempt) {
+        (Some(failure), 0) => format!("No link to the leader at {address}: {failure}; trying again in {pause}"),
+        (Some(failure), _) => {
+            format!("No link to the leader at {address}: {failure}; attempt {attempt} failed, trying again in {pause}")
+        }
+        (None, 0) => format!("Trying the leader at {address} again in {pause}"),
+        (None, _) => format!("Attempt {attempt} to reach the leader at {address} failed; trying again in {pause}"),
+    }
+}
+
+/// The line for lines that were dropped.
+#[must_use]
+pub fn dropped(lines: u64) -> String {
+    format!("{lines} lines are missing here: nobody read them in time")
 }
 
 /// The line for a judgement; being in step is the normal case and needs none.

@@ -1,23 +1,50 @@
 //! `calculator-replica`: parses flags and follows a leader until it is told to stop.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Parser;
 use engine::Replica;
 use follower::{connect, follow};
+use program::{Outlet, allow_many_files, printable, told_to_end};
 use replica::output::{Format, Output};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
 use wire::{Identity, ReplicaKind};
+
+/// What waits for a reader of the output: some ten thousand lines, which the leader's own operations take ten seconds
+/// for at least. More are dropped, counted and told.
+const OUTPUT_BYTES: usize = 2 << 20;
+
+/// The files that a replica opens: the connections', the runtime's, its output.
+const FILES: u64 = 24;
+
+/// Standard error gets one line, or a few if the program is broken.
+const ERROR_BYTES: usize = 64 << 10;
+
+/// How long the last lines may wait for a reader.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+const MORE_HELP: &str = "\
+Examples:
+  calculator-replica                                     follows http://127.0.0.1:8080
+  calculator-replica --leader leader.example:9000        follows a leader on another machine
+  calculator-replica --leader http://example.com/calc    follows one behind a proxy, below a path
+  calculator-replica --output json --name two | jq .     what happens, for programs
+
+Environment:
+  CALCULATOR_LEADER  stands for --leader
+  NO_COLOR           no colours in this help, if it is set and not empty; the output has none";
 
 /// Follows a leader, applies every operation of its log, and holds the same number at the same index.
 ///
-/// It survives everything but Ctrl-C and SIGTERM, on which it ends with code 0.
+/// It survives everything but Ctrl-C, SIGTERM and SIGHUP, on which it ends with code 0.
 #[derive(Debug, Parser)]
-#[command(name = "calculator-replica", version)]
+#[command(name = "calculator-replica", version, after_help = MORE_HELP)]
 struct Args {
-    /// The leader's address
+    /// The leader's address: http://HOST[:PORT][/PATH], HOST:PORT, or HOST for port 8080
     #[arg(long, default_value = "http://127.0.0.1:8080", env = "CALCULATOR_LEADER", value_name = "URL")]
     leader: String,
 
@@ -39,44 +66,59 @@ fn parse_name(name: &str) -> Result<String, String> {
     }
 }
 
-// The replica itself is one stream on one thread; the other thread hears signals while the first one waits for a
-// reader of the output that does not read.
-#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     // Clap ends the process with code 2 and a message if a flag is wrong.
-    match run(Args::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+    let args = Args::parse();
+    let errors = match Outlet::stderr(ERROR_BYTES, |lines| format!("{lines} lines are missing here")) {
+        Ok(errors) => errors,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the one line that says why the program ends")]
-            {
-                eprintln!("error: {error:#}");
-            }
-            ExitCode::FAILURE
+            let _ = writeln!(io::stderr(), "error: cannot write to standard error: {error}");
+            return ExitCode::FAILURE;
         }
+    };
+    errors.take_panics();
+    let done = run(args);
+    if let Err(error) = &done {
+        errors.line(format!("error: {}", printable(&format!("{error:#}"))));
     }
+    // Who does not read does not keep the process.
+    let _ = errors.flush(LAST_WORDS);
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
+fn run(args: Args) -> anyhow::Result<()> {
+    allow_many_files(FILES)?;
+    // The replica itself is one stream on one thread; what its connection does runs on the other.
+    let runtime =
+        Builder::new_multi_thread().worker_threads(1).enable_all().build().context("cannot start the threads")?;
+    let done = runtime.block_on(run_until_told(args));
+    // A name that is still being looked up would keep the process.
+    runtime.shutdown_background();
+    done
+}
+
+async fn run_until_told(args: Args) -> anyhow::Result<()> {
     let id = format!("{:016x}", rand::random::<u64>());
     let name = args.name.unwrap_or_else(|| format!("replica-{}", &id[..4]));
     let link = connect(&args.leader, Identity { id, name, kind: ReplicaKind::Native })?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        // There is nothing to save, and the other thread may be stuck in a write.
-        std::process::exit(0);
-    });
+    let address = link.address();
+    let told_to_end = told_to_end().context("cannot listen for signals")?;
 
-    let (mut output, broken) = Output::new(args.output, io::stdout());
+    // One, because the first error ends the program.
+    let (failed, mut failures) = mpsc::channel(1);
+    let outlet = Outlet::stdout(OUTPUT_BYTES, args.output.dropped(), move |error| drop(failed.try_send(error)))
+        .context("cannot write to standard output")?;
+    let mut output = Output::new(args.output, address, outlet.clone());
+    let failed = |error: io::Error| match error.kind() {
+        // Nobody reads the output any more, as in `calculator-replica | head`: that is an end like any other.
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(anyhow!("cannot write to standard output: {error}; make room, or write elsewhere")),
+    };
     tokio::select! {
         never = follow(Replica::new(rand::random()), link, &mut output) => match never {},
-        // Nobody reads the output any more, as in `calculator-replica | head`: that is an end like any other.
-        error = broken => match error {
-            Ok(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the output"),
-            _ => Ok(()),
-        },
+        Some(error) = failures.recv() => return failed(error),
+        _ = told_to_end => {}
     }
+    let _ = outlet.flush(LAST_WORDS);
+    failures.try_recv().map_or(Ok(()), failed)
 }

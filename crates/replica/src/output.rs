@@ -1,12 +1,12 @@
-//! Writes what a replica tells, in the format that was asked for.
+//! Tells what a replica does, in the format that was asked for.
 
-use std::io::{self, Write};
+use std::time::Duration;
 
 use clap::ValueEnum;
-use engine::replica::Notice;
+use engine::replica::{Notice, State};
 use engine::{Replica, Resume};
 use follower::{LinkError, Observer, Standing};
-use tokio::sync::oneshot;
+use program::{Outlet, printable};
 
 use crate::{json, log};
 
@@ -19,114 +19,185 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// Makes the line for lines that were dropped, because nobody read them or they could not be written.
+    #[must_use]
+    pub fn dropped(self) -> fn(u64) -> String {
+        match self {
+            Self::Log => log::dropped,
+            Self::Json => json::dropped,
+        }
+    }
+}
+
+/// Why and when a leader is tried again.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry<'a> {
+    /// The leader's address.
+    pub address: &'a str,
+    /// What failed, if it was the link.
+    pub failure: Option<&'a str>,
+    /// How many attempts failed since the last welcome.
+    pub attempt: u32,
+    /// How long it is until the next one.
+    pub pause: Duration,
+}
+
 /// Writes a line for everything that happens.
 #[derive(Debug)]
-pub struct Output<W> {
+pub struct Output {
     format: Format,
-    writer: W,
-    /// Taken once writing has failed.
-    broken: Option<oneshot::Sender<io::Error>>,
-    /// A leader that is away fails every attempt in the same way: it is said once.
-    last_failure: Option<String>,
-    /// What failed is already told, or told before: people need not read that the link is lost, too.
-    failure_told: bool,
+    /// Of the leader.
+    address: String,
+    outlet: Outlet,
+    attempt: u32,
+    /// Told with the pause that follows.
+    failure: Option<String>,
+    /// The pause is still to be told.
+    waits: bool,
 }
 
-impl<W: Write> Output<W> {
-    /// Writes to `writer`. The receiver gets the error that ends writing, if one does.
-    pub fn new(format: Format, writer: W) -> (Self, oneshot::Receiver<io::Error>) {
-        let (broken, on_broken) = oneshot::channel();
-        (Self { format, writer, broken: Some(broken), last_failure: None, failure_told: false }, on_broken)
+impl Output {
+    /// Writes to `outlet` what happens to a replica that follows the leader at `address`.
+    #[must_use]
+    pub fn new(format: Format, address: String, outlet: Outlet) -> Self {
+        Self { format, address, outlet, attempt: 0, failure: None, waits: false }
     }
 
-    fn line(&mut self, line: Option<String>) {
-        let Some(line) = line else { return };
-        // Standard output is line-buffered, so the line is out when this returns.
-        if let Err(error) = writeln!(self.writer, "{line}")
-            && let Some(broken) = self.broken.take()
-        {
-            // The receiver lives as long as the session.
-            let _ = broken.send(error);
+    fn line(&self, line: Option<String>) {
+        if let Some(line) = line {
+            // Some of it is the leader's text, or of whoever answers in its place.
+            self.outlet.line(printable(&line).into_owned());
         }
     }
 }
 
-impl<W: Write> Observer for Output<W> {
+impl Observer for Output {
     fn notice(&mut self, notice: Notice, replica: &Replica) {
-        if matches!(notice, Notice::Welcomed(_)) {
-            self.last_failure = None;
+        match notice {
+            Notice::Welcomed(_) => self.attempt = 0,
+            Notice::StateChanged { to: State::Waiting | State::Stale, from } => {
+                self.waits = true;
+                self.attempt += u32::from(from == State::Connecting);
+            }
+            _ => {}
         }
-        let failure_told = std::mem::take(&mut self.failure_told);
-        let line = match self.format {
-            Format::Log if failure_told && notice == Notice::LinkLost => None,
+        self.line(match self.format {
+            // Said better by why and when the leader is tried again.
+            Format::Log if self.failure.is_some() && notice == Notice::LinkLost => None,
             Format::Log => log::notice(&notice, replica),
             Format::Json => json::notice(&notice, replica),
-        };
-        self.line(line);
+        });
     }
 
     fn link_failed(&mut self, error: &LinkError) {
-        self.failure_told = true;
-        let error = error.to_string();
-        if self.last_failure.as_ref() == Some(&error) {
-            return;
+        self.failure = Some(error.to_string());
+    }
+
+    fn waiting(&mut self, pause: Duration) {
+        if std::mem::take(&mut self.waits) {
+            let failure = self.failure.take();
+            let (address, failure) = (self.address.as_str(), failure.as_deref());
+            let retry = Retry { address, failure, attempt: self.attempt, pause };
+            self.line(match self.format {
+                Format::Log => Some(log::retry(&retry)),
+                Format::Json => json::retry(&retry),
+            });
         }
-        let line = match self.format {
-            Format::Log => log::link_failed(&error),
-            Format::Json => json::link_failed(&error),
-        };
-        self.last_failure = Some(error);
-        self.line(Some(line));
     }
 
     fn standing(&mut self, standing: Standing, at: Resume) {
-        let line = match self.format {
+        self.line(match self.format {
             Format::Log => log::standing(standing, at),
             Format::Json => json::standing(standing, at),
-        };
-        self.line(line);
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
-    fn written(format: Format, tell: impl FnOnce(&mut Output<Vec<u8>>)) -> Vec<String> {
-        let (mut output, _broken) = Output::new(format, Vec::new());
-        tell(&mut output);
-        String::from_utf8(output.writer).unwrap().lines().map(str::to_owned).collect()
-    }
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
 
-    #[test]
-    fn a_leader_that_stays_away_is_told_once() {
-        let failed = LinkError::Frame(wire::DecodeError::Missing(wire::convert::Missing("frame")));
-        let lines = written(Format::Log, |output| {
-            for _ in 0..3 {
-                output.link_failed(&failed);
-                output.notice(Notice::LinkLost, &Replica::new(0));
-            }
-            output.notice(Notice::LinkLost, &Replica::new(0));
-        });
-        let expected =
-            ["No link to the leader: a malformed frame arrived: frame is not set", "The link to the leader was lost"];
-        assert_eq!(lines, expected);
-    }
-
-    #[test]
-    fn an_output_that_nobody_reads_ends_the_program_and_not_with_a_panic() {
-        struct Closed;
-        impl Write for Closed {
-            fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
         }
-        let (mut output, mut broken) = Output::new(Format::Json, Closed);
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(format: Format, tell: impl FnOnce(&mut Output)) -> Vec<String> {
+        let kept = Kept::default();
+        let outlet = Outlet::start(kept.clone(), 1 << 20, format.dropped(), |_| {}).unwrap();
+        tell(&mut Output::new(format, "http://leader:8080".to_owned(), outlet.clone()));
+        assert!(outlet.flush(Duration::from_secs(10)));
+        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// As a session tells it.
+    fn fail(output: &mut Output, message: &str, from: State, pause: u64) {
+        output.link_failed(&LinkError::Call(tonic::Status::unavailable(message)));
         output.notice(Notice::LinkLost, &Replica::new(0));
-        output.notice(Notice::LinkLost, &Replica::new(0));
-        assert_eq!(broken.try_recv().unwrap().kind(), io::ErrorKind::BrokenPipe);
+        output.notice(Notice::StateChanged { from, to: State::Waiting }, &Replica::new(0));
+        output.waiting(Duration::from_millis(pause));
+        output.waiting(Duration::ZERO);
+    }
+
+    #[test]
+    fn a_leader_that_cannot_be_reached_is_told_with_its_address_the_attempt_and_the_pause() {
+        let tell = |output: &mut Output| {
+            fail(output, "broken", State::Live, 10);
+            fail(output, "refused", State::Connecting, 20);
+            fail(output, "refused", State::Connecting, 3_000);
+        };
+        let expected = [
+            "No link to the leader at http://leader:8080: broken; trying again in 10 ms",
+            "No link to the leader at http://leader:8080: refused; attempt 1 failed, trying again in 20 ms",
+            "No link to the leader at http://leader:8080: refused; attempt 2 failed, trying again in 3000 ms",
+        ];
+        assert_eq!(written(Format::Log, tell), expected);
+        let lines = written(Format::Json, tell);
+        let failed: Vec<&String> = lines.iter().filter(|line| line.contains("link_failed")).collect();
+        let expected = r#"{"type":"link_failed","reason":"refused","address":"http://leader:8080","attempt":2,"retry_in_ms":3000.0}"#;
+        assert_eq!(failed.len(), 3);
+        assert_eq!(failed[2], expected);
+    }
+
+    #[test]
+    fn a_pause_for_another_reason_is_told_too() {
+        let tell = |output: &mut Output| {
+            output.notice(Notice::NoWelcome, &Replica::new(0));
+            output.notice(Notice::StateChanged { from: State::Connecting, to: State::Waiting }, &Replica::new(0));
+            output.waiting(Duration::from_millis(20));
+        };
+        let lines = written(Format::Log, tell);
+        assert_eq!(lines[1], "Attempt 1 to reach the leader at http://leader:8080 failed; trying again in 20 ms");
+        let lines = written(Format::Json, tell);
+        let expected = r#"{"type":"retry","address":"http://leader:8080","attempt":1,"retry_in_ms":20.0}"#;
+        assert_eq!(lines[2], expected);
+    }
+
+    #[test]
+    fn text_of_a_leader_reaches_no_terminal_as_it_is() {
+        let hostile = "\u{1b}[2J\u{202e}no\r\nCurrent value: 42 \u{9b}31m\u{7f}\u{2028}";
+        let tell = |output: &mut Output| fail(output, hostile, State::Live, 10);
+        for format in [Format::Log, Format::Json] {
+            let lines = written(format, tell);
+            let told: Vec<&String> = lines.iter().filter(|line| line.contains("Current value")).collect();
+            assert_eq!(told.len(), 1, "no line is forged");
+            assert!(told[0].contains(r"\u001b[2J\u202eno\r\nCurrent value: 42 \u009b31m\u007f\u2028"), "{told:?}");
+        }
+        let lines = written(Format::Json, tell);
+        let failed = lines.iter().find(|line| line.contains("link_failed")).unwrap();
+        let object: serde_json::Value = serde_json::from_str(failed).unwrap();
+        assert_eq!(object["reason"], hostile, "a reader of the JSON gets what was sent");
     }
 }
