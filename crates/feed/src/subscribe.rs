@@ -75,7 +75,7 @@ impl SubscribeService {
         }
         let opening = self.feed.subscribe(resume, (self.clock)()).await.map_err(|error| read_status(&error))?;
         let (name, at) = (identity.name.as_str(), resume.map(|resume| resume.position.index.0));
-        info!(name, at, verdict = ?opening.verdict, "a replica subscribed");
+        info!(name, at, verdict = %opening.verdict, "a replica subscribed");
         let presence = self.roster.join(identity);
         Ok(respond(deliver(opening.frames, opening.cursor, presence)))
     }

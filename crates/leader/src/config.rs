@@ -1,6 +1,5 @@
 //! The flags, and what they mean.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,6 +10,26 @@ use engine::Durability;
 use thiserror::Error;
 
 use crate::access::{Access, HostName, Origin};
+use crate::listen::Listen;
+
+/// What the programs' help ends with.
+const MORE_HELP: &str = "\
+Examples:
+  calculator-leader                               the page is on http://127.0.0.1:8080
+  calculator-leader --listen 0.0.0.0:9000         everybody who reaches this machine can use it
+  calculator-leader --rate 1000 --ephemeral       a thousand operations a second, kept in memory
+  calculator-leader --no-generator                only the operations that people submit
+  calculator-leader verify --data-dir D           checks a log
+  calculator-leader export --data-dir D | head    prints the first events of a log
+
+Environment:
+  CALCULATOR_LISTEN        stands for --listen
+  CALCULATOR_DATA_DIR      stands for --data-dir
+  CALCULATOR_HOST          stands for --host; commas separate several
+  CALCULATOR_ALLOW_ORIGIN  stands for --allow-origin; commas separate several
+  RUST_LOG                 what is logged to standard error: error, warn, info (the default), debug or trace, also for
+                           parts of the program, as in info,feed=debug
+  NO_COLOR                 no colours, if it is set and not empty";
 
 /// Where the log is kept if nothing else is said.
 pub const DEFAULT_DATA_DIR: &str = "calculator-data";
@@ -21,7 +40,7 @@ pub const DEFAULT_DATA_DIR: &str = "calculator-data";
 ///
 /// The log is kept in a directory and survives crashes; a leader that starts again goes on where the last one ended.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "calculator-leader", version, args_conflicts_with_subcommands = true)]
+#[command(name = "calculator-leader", version, after_help = MORE_HELP, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// How to lead.
     #[command(flatten)]
@@ -52,9 +71,10 @@ pub struct LogArgs {
 /// The leader's flags.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Address and port to listen on. Port 0 takes a free one, which the log names
-    #[arg(long, default_value = "127.0.0.1:8080", env = "CALCULATOR_LISTEN", value_name = "ADDR:PORT")]
-    pub listen: SocketAddr,
+    /// Host and port to listen on, such as localhost:8080. A port alone listens on this machine only, 0.0.0.0:8080 on
+    /// every address. Port 0 takes a free one, which the log names
+    #[arg(long, default_value = "127.0.0.1:8080", env = "CALCULATOR_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Listen,
 
     /// Pause before each random operation, drawn evenly from this range
     #[arg(long, default_value = "10ms..1s", value_name = "MIN..MAX", conflicts_with_all = ["rate", "no_generator"])]

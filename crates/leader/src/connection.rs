@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use crate::listen;
+
 /// How many streams one HTTP/2 connection may hold: a proxy or a load test puts many subscribers on one.
 const STREAMS_PER_CONNECTION: u32 = 10_000;
 
@@ -44,7 +46,7 @@ pub(crate) async fn accept(listener: TcpListener, app: Router, mut stopping: one
                 Err(error) => {
                     // Most often too many open files. Trying again at once would only burn the processor.
                     if !std::mem::replace(&mut failing, true) {
-                        warn!(%error, "connections are not accepted at present");
+                        warn!(%error, "connections are not accepted at present: {}", listen::advice(&error));
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }

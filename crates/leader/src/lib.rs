@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 mod connection;
 pub mod generator;
+pub mod listen;
 pub mod page;
 pub mod sequencer;
 pub mod server;
@@ -103,8 +104,10 @@ pub async fn run(
     let store = open(&config).await?;
     let feed = Feed::new(Arc::clone(&store), config.heartbeat_interval);
     let opened_at = store.opened_at();
+    let address = listener.local_addr().ok();
     info!(
-        listen = %listener.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string()),
+        listen = address.map(tracing::field::display),
+        page = address.map(|address| tracing::field::display(listen::url(address))),
         log = %opened_at.log(),
         term = %store.term(),
         index = %opened_at.position().index,
@@ -159,7 +162,7 @@ async fn open(config: &Config) -> Result<Arc<dyn Store>, RunError> {
         let store = SqliteStore::open(options, new_log)?;
         let replayed = audit::verify_from(store.reader()?, store.newest_snapshot())
             .map_err(|error| RunError::Audit { directory: directory.clone(), error })?;
-        info!(directory = %directory.display(), replayed, took = ?start.elapsed(), "opened the log");
+        info!(directory = %directory.display(), replayed, took_ms = start.elapsed().as_millis(), "opened the log");
         Ok(Arc::new(store))
     });
     match opening.await {

@@ -1,0 +1,178 @@
+//! Where to listen, as people say it.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use tokio::net::{TcpListener, lookup_host};
+
+/// A host and a port. A port alone means this machine only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    host: String,
+    port: u16,
+}
+
+impl Listen {
+    /// Listens on the first address of the host that can be had.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, with each address that was tried.
+    pub async fn bind(&self) -> anyhow::Result<TcpListener> {
+        const ADVICE: &str = "choose another address or port with --listen, such as 127.0.0.1:8080 or 0.0.0.0:8080";
+
+        let found = lookup_host((self.host.as_str(), self.port)).await;
+        let found = found.map_err(|error| anyhow::anyhow!("cannot listen on {self}: {error}; {ADVICE}"))?;
+        let mut addresses: Vec<SocketAddr> = found.collect();
+        // Replicas that are told nothing ask 127.0.0.1, and names of this machine often mean ::1 as well.
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        addresses.dedup();
+        let mut refusals = Vec::new();
+        for address in &addresses {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return Ok(listener),
+                Err(error) => refusals.push(if addresses.len() == 1 && address.to_string() == self.to_string() {
+                    error.to_string()
+                } else {
+                    format!("{address}: {error}")
+                }),
+            }
+        }
+        anyhow::bail!("cannot listen on {self}: {}; {ADVICE}", refusals.join("; "))
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.parse() {
+            Ok(IpAddr::V6(host)) => write!(f, "[{host}]:{}", self.port),
+            _ => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// A text that is no place to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidListen {
+    /// There is no port.
+    #[error("there is no port; write it as in localhost:8080, 0.0.0.0:8080, [::1]:8080 or 8080")]
+    NoPort,
+    /// The port is not one.
+    #[error("the port has to be a number from 0 to 65535, as in localhost:8080")]
+    Port,
+    /// The host cannot be one.
+    #[error("the host has to be a name or an address, as in localhost:8080, 0.0.0.0:8080 or [::1]:8080")]
+    Host,
+}
+
+impl FromStr for Listen {
+    type Err = InvalidListen;
+
+    fn from_str(text: &str) -> Result<Self, InvalidListen> {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let (host, port) = if is_number { ("", text) } else { text.rsplit_once(':').ok_or(InvalidListen::NoPort)? };
+        // The last part of an IPv6 address without brackets looks like a port.
+        if text.parse::<Ipv6Addr>().is_ok() || text.ends_with(']') {
+            return Err(InvalidListen::NoPort);
+        }
+        let port = port.parse().ok().filter(|_| !port.starts_with('+')).ok_or(InvalidListen::Port)?;
+        let host = match host.strip_prefix('[').map(|host| host.strip_suffix(']')) {
+            Some(Some(host)) => host.parse::<Ipv6Addr>().map_err(|_| InvalidListen::Host)?.to_string(),
+            Some(None) => return Err(InvalidListen::Host),
+            None if host.is_empty() => Ipv4Addr::LOCALHOST.to_string(),
+            None if host.contains(|c: char| !(c.is_alphanumeric() || "-._".contains(c))) => {
+                return Err(InvalidListen::Host);
+            }
+            None => host.to_owned(),
+        };
+        Ok(Self { host, port })
+    }
+}
+
+/// The address at which a browser on this machine finds what listens on `address`.
+#[must_use]
+pub fn url(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("http://{}", SocketAddr::new(host, address.port()))
+}
+
+/// What can be done about a connection that is not accepted.
+#[must_use]
+pub fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::MFILE) => "this process has as many open files as it may: raise `ulimit -n`",
+        Some(rustix::io::Errno::NFILE) => "the system has as many open files as it may",
+        _ => "it is tried again",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_as_people_write_them() {
+        for (text, place) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("localhost:8080", "localhost:8080"),
+            ("my-host.example:0", "my-host.example:0"),
+            (":8080", "127.0.0.1:8080"),
+            ("8080", "127.0.0.1:8080"),
+            ("[::1]:8080", "[::1]:8080"),
+            ("[::]:8080", "[::]:8080"),
+        ] {
+            assert_eq!(text.parse::<Listen>().unwrap().to_string(), place, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_place_is_refused_with_an_example() {
+        for (text, problem) in [
+            ("", InvalidListen::NoPort),
+            ("localhost", InvalidListen::NoPort),
+            ("127.0.0.1", InvalidListen::NoPort),
+            ("::1", InvalidListen::NoPort),
+            ("[::1]", InvalidListen::NoPort),
+            ("localhost:", InvalidListen::Port),
+            ("localhost:http", InvalidListen::Port),
+            ("localhost:70000", InvalidListen::Port),
+            ("70000", InvalidListen::Port),
+            (":+80", InvalidListen::Port),
+            ("http://localhost:8080", InvalidListen::Host),
+            ("::1:8080x:80", InvalidListen::Host),
+            ("[localhost]:80", InvalidListen::Host),
+            ("[::1:80", InvalidListen::Host),
+            ("a b:80", InvalidListen::Host),
+        ] {
+            assert_eq!(text.parse::<Listen>(), Err(problem), "{text}");
+            assert!(problem.to_string().contains("localhost:8080"));
+        }
+    }
+
+    #[test]
+    fn the_page_is_on_an_address_that_a_browser_can_open() {
+        let url = |address: &str| url(address.parse().unwrap());
+        assert_eq!(url("127.0.0.1:8080"), "http://127.0.0.1:8080");
+        assert_eq!(url("192.0.2.1:80"), "http://192.0.2.1:80");
+        assert_eq!(url("0.0.0.0:8080"), "http://127.0.0.1:8080");
+        assert_eq!(url("[::]:8080"), "http://[::1]:8080");
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved_and_each_address_is_tried() {
+        let listener = "localhost:0".parse::<Listen>().unwrap().bind().await.unwrap();
+        assert!(listener.local_addr().unwrap().ip().is_loopback());
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = Listen { host: "127.0.0.1".to_owned(), port }.bind().await.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot listen on 127.0.0.1:{port}: Address")), "{error}");
+        let error = Listen { host: "no-such-host.invalid".to_owned(), port: 1 }.bind().await.unwrap_err().to_string();
+        assert!(error.contains("no-such-host.invalid:1") && error.contains("--listen"), "{error}");
+    }
+}
