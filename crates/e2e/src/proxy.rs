@@ -24,19 +24,21 @@ pub struct Proxy {
     pub http2: SocketAddr,
     /// Takes HTTP/1.1 and passes on the name that it was called by.
     pub keeps_host: SocketAddr,
+    /// Takes what `http` and `http2` take, below `/calc/` only: there is nothing at the root.
+    pub below: Option<[SocketAddr; 2]>,
     /// Holds the configuration and what the proxy writes; deleted with it.
     _directory: TempDir,
 }
 
 impl Proxy {
-    /// Starts nginx in front of `leader`, which it also serves below `/calc/`.
+    /// Starts nginx in front of `leader`.
     ///
     /// # Errors
     ///
     /// If it is missing, with the package to install; or if it does not start.
     pub async fn nginx(leader: SocketAddr) -> anyhow::Result<Self> {
         let nginx = program("CALCULATOR_NGINX", "nginx")?;
-        let (directory, [http, http2, keeps_host]) = prepare()?;
+        let (directory, [http, http2, keeps_host, below_http, below_http2]) = prepare()?;
         let here = directory.path().display();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {here}/{kind};\n"))
@@ -61,11 +63,19 @@ impl Proxy {
                 server {{
                     listen {http};
                     location / {{ proxy_pass http://{leader}; }}
+                }}
+                server {{
+                    listen {below_http};
+                    location / {{ return 404; }}
                     location /calc/ {{ proxy_pass http://{leader}/; }}
                 }}
                 server {{
                     listen {http2} http2;
                     location / {{ grpc_pass grpc://{leader}; }}
+                }}
+                server {{
+                    listen {below_http2} http2;
+                    location / {{ return 404; }}
                     location /calc/ {{
                         rewrite ^/calc(/.*)$ $1 break;
                         grpc_pass grpc://{leader};
@@ -84,7 +94,9 @@ impl Proxy {
         fs::write(&file, configuration)?;
         let mut command = Command::new(nginx);
         command.arg("-e").arg("stderr").arg("-p").arg(directory.path()).arg("-c").arg(&file);
-        Self { program: Program::spawn(&mut command)?, http, http2, keeps_host, _directory: directory }.up().await
+        let below = Some([below_http, below_http2]);
+        let program = Program::spawn(&mut command)?;
+        Self { program, http, http2, keeps_host, below, _directory: directory }.up().await
     }
 
     /// Starts HAProxy in front of `leader`.
@@ -94,7 +106,7 @@ impl Proxy {
     /// If it is missing, with the package to install; or if it does not start.
     pub async fn haproxy(leader: SocketAddr) -> anyhow::Result<Self> {
         let haproxy = program("CALCULATOR_HAPROXY", "haproxy")?;
-        let (directory, [http, http2, keeps_host]) = prepare()?;
+        let (directory, [http, http2, keeps_host, ..]) = prepare()?;
         let configuration = format!(
             "
 global
@@ -122,7 +134,8 @@ backend leader_h2
         let mut command = Command::new(haproxy);
         // Without a master process, in the foreground.
         command.arg("-db").arg("-f").arg(&file);
-        Self { program: Program::spawn(&mut command)?, http, http2, keeps_host, _directory: directory }.up().await
+        let program = Program::spawn(&mut command)?;
+        Self { program, http, http2, keeps_host, below: None, _directory: directory }.up().await
     }
 
     /// Waits until it listens everywhere.
@@ -141,8 +154,11 @@ backend leader_h2
     }
 }
 
-fn prepare() -> anyhow::Result<(TempDir, [SocketAddr; 3])> {
-    let addresses = [free_address()?, free_address()?, free_address()?];
+fn prepare() -> anyhow::Result<(TempDir, [SocketAddr; 5])> {
+    let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); 5];
+    for address in &mut addresses {
+        *address = free_address()?;
+    }
     Ok((tempfile::tempdir().context("no room for a proxy's files")?, addresses))
 }
 

@@ -26,9 +26,10 @@ async fn native_replicas_stay_live_behind_nginx_and_haproxy() {
     let leader = Leader::start(&["--no-generator"]).await.unwrap();
     let nginx = Proxy::nginx(leader.address).await.unwrap();
     let haproxy = Proxy::haproxy(leader.address).await.unwrap();
+    let [_, below_http2] = nginx.below.unwrap();
     let ways = [
         ("grpc_pass", format!("http://{}", nginx.http2)),
-        ("grpc_pass below a path", format!("http://{}/calc", nginx.http2)),
+        ("grpc_pass below a path", format!("http://{}/calc", below_http2)),
         ("haproxy", format!("http://{}", haproxy.http2)),
     ];
     let replicas: Vec<_> = ways.iter().map(|(way, url)| (way, Replica::start(url, way).unwrap())).collect();
@@ -59,10 +60,11 @@ async fn the_page_stays_live_behind_nginxs_defaults_below_a_path_and_behind_hapr
     let leader = Leader::start(&["--no-generator"]).await.unwrap();
     let nginx = Proxy::nginx(leader.address).await.unwrap();
     let haproxy = Proxy::haproxy(leader.address).await.unwrap();
+    let [below_http, _] = nginx.below.unwrap();
     let ways = [
         ("a bare proxy_pass", format!("http://{}/", nginx.http)),
-        ("proxy_pass below a path", format!("http://{}/calc/?x=1#y", nginx.http)),
-        ("a file below a path", format!("http://{}/calc/index.html", nginx.http)),
+        ("proxy_pass below a path", format!("http://{}/calc/?x=1#y", below_http)),
+        ("a file below a path", format!("http://{}/calc/index.html", below_http)),
         ("haproxy", format!("http://{}/", haproxy.http)),
     ];
     let browser = Browser::start(1_000, 900).await.unwrap();
