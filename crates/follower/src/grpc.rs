@@ -291,6 +291,7 @@ impl From<&Status> for SubmitError {
             "UNKNOWN_PRODUCER" => Self::UnknownProducer(message),
             "QUEUE_FULL" => Self::Busy(message),
             "LOG_UNAVAILABLE" | "SHUTTING_DOWN" | "STEPPED_DOWN" => Self::NotCommitted(message),
+            "UNKNOWN_SERVICE" | "HOST_NOT_ALLOWED" | "ORIGIN_NOT_ALLOWED" => Self::Refused(message),
             // Without a reason, from whatever stands before the leader's service: it never saw the operation.
             "" if matches!(
                 status.code(),

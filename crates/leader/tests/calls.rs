@@ -3,14 +3,18 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use common::raw::{Answer, framed, http1, http2};
 use common::{TestLeader, config};
-use engine::Operation;
+use engine::{Index, Operation, Term};
 use leader::config::Generator;
-use tonic::Code;
+use leader::sequencer::SubmitError;
+use store::{AppendError, Corrupt, Fenced, ReadError};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 use wire::pb;
 
 const SERVICE: &str = "/calculator.v1.CalculatorService";
@@ -159,6 +163,117 @@ async fn requests_that_are_wrong_have_a_reason_in_every_call() {
         let web = web_call(&leader, method, "application/grpc-web", "", &body).await;
         assert_eq!(web.error(), expected, "{method} over gRPC-Web");
     }
+    leader.stop().await;
+}
+
+/// A code as the contract writes it.
+fn spelled(code: Code) -> String {
+    let name = format!("{code:?}");
+    let words = name.chars().enumerate().map(|(at, letter)| {
+        let gap = if at > 0 && letter.is_uppercase() { "_" } else { "" };
+        format!("{gap}{}", letter.to_ascii_uppercase())
+    });
+    words.collect()
+}
+
+/// Every code with a reason that the contract names: in a row of a table, or in parentheses.
+fn documented() -> BTreeSet<(String, String)> {
+    let codes: Vec<String> = (1..=16).map(|code| spelled(Code::from(code))).collect();
+    let contract = include_str!("../../../proto/calculator/v1/calculator.proto");
+    let comments = contract.lines().filter_map(|line| line.trim_start().strip_prefix("//"));
+    let reason_of = |word: &str| {
+        let reason = word.trim_start_matches('(').trim_end_matches([')', ',', '.', ';', ':']);
+        let named = reason.len() > 3 && reason.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        named.then(|| reason.to_owned())
+    };
+    let mut found = BTreeSet::new();
+    for line in comments.clone() {
+        let mut words = line.split_whitespace();
+        if let (Some(code), Some(word)) = (words.next(), words.next())
+            && codes.iter().any(|known| known == code)
+            && let Some(reason) = reason_of(word).filter(|_| !word.starts_with('('))
+        {
+            found.insert((code.to_owned(), reason));
+        }
+    }
+    let words: Vec<&str> = comments.flat_map(str::split_whitespace).collect();
+    for pair in words.windows(2) {
+        if let [code, word] = pair
+            && codes.iter().any(|known| known == code)
+            && word.starts_with('(')
+            && let Some(reason) = reason_of(word)
+        {
+            found.insert(((*code).to_owned(), reason));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn every_reason_that_the_contract_names_can_be_met_and_no_other() {
+    let mut small = config(Generator::Off);
+    small.retain = NonZeroU64::new(5).unwrap();
+    small.max_subscribers = 0;
+    let leader = TestLeader::start(small).await;
+    for n in 1..=20 {
+        leader.calls().submit(Operation::Add(n)).await.unwrap();
+    }
+    leader.calls().submit(Operation::Subtract(1_000)).await.unwrap();
+    let by = |id: &str, sequence, operation: Operation, expected_index| {
+        let producer = Some(pb::Producer { id: id.to_owned(), sequence });
+        framed(&pb::SubmitRequest { producer, expected_index, ..engine::Submission::from(operation).into() })
+    };
+    let mut met: Vec<Status> = Vec::new();
+    for body in [
+        framed(&pb::SubmitRequest::default()),
+        framed(&add(i64::MIN)),
+        by("a", 1, Operation::Divide(0), None),
+        by("a", 1, Operation::SquareRoot, None),
+        by("a", 1, Operation::Add(1), Some(3)),
+        by("a", 9, Operation::Add(1), None),
+        by("b", 1, Operation::Add(1), None),
+        by("b", 1, Operation::Add(2), None),
+        by("b", 2, Operation::Add(1), None),
+        by("b", 1, Operation::Add(1), None),
+    ] {
+        met.push(call(&leader, "Submit", &[], &body).await.status());
+    }
+    met.push(
+        call(&leader, "ReadEvents", &[], &framed(&pb::ReadEventsRequest { first_index: 1, page_size: 1 }))
+            .await
+            .status(),
+    );
+    met.push(call(&leader, "Submit", &[("grpc-timeout", "0m")], &[0; 5]).await.status());
+    met.push(
+        call(&leader, "Submit", &[("origin", "https://a.example"), ("host", "a.example")], &[0; 5]).await.status(),
+    );
+    let cross = [("origin", "https://a.example"), ("sec-fetch-site", "cross-site")];
+    met.push(call(&leader, "Submit", &cross, &[0; 5]).await.status());
+    for path in ["/no.such.Service/Call", "/sharedcalculator.Leader/StreamUpdates"] {
+        let uri = format!("http://{}{path}", leader.address);
+        met.push(http2(leader.address, "POST", &uri, &[GRPC], &[0; 5]).await.status());
+    }
+    // What only a failing disk, another leader or a shutdown brings about.
+    let store = |error| Status::from(SubmitError::Store(error));
+    met.extend([
+        SubmitError::QueueFull.into(),
+        SubmitError::ShuttingDown.into(),
+        store(AppendError::Unavailable("full".to_owned())),
+        store(AppendError::OutcomeUnknown("?".to_owned())),
+        store(AppendError::Fenced(Fenced { own: Term(1), by: Term(2) })),
+        feed::read_status(&ReadError::Corrupt(Corrupt { index: Index(1), what: "?".to_owned() })),
+    ]);
+    let met: BTreeSet<_> = met
+        .iter()
+        .filter(|status| status.code() != Code::Ok)
+        .map(|status| {
+            (spelled(status.code()), status.get_details_error_info().map_or(String::new(), |info| info.reason))
+        })
+        .collect();
+    // It takes as many replicas as the roster holds, which the tests of the roster try.
+    let mut documented = documented();
+    documented.remove(&("RESOURCE_EXHAUSTED".to_owned(), "TOO_MANY_REPLICAS".to_owned()));
+    assert_eq!(met, documented);
     leader.stop().await;
 }
 
