@@ -7,3 +7,4 @@ pub mod fill;
 pub mod load;
 pub mod process;
 pub mod proxy;
+pub mod readers;

@@ -136,10 +136,22 @@ impl Program {
     ///
     /// If the process is gone, or this is not Linux.
     pub fn memory(&self) -> anyhow::Result<u64> {
+        self.kibibytes("VmRSS:").map(|kib| kib * 1024)
+    }
+
+    /// The most memory that it ever held, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the process is gone, or this is not Linux.
+    pub fn peak_memory(&self) -> anyhow::Result<u64> {
+        self.kibibytes("VmHWM:").map(|kib| kib * 1024)
+    }
+
+    fn kibibytes(&self, field: &str) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(self.proc("status")?).context("the process is gone")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().context("an odd VmRSS")?;
-        Ok(kib * 1024)
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).with_context(|| format!("no {field}"))?;
+        line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("an odd {field}"))
     }
 
     fn proc(&self, file: &str) -> anyhow::Result<String> {
