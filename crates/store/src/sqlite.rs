@@ -16,6 +16,7 @@
 mod error;
 mod files;
 mod held;
+mod pool;
 mod reader;
 mod rows;
 mod schema;
@@ -23,9 +24,9 @@ mod watcher;
 mod writer;
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -34,17 +35,15 @@ use engine::{Digest, Durability, Index, LogId, Snapshot, Submitted, Term};
 pub use error::OpenError;
 use error::RowError;
 use held::{Held, Look};
+use pool::{Pool, READERS};
 pub use reader::SqliteReader;
 pub use rows::StoredRow;
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use watcher::Watcher;
 use writer::Writer;
 
 use crate::{AppendError, Commit, ReadError, Store, StoredBatch};
-
-/// How many reads run at a time. More would only take turns on the disk.
-const READERS: u32 = 4;
 
 /// How long the database may be locked by somebody else, such as a backup program, before a commit fails.
 const BUSY: Duration = Duration::from_secs(2);
@@ -76,7 +75,11 @@ pub struct SqliteStore {
     /// Whether the write-ahead log is about to begin anew.
     renewing: Arc<AtomicBool>,
     writing: Option<JoinHandle<()>>,
-    readers: Arc<Readers>,
+    /// `None` once it is being closed.
+    readers: Option<Pool>,
+    directory: PathBuf,
+    /// What every connection takes for granted.
+    opened: rows::State,
     watcher: Option<Watcher>,
     lost: watch::Sender<Option<AppendError>>,
 }
@@ -100,15 +103,6 @@ struct Appended {
     is_wal_long: bool,
 }
 
-/// Connections that wait for their next use.
-#[derive(Debug)]
-struct Readers {
-    idle: Mutex<Vec<SqliteReader>>,
-    free: Arc<Semaphore>,
-    directory: PathBuf,
-    state: rows::State,
-}
-
 impl SqliteStore {
     /// Opens a log for writing, which takes a new term. A log that does not exist yet is made and called `new_log`.
     ///
@@ -124,15 +118,9 @@ impl SqliteStore {
         let state = writer.state();
         let held = Arc::new(Held::look(&directory)?);
         let lost = watch::Sender::new(None);
-        let readers = Arc::new(Readers {
-            idle: Mutex::default(),
-            free: Arc::new(Semaphore::new(READERS as usize)),
-            directory: directory.clone(),
-            state,
-        });
-        let looking =
-            readers.connect().map_err(|error| RowError::sqlite(&error, Index::ZERO).into_open(directory.clone()))?;
+        let looking = connect(&directory, state)?;
         let thread = |reason| OpenError::Files { path: directory.clone(), reason };
+        let readers = Pool::start(&directory, state).map_err(thread)?;
         let watcher = Watcher::start(Arc::clone(&held), looking, lost.clone()).map_err(thread)?;
         let floor = Arc::new(AtomicU64::new(state.floor.position().index.0));
         let (orders, queue) = mpsc::channel(2);
@@ -157,7 +145,9 @@ impl SqliteStore {
             orders: Some(orders),
             renewing,
             writing: Some(writing),
-            readers,
+            readers: Some(readers),
+            directory,
+            opened: state,
             watcher: Some(watcher),
             lost,
         })
@@ -169,8 +159,7 @@ impl SqliteStore {
     ///
     /// [`OpenError::Database`] if there cannot be another connection.
     pub fn reader(&self) -> Result<SqliteReader, OpenError> {
-        let failed = |error| RowError::sqlite(&error, Index::ZERO).into_open(self.readers.directory.clone());
-        self.readers.connect().map_err(failed)
+        connect(&self.directory, self.opened)
     }
 
     /// The newest state from which the rest of the log could be replayed when it was opened.
@@ -182,11 +171,12 @@ impl SqliteStore {
     /// Holds readers up, which takes as long as the longest of their reads, so that the write-ahead log can begin anew.
     /// Commits go on meanwhile and wait for no reader.
     fn begin_wal_anew(&self, orders: &mpsc::Sender<Order>) {
+        let Some(readers) = &self.readers else { return };
         if self.renewing.swap(true, Ordering::AcqRel) {
             return;
         }
         // Weak, so that a store that is dropped meanwhile can end its thread.
-        let (orders, free, renewing) = (orders.downgrade(), Arc::clone(&self.readers.free), Arc::clone(&self.renewing));
+        let (orders, free, renewing) = (orders.downgrade(), Arc::clone(&readers.free), Arc::clone(&self.renewing));
         tokio::spawn(async move {
             // The semaphore is never closed.
             let Ok(nobody_reads) = free.acquire_many_owned(READERS).await else { return };
@@ -198,26 +188,12 @@ impl SqliteStore {
         });
     }
 
-    /// Runs `read` on a connection, on a thread where it may wait for the disk.
     async fn with_reader<R: Send + 'static>(
         &self,
         read: impl FnOnce(&mut SqliteReader) -> Result<R, ReadError> + Send + 'static,
     ) -> Result<R, ReadError> {
-        let unavailable = |reason: &dyn std::fmt::Display| ReadError::Unavailable(reason.to_string());
-        let permit = Arc::clone(&self.readers.free).acquire_owned().await.map_err(|closed| unavailable(&closed))?;
-        let readers = Arc::clone(&self.readers);
-        let result = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let idle = readers.idle().pop();
-            let mut reader = match idle {
-                Some(reader) => reader,
-                None => readers.connect().map_err(|error| RowError::sqlite(&error, Index::ZERO))?,
-            };
-            let result = read(&mut reader);
-            readers.idle().push(reader);
-            result
-        });
-        let result = result.await.map_err(|panic| unavailable(&panic))?;
+        let closed = || ReadError::Unavailable("it is being closed".to_owned());
+        let result = self.readers.as_ref().ok_or_else(closed)?.run(read).await;
         if let Err(ReadError::Corrupt(damage)) = &result {
             self.lost.send_replace(Some(damage.clone().into()));
         }
@@ -225,15 +201,9 @@ impl SqliteStore {
     }
 }
 
-impl Readers {
-    fn connect(&self) -> rusqlite::Result<SqliteReader> {
-        SqliteReader::reopen(&self.directory, self.state)
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<SqliteReader>> {
-        // Held for one push or pop.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn connect(directory: &Path, state: rows::State) -> Result<SqliteReader, OpenError> {
+    SqliteReader::reopen(directory, state)
+        .map_err(|error| RowError::sqlite(&error, Index::ZERO).into_open(directory.to_owned()))
 }
 
 /// The thread that writes.
@@ -345,7 +315,7 @@ impl Drop for SqliteStore {
     fn drop(&mut self) {
         // The last connection to close tidies up, which only one that writes can.
         self.watcher = None;
-        self.readers.idle().clear();
+        self.readers = None;
         // Closes the queue, so that the thread ends; the lock is free when this returns.
         self.orders = None;
         if let Some(writing) = self.writing.take() {
@@ -382,7 +352,7 @@ mod tests {
         // A reader that is in the middle of a long read, and with it all others.
         let reader = Connection::open(directory.path().join("log.sqlite")).unwrap();
         reader.execute_batch("BEGIN; SELECT term FROM state").unwrap();
-        let reading = Arc::clone(&store.readers.free).acquire_many_owned(READERS).await.unwrap();
+        let reading = Arc::clone(&store.readers.as_ref().unwrap().free).acquire_many_owned(READERS).await.unwrap();
         for index in 2..50 {
             let append = tokio::time::timeout(Duration::from_secs(20), store.append(commit(index)));
             append.await.expect("a commit waits for a reader").unwrap();
