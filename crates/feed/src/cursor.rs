@@ -6,9 +6,10 @@ use bytes::Bytes;
 use engine::Index;
 use engine::leader::Source;
 use store::ReadError;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use wire::frame::encode;
 
+use crate::catch_up::Unsent;
 use crate::feed::Shared;
 use crate::ring::FellOut;
 
@@ -24,6 +25,10 @@ pub struct Cursor {
     next: Index,
     /// The next frame in the ring, while this cursor is in it.
     in_ring: Option<u64>,
+    /// What was delivered and is still in memory.
+    unsent: Unsent,
+    /// The room for a batch that is larger than this stream's share, for which this waited.
+    large: Option<OwnedSemaphorePermit>,
 }
 
 /// What a cursor delivers.
@@ -38,7 +43,8 @@ pub enum Delivery {
 impl Cursor {
     pub(crate) fn new(shared: Arc<Shared>, next: Index) -> Self {
         let publications = shared.publications();
-        Self { shared, publications, next, in_ring: None }
+        let unsent = Unsent::new(Arc::clone(&shared.bounds));
+        Self { shared, publications, next, in_ring: None, unsent, large: None }
     }
 
     /// The first event that was not delivered yet.
@@ -47,20 +53,22 @@ impl Cursor {
         self.next
     }
 
-    /// Waits for something to deliver. May be dropped before it is done without losing anything.
+    /// Waits for something to deliver, and until most of what was delivered before is dropped: bytes that are still in memory
+    /// count against the bound. May be dropped before it is done without losing anything.
     ///
     /// # Errors
     ///
     /// [`ReadError`] if the store cannot be read. A position that was compacted away is no error: a snapshot follows.
     pub async fn next(&mut self) -> Result<Delivery, ReadError> {
         loop {
+            let room = self.unsent.room().await;
             // Before the look at what there is, so that nothing published in between is slept through.
             self.publications.borrow_and_update();
-            match self.look() {
+            match self.look(room) {
                 Look::Deliver(delivery) => return Ok(delivery),
                 Look::Again => {}
                 Look::ReadStore => {
-                    if let Some(frames) = self.read_store().await? {
+                    if let Some(frames) = self.read_store(room).await? {
                         return Ok(Delivery::Frames(frames));
                     }
                 }
@@ -72,7 +80,7 @@ impl Cursor {
         }
     }
 
-    fn look(&mut self) -> Look {
+    fn look(&mut self, room: usize) -> Look {
         let state = self.shared.read();
         if let Some(goodbye) = &state.goodbye {
             return Look::Deliver(Delivery::Goodbye(goodbye.clone()));
@@ -92,7 +100,7 @@ impl Cursor {
                 }
             };
         };
-        match state.ring.span(sequence, SPAN_BYTES) {
+        match state.ring.span(sequence, room) {
             Err(FellOut) => {
                 self.in_ring = None;
                 Look::Again
@@ -103,14 +111,15 @@ impl Cursor {
                 drop(state);
                 self.in_ring = Some(span.next);
                 self.next = self.next.max(span.after.next());
-                Look::Deliver(Delivery::Frames(join(span.frames, span.bytes)))
+                Look::Deliver(Delivery::Frames(self.unsent.count(join(span.frames, span.bytes), None)))
             }
         }
     }
 
-    /// `None` if the floor has passed this cursor meanwhile, or the store has nothing new after all.
-    async fn read_store(&mut self) -> Result<Option<Bytes>, ReadError> {
-        let mut batches = match self.shared.store.read(self.next, SPAN_BYTES).await {
+    /// `None` if the floor has passed this cursor meanwhile, or the store has nothing new after all, or there was no room.
+    async fn read_store(&mut self, room: usize) -> Result<Option<Bytes>, ReadError> {
+        let turn = self.unsent.bounds().turn().await;
+        let mut batches = match self.shared.store.read(self.next, turn.bytes.min(room)).await {
             Ok(batches) => batches,
             Err(ReadError::Compacted(compacted)) => {
                 // The feed learns of a risen floor with the next batch; the cursor must not wait for that.
@@ -122,10 +131,22 @@ impl Cursor {
         // A batch is in the store a moment before it is published; from there it would come a second time.
         let tail = self.shared.read().tail.position().index;
         batches.retain(|batch| batch.end.index <= tail);
-        let Some(last) = batches.last() else { return Ok(None) };
-        self.next = last.end.index.next();
+        let Some(last) = batches.last().map(|batch| batch.end.index) else { return Ok(None) };
         let bytes = batches.iter().map(|batch| batch.frame.len()).sum();
-        Ok(Some(join(batches.into_iter().map(|batch| batch.frame).collect(), bytes)))
+        let mut large = None;
+        if bytes > room {
+            large = self.large.take().or_else(|| self.unsent.bounds().try_large(bytes));
+            if large.is_none() {
+                // Neither the batch nor the turn is kept while this waits.
+                drop((batches, turn));
+                self.large = self.unsent.bounds().large(bytes).await;
+                return Ok(None);
+            }
+        }
+        let joined = join(batches.into_iter().map(|batch| batch.frame).collect(), bytes);
+        drop(turn);
+        self.next = last.next();
+        Ok(Some(self.unsent.count(joined, large)))
     }
 }
 
@@ -149,7 +170,7 @@ fn join(mut frames: Vec<Bytes>, bytes: usize) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use engine::leader::Sequencer;
@@ -163,21 +184,21 @@ mod tests {
     use super::*;
     use crate::Feed;
 
-    struct World {
-        feed: Feed,
+    pub(crate) struct World {
+        pub(crate) feed: Feed,
         store: Arc<MemoryStore>,
         sequencer: Sequencer,
     }
 
     impl World {
-        fn new(retain: u64, ring_bytes: usize) -> Self {
+        pub(crate) fn new(retain: u64, ring_bytes: usize) -> Self {
             let store = Arc::new(MemoryStore::new(LogId(1), retain));
             let feed = Feed::with_ring(store.clone(), Duration::from_secs(1), ring_bytes);
             let sequencer = Sequencer::new(store.term(), store.opened_at(), []);
             Self { feed, store, sequencer }
         }
 
-        async fn commit(&mut self, events: usize) -> Batch {
+        pub(crate) async fn commit(&mut self, events: usize) -> Batch {
             let (mut stored, tail) = self.store_only(events).await;
             self.feed.publish(stored.clone(), tail);
             let Ok(Some(Frame::Batch(batch))) = decode_next(&mut stored.frame) else { panic!("no batch") };

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use wire::frame::encode;
 
 use crate::Cursor;
+use crate::catch_up::CatchUp;
 use crate::ring::Ring;
 
 /// How much memory the ring takes: some seconds of a million five-byte events each second, so that a subscriber that
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     published: RwLock<State>,
     /// Counts publications; it is what waiting cursors wait for.
     wake: watch::Sender<u64>,
+    /// What cursors that are behind may take.
+    pub(crate) bounds: Arc<CatchUp>,
 }
 
 pub(crate) struct State {
@@ -83,7 +86,8 @@ impl Feed {
             goodbye: None,
         };
         let (wake, _) = watch::channel(0);
-        let shared = Shared { store, heartbeat_interval, published: RwLock::new(state), wake };
+        let bounds = Arc::new(CatchUp::new());
+        let shared = Shared { store, heartbeat_interval, published: RwLock::new(state), wake, bounds };
         Self { shared: Arc::new(shared) }
     }
 

@@ -5,8 +5,8 @@
 //! store when it fell out of the ring, and takes a snapshot when the store no longer has what it needs. So a subscriber
 //! that reads slowly or not at all holds up nobody, and costs a cursor and what its connection buffers.
 
+mod catch_up;
 mod cursor;
-
 mod feed;
 mod ring;
 mod roster;
