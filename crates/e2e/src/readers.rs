@@ -223,12 +223,7 @@ pub struct Measured {
 /// # Errors
 ///
 /// If something does not work at all.
-pub async fn measure(
-    directory: &Path,
-    count: usize,
-    read: bool,
-    time: Duration,
-) -> anyhow::Result<Measured> {
+pub async fn measure(directory: &Path, count: usize, read: bool, time: Duration) -> anyhow::Result<Measured> {
     let data = directory.to_str().context("the directory's name is not UTF-8")?;
     let arguments = ["--data-dir", data, "--no-generator", "--retain", "1000000000", "--max-subscribers", "20000"];
     let leader = Leader::start(&arguments).await?;

@@ -18,6 +18,7 @@ pub mod sequencer;
 pub mod server;
 pub mod service;
 pub mod status;
+mod thread;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use feed::{Feed, Roster};
 use store::sqlite::{OpenError, Options};
 use store::{AppendError, Corrupt, MemoryStore, Replaced, SqliteStore, Store};
 use thiserror::Error;
+use thread::Thread;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -57,6 +59,9 @@ pub enum RunError {
         /// Where and what.
         error: AuditError,
     },
+    /// The operating system gives no thread.
+    #[error("cannot start a thread: {0}. Allow this user or container more threads")]
+    Thread(std::io::Error),
     /// The log cannot be led any more.
     #[error("this leader stepped down: {0}")]
     SteppedDown(AppendError),
@@ -116,7 +121,7 @@ pub async fn run(
     );
 
     let (submitter, writer) = sequencer::new(Arc::clone(&store), feed.clone(), config.seed, clock::now);
-    let mut sequencer = tokio::spawn(writer.run());
+    let mut sequencer = Thread::run("sequencer", writer.run()).map_err(RunError::Thread)?;
     let closing = submitter.clone();
     let generator = tokio::spawn(generator::run(config.generator, config.count, submitter.clone(), config.seed));
     let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
@@ -126,10 +131,9 @@ pub async fn run(
 
     let ended = tokio::select! {
         () = shutdown => Ok(()),
-        ended = &mut sequencer => match ended {
-            Ok(Some(reason)) => Err(stepped_down(&config, reason)),
-            Ok(None) => Ok(()),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        ended = sequencer.ended() => match ended {
+            Some(reason) => Err(stepped_down(&config, reason)),
+            None => Ok(()),
         },
     };
 
@@ -146,7 +150,7 @@ pub async fn run(
     if !server.stop(GRACE).await {
         warn!("some connections did not end in time and were cut");
     }
-    sequencer.abort();
+    sequencer.stop().await;
     ended
 }
 
