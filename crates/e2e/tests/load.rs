@@ -4,11 +4,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use e2e::fill::fill;
 use e2e::load::{Load, run};
 use e2e::process::Leader;
+use e2e::readers::measure;
 use engine::Replica;
 use engine::replica::Notice;
 use follower::{Observer, connect, follow};
+use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use wire::pb::SubscribeRequest;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
@@ -100,4 +103,17 @@ async fn subscribers_that_never_read_slow_nobody_and_cost_bounded_memory() {
     // The log itself grows by some 15 MiB of batches and the ring to its 16 MiB; each subscriber may buffer 1 MiB.
     assert!(memory_after - memory_before.min(memory_after) < 48 << 20, "{memory_before} to {memory_after}");
     drop((never_polled, never_read));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_hundred_replicas_that_catch_up_slow_no_writer_and_cost_bounded_memory() {
+    let directory = TempDir::new().unwrap();
+    fill(directory.path(), 30_000, 1).await.unwrap();
+    let measured = measure(directory.path(), 300, true, Duration::from_secs(3)).await.unwrap();
+    println!("{measured:#?}");
+    assert!(measured.bytes_per_second > 100_000, "the readers catch up meanwhile");
+    assert_eq!(measured.had.ended, 0, "nobody is cut off");
+    let (alone, beside) = (measured.alone.p50, measured.beside.p50);
+    assert!(beside < alone * 4 + Duration::from_millis(3), "{beside:?} beside readers, {alone:?} alone");
+    assert!(measured.memory_peak < measured.memory_alone + (100 << 20), "{}", measured.memory_peak >> 20);
 }
