@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::fault::{self, Fault};
-use engine::leader::{BatchFull, IndexMismatch, MAX_BATCH_EVENTS, ProposeError, Proposed, Sequencer};
+use engine::leader::{BatchFull, IndexMismatch, ProposeError, Proposed, Sequencer};
 use engine::{Event, ProducerError, Refusal, Submission, Timestamp};
 use feed::Feed;
 use rand::SeedableRng;
@@ -25,9 +25,9 @@ use tracing::{error, info, warn};
 
 use crate::generator;
 
-/// Commands that may wait for the sequencer. A full queue is about one full batch: some milliseconds of work. Beyond
-/// that people are told to try again rather than left waiting.
-const QUEUE: usize = MAX_BATCH_EVENTS;
+/// Commands that may wait for the sequencer. A full queue is some milliseconds of work. Beyond that people are told to try
+/// again rather than left waiting.
+const QUEUE: usize = 8_192;
 
 enum Command {
     Submit {

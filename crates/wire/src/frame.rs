@@ -33,7 +33,7 @@ fn encode_message(message: &pb::SubscribeResponse) -> Bytes {
     let length = message.encoded_len();
     let mut bytes = BytesMut::with_capacity(PREFIX + length);
     bytes.put_u8(0);
-    // A frame holds at most `MAX_BATCH_EVENTS` operations, far below 4 GiB.
+    // A batch holds at most some thousand operations, far below 4 GiB.
     bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     message.encode_raw(&mut bytes);
     bytes.freeze()
