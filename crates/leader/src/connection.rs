@@ -26,6 +26,11 @@ const SEND_BUFFER: usize = 256 << 10;
 /// shorter one would also cut programs that merely do not read.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// How much may wait in the operating system to be sent. What waits there is old when it arrives: a slow link needs no more to
+/// stay busy.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 16 << 10;
+
 /// How long a client may take to send its first byte, and then the head of an HTTP/1 request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -78,5 +83,7 @@ async fn serve(stream: TcpStream, app: Router, watcher: Watcher) {
 
 fn tune(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)?;
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3))
 }
