@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use engine::{Event, Frame, Index, Resume, Submission, Subscribe};
+use engine::replica::Answer;
+use engine::{Event, Frame, Index, Submission, Subscribe, Term, Timestamp};
 use futures_util::Stream;
 use http::Uri;
 use thiserror::Error;
@@ -17,10 +18,11 @@ use tonic_types::StatusExt;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 use wire::{Identity, pb};
 
+use crate::Arrivals;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::address::Address;
 use crate::address::InvalidAddress;
-use crate::link::{Link, LinkError, Reporter, Standing};
+use crate::link::{Answered, Link, LinkError, Report, Reporter, Standing};
 use crate::timer::Clock;
 
 /// How long [`Calls::submit`] waits for an answer.
@@ -54,19 +56,9 @@ impl<T> Transport for T where
 /// error here.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic::transport::Channel>, InvalidAddress> {
-    use tonic::transport::Endpoint;
-
-    /// Enough for several full batches under way; HTTP/2's default of 64 KiB is less than one.
-    const WINDOW: u32 = 1 << 20;
-
     let base = address.parse::<Address>()?.uri().clone();
-    let endpoint = Endpoint::from(base.clone())
-        .connect_timeout(engine::replica::WELCOME_TIMEOUT)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW);
-    // Connecting happens when the first call is made.
-    Ok(GrpcLink::new(move || endpoint.connect_lazy(), base, identity))
+    let leader = base.clone();
+    Ok(GrpcLink::new(move |arrivals| crate::native::channel(&leader, arrivals), base, identity))
 }
 
 /// A link from a browser page to the leader at `address`, which is usually the page's own origin.
@@ -75,18 +67,18 @@ pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic::tran
 ///
 /// None: the browser judges the address when the first call is made.
 #[cfg(target_arch = "wasm32")]
-pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic_web_wasm_client::Client>, InvalidAddress> {
+pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<crate::fetch::WebTransport>, InvalidAddress> {
     let address = address.trim_end_matches('/').to_owned();
-    // The client puts what it was given before each path by itself.
-    Ok(GrpcLink::new(move || tonic_web_wasm_client::Client::new(address.clone()), Uri::default(), identity))
+    // The transport puts the address before each path by itself.
+    Ok(GrpcLink::new(move |arrivals| crate::fetch::transport(&address, arrivals), Uri::default(), identity))
 }
 
 /// A way to a leader over gRPC.
 pub struct GrpcLink<T> {
-    /// Makes a new, unconnected transport: a broken connection must not be met again.
-    connect: Box<dyn Fn() -> T + Send + Sync>,
-    /// What the newest stream runs over.
-    transport: T,
+    /// Makes a new, unconnected transport: a broken connection must not be met again. One for a stream counts what arrives.
+    connect: Box<dyn Fn(Option<&Arrivals>) -> T + Send + Sync>,
+    /// What the calls beside the newest stream run over: an answer must not wait behind what is queued on the stream.
+    calls: T,
     /// Its path goes before the path of each call.
     base: Uri,
     identity: Identity,
@@ -99,9 +91,9 @@ impl<T> fmt::Debug for GrpcLink<T> {
 }
 
 impl<T: Transport> GrpcLink<T> {
-    fn new(connect: impl Fn() -> T + Send + Sync + 'static, base: Uri, identity: Identity) -> Self {
-        let transport = connect();
-        Self { connect: Box::new(connect), transport, base, identity }
+    fn new(connect: impl Fn(Option<&Arrivals>) -> T + Send + Sync + 'static, base: Uri, identity: Identity) -> Self {
+        let calls = connect(None);
+        Self { connect: Box::new(connect), calls, base, identity }
     }
 
     /// Where the leader is, as people read it; empty in a browser.
@@ -113,7 +105,7 @@ impl<T: Transport> GrpcLink<T> {
     /// Single calls to the same leader, on a connection of their own.
     #[must_use]
     pub fn calls(&self) -> Calls<T> {
-        Calls { transport: (self.connect)(), base: self.base.clone() }
+        Calls { transport: (self.connect)(None), base: self.base.clone() }
     }
 }
 
@@ -121,18 +113,19 @@ impl<T: Transport> Link for GrpcLink<T> {
     type Frames = Frames;
     type Reporter = GrpcReporter<T>;
 
-    async fn subscribe(&mut self, request: Subscribe) -> Result<Frames, LinkError> {
-        self.transport = (self.connect)();
+    async fn subscribe(&mut self, request: Subscribe, arrivals: &Arrivals) -> Result<Frames, LinkError> {
+        let transport = (self.connect)(Some(arrivals));
+        self.calls = (self.connect)(None);
         let request = pb::SubscribeRequest {
             replica: Some(self.identity.clone().into()),
             resume_from: request.resume.map(Into::into),
         };
-        let response = client(&self.transport, &self.base).subscribe(request).await.map_err(LinkError::Call)?;
+        let response = client(&transport, &self.base).subscribe(request).await.map_err(LinkError::Call)?;
         Ok(Frames { messages: response.into_inner() })
     }
 
     fn reporter(&self) -> GrpcReporter<T> {
-        GrpcReporter { transport: self.transport.clone(), base: self.base.clone(), identity: self.identity.clone() }
+        GrpcReporter { transport: self.calls.clone(), base: self.base.clone(), identity: self.identity.clone() }
     }
 }
 
@@ -167,7 +160,7 @@ impl Stream for Frames {
     }
 }
 
-/// Reports over the transport of a stream.
+/// Reports beside a stream.
 #[derive(Clone, Debug)]
 pub struct GrpcReporter<T> {
     transport: T,
@@ -176,28 +169,37 @@ pub struct GrpcReporter<T> {
 }
 
 impl<T: Transport> Reporter for GrpcReporter<T> {
-    async fn report(&mut self, at: Resume, lag: Option<Duration>) -> Result<Standing, LinkError> {
-        let lag_ms = lag.map_or(0, |lag| u32::try_from(lag.as_millis()).unwrap_or(u32::MAX));
+    async fn report(&mut self, report: Report) -> Result<Answered, LinkError> {
+        let lag_ms = report.lag.map_or(0, |lag| u32::try_from(lag.as_millis()).unwrap_or(u32::MAX));
         let request = pb::ReportProgressRequest {
             replica: Some(self.identity.clone().into()),
-            position: Some(at.into()),
+            position: Some(report.at.into()),
             lag_ms,
-            stream_id: 0,
+            stream_id: report.stream.0,
         };
         let response = client(&self.transport, &self.base).report_progress(request).await.map_err(LinkError::Call)?;
         let response = response.into_inner();
-        Ok(match response.standing() {
-            pb::Standing::InStep => Standing::InStep,
-            pb::Standing::OtherLog => Standing::OtherLog,
-            pb::Standing::Ahead => Standing::Ahead,
-            pb::Standing::Compacted => Standing::Compacted,
-            pb::Standing::Diverged => Standing::Diverged,
-            pb::Standing::Unspecified => {
-                let unknown = wire::convert::UnknownValue { field: "standing", value: response.standing };
-                return Err(LinkError::Frame(unknown.into()));
-            }
-        })
+        let standing = match response.standing() {
+            pb::Standing::InStep => Some(Standing::InStep),
+            pb::Standing::OtherLog => Some(Standing::OtherLog),
+            pb::Standing::Ahead => Some(Standing::Ahead),
+            pb::Standing::Compacted => Some(Standing::Compacted),
+            pb::Standing::Diverged => Some(Standing::Diverged),
+            pb::Standing::Unspecified => None,
+        };
+        Ok(Answered { standing, answer: answer(&response) })
     }
+}
+
+/// What the answer to a report says of the leader; `None` from one that does not know the fields.
+fn answer(response: &pb::ReportProgressResponse) -> Option<Answer> {
+    let log = wire::convert::log_id(&response.log_id).ok()?;
+    (response.term != 0 && response.leader_time_us != 0).then(|| Answer {
+        log,
+        term: Term(response.term),
+        tail: Index(response.tail),
+        leader_time: Timestamp(response.leader_time_us),
+    })
 }
 
 /// Single calls to a leader.

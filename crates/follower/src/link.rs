@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
-use engine::{Frame, Resume, Subscribe};
+use engine::replica::Answer;
+use engine::{Frame, Resume, StreamId, Subscribe};
 use futures_util::Stream;
 use thiserror::Error;
+
+use crate::Arrivals;
 
 /// A way to a leader. Implemented over gRPC by [`GrpcLink`](crate::GrpcLink), and by tests that lose and alter frames.
 #[expect(async_fn_in_trait, reason = "native futures must be Send and browser futures cannot be; each link knows")]
 pub trait Link {
     /// The frames of one stream. Dropping it ends the stream.
     type Frames: Stream<Item = Result<Frame, LinkError>> + Unpin;
-    /// Makes calls beside the stream, on the same connection where the transport can.
+    /// Makes calls beside the stream, not behind what is queued on its connection.
     type Reporter: Reporter;
 
-    /// Opens a stream, over a new connection so that nothing of a broken one is reused.
-    async fn subscribe(&mut self, request: Subscribe) -> Result<Self::Frames, LinkError>;
+    /// Opens a stream, over a new connection so that nothing of a broken one is reused. A link that can see the parts of
+    /// frames counts their bytes in `arrivals`.
+    async fn subscribe(&mut self, request: Subscribe, arrivals: &Arrivals) -> Result<Self::Frames, LinkError>;
 
     /// Tells the leader about progress while the newest stream is open.
     fn reporter(&self) -> Self::Reporter;
@@ -24,8 +28,28 @@ pub trait Link {
 /// Tells a leader where a replica stands.
 #[expect(async_fn_in_trait, reason = "see Link")]
 pub trait Reporter {
-    /// Reports a position and the lag of the newest event, and returns how the leader finds them.
-    async fn report(&mut self, at: Resume, lag: Option<Duration>) -> Result<Standing, LinkError>;
+    /// Reports, and returns what the leader answers.
+    async fn report(&mut self, report: Report) -> Result<Answered, LinkError>;
+}
+
+/// Where a replica stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it holds.
+    pub at: Resume,
+    /// How long after its commit the newest event was applied, if that is known.
+    pub lag: Option<Duration>,
+    /// The stream on which it got there.
+    pub stream: StreamId,
+}
+
+/// A leader's answer to a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// How it finds the position; `None` for a judgement of a newer leader that this version does not know.
+    pub standing: Option<Standing>,
+    /// Where its log ends; `None` from leaders that do not say of which log and when.
+    pub answer: Option<Answer>,
 }
 
 /// How a leader finds a reported position.
@@ -66,5 +90,6 @@ fn describe(status: &tonic::Status) -> String {
         }
         cause = error.source();
     }
-    text
+    // What broke is below gRPC-Web's translation, which puts its own name in front.
+    text.strip_prefix("tonic-web: ").map_or_else(|| text.clone(), str::to_owned)
 }

@@ -2,37 +2,72 @@
 
 use std::time::Duration;
 
-use engine::Resume;
+use engine::Moment;
 use tokio::sync::{mpsc, watch};
 
-use crate::Standing;
-use crate::link::Reporter;
+use crate::link::{Answered, Report, Reporter};
 use crate::timer::Clock;
 
-/// How often a replica reports. Often enough for a list that people look at; rare enough to cost a leader with ten
-/// thousand replicas little.
-const INTERVAL: Duration = Duration::from_secs(2);
+/// How often a replica reports: as often as an answer counts as news of the leader's tail. Rare enough to cost a leader with
+/// ten thousand replicas little.
+const INTERVAL: Duration = engine::replica::TAIL_KNOWN_FOR;
 
-/// What there is to report: the position and the newest event's lag.
-pub(crate) type Progress = Option<(Resume, Option<Duration>)>;
+/// How long an answer may take. After that the report is given up: the next one is newer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Reports until the stream that it belongs to is dropped. A report that fails is not repeated: the next one is newer.
+/// An answer, and when it was asked for and came.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) report: Report,
+    pub(crate) answered: Answered,
+    pub(crate) asked: Moment,
+    pub(crate) came: Moment,
+}
+
+/// Reports until the stream that it belongs to is dropped. `progress` is what there is to report; it changes with every
+/// frame.
 pub(crate) async fn report_regularly(
     mut reporter: impl Reporter,
     clock: Clock,
-    progress: watch::Receiver<Progress>,
-    standings: mpsc::Sender<(Standing, Resume)>,
+    mut progress: watch::Receiver<Option<Report>>,
+    answers: mpsc::Sender<Exchange>,
 ) {
     loop {
-        // First a short while, so that a new replica shows up at once, then at the interval.
-        let latest = *progress.borrow();
-        if let Some((at, lag)) = latest
-            && let Ok(standing) = reporter.report(at, lag).await
-            && standings.send((standing, at)).await.is_err()
-        {
-            return;
+        let latest = *progress.borrow_and_update();
+        let Some(report) = latest else {
+            if progress.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let asked = clock.now();
+        let answered = tokio::select! {
+            biased;
+            answered = reporter.report(report) => answered.ok(),
+            () = wait_until(asked.plus(PATIENCE), clock, &mut progress) => None,
+        };
+        if let Some(answered) = answered {
+            let exchange = Exchange { report, answered, asked, came: clock.now() };
+            if answers.send(exchange).await.is_err() {
+                return;
+            }
         }
-        let wait = if latest.is_some() { INTERVAL } else { INTERVAL / 20 };
-        clock.sleep_until(clock.now().plus(wait)).await;
+        wait_until(asked.plus(INTERVAL), clock, &mut progress).await;
+    }
+}
+
+/// Waits until `moment`, and looks at the clock with every frame, too: browsers hold the timers of hidden pages back for
+/// up to a minute, but frames arrive.
+async fn wait_until(moment: Moment, clock: Clock, progress: &mut watch::Receiver<Option<Report>>) {
+    while clock.now() < moment {
+        tokio::select! {
+            biased;
+            () = clock.sleep_until(moment) => {}
+            changed = progress.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
     }
 }

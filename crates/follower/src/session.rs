@@ -1,16 +1,20 @@
 //! The one session loop.
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::pin::pin;
 
-use engine::replica::Action;
+use engine::replica::{Action, State};
 use engine::{Replica, Resume, Subscribe};
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 
-use crate::report::{Progress, report_regularly};
+use crate::link::Report;
+use crate::report::{Exchange, report_regularly};
 use crate::timer::{Breather, Clock};
-use crate::{Link, Observer};
+use crate::{Arrivals, Link, LinkError, Observer};
 
 /// Keeps `replica` in step with the leader behind `link` for as long as the future is polled. Drop it to stop.
 pub async fn follow<L: Link>(mut replica: Replica, mut link: L, observer: &mut impl Observer) -> Infallible {
@@ -18,19 +22,14 @@ pub async fn follow<L: Link>(mut replica: Replica, mut link: L, observer: &mut i
     loop {
         match next_request(&mut replica, observer) {
             Some(request) => {
-                let opened = tokio::select! {
-                    // In order, so that nothing but its inputs decides what a session does.
-                    biased;
-                    opened = link.subscribe(request) => Some(opened),
-                    () = clock.sleep_until(replica.poll_timeout()) => None,
-                };
-                match opened {
-                    Some(Ok(frames)) => run_stream(&mut replica, &link, frames, clock, observer).await,
+                let arrivals = Arrivals::default();
+                match open(&mut replica, &mut link, request, &arrivals, clock).await {
+                    Some(Ok(frames)) => run_stream(&mut replica, &link, frames, &arrivals, clock, observer).await,
                     Some(Err(error)) => {
                         observer.link_failed(&error);
                         replica.handle_closed(clock.now());
                     }
-                    None => replica.handle_timeout(clock.now()),
+                    None => {}
                 }
             }
             None => {
@@ -40,6 +39,27 @@ pub async fn follow<L: Link>(mut replica: Replica, mut link: L, observer: &mut i
             }
         }
     }
+}
+
+/// Opens a stream; `None` if the replica gave up waiting for it.
+async fn open<L: Link>(
+    replica: &mut Replica,
+    link: &mut L,
+    request: Subscribe,
+    arrivals: &Arrivals,
+    clock: Clock,
+) -> Option<Result<L::Frames, LinkError>> {
+    let mut opening = pin!(link.subscribe(request, arrivals));
+    while replica.state() == State::Connecting {
+        tokio::select! {
+            // In order, so that nothing but its inputs decides what a session does.
+            biased;
+            opened = &mut opening => return Some(opened),
+            () = arrivals.sign_of_life() => replica.handle_bytes(clock.now()),
+            () = clock.sleep_until(replica.poll_timeout()) => replica.handle_timeout(clock.now()),
+        }
+    }
+    None
 }
 
 /// Passes notices on and returns what the replica wants to ask, if it wants to connect.
@@ -67,13 +87,14 @@ async fn run_stream<L: Link>(
     replica: &mut Replica,
     link: &L,
     mut frames: L::Frames,
+    arrivals: &Arrivals,
     clock: Clock,
     observer: &mut impl Observer,
 ) {
     let (progress_sender, progress) = watch::channel(progress_of(replica));
-    // One, because a judgement that waits is about to be outdated.
-    let (standing_sender, mut standings) = mpsc::channel(1);
-    let mut reports = pin!(report_regularly(link.reporter(), clock, progress, standing_sender));
+    // One, because an answer that waits is about to be outdated.
+    let (answer_sender, mut answers) = mpsc::channel(1);
+    let mut reports = pin!(report_regularly(link.reporter(), clock, progress, answer_sender));
     let mut reporting = true;
     let mut breather = Breather::start();
     loop {
@@ -91,8 +112,9 @@ async fn run_stream<L: Link>(
                 }
                 breather.rest(now).await;
             }
-            Some((standing, at)) = standings.recv() => observer.standing(standing, at),
+            Some(exchange) = answers.recv() => handle_answer(&exchange, replica, observer),
             () = reports.as_mut(), if reporting => reporting = false,
+            () = arrivals.sign_of_life() => replica.handle_bytes(clock.now()),
             () = clock.sleep_until(replica.poll_timeout()) => replica.handle_timeout(clock.now()),
         }
         tell(replica, observer);
@@ -103,14 +125,22 @@ async fn run_stream<L: Link>(
     }
 }
 
+fn handle_answer(exchange: &Exchange, replica: &mut Replica, observer: &mut impl Observer) {
+    if let Some(answer) = exchange.answered.answer {
+        replica.handle_report_answer(answer, exchange.asked, exchange.came);
+    }
+    if let Some(standing) = exchange.answered.standing {
+        observer.standing(standing, exchange.report.at);
+    }
+}
+
 fn is_over(replica: &Replica) -> bool {
-    use engine::replica::State::{CatchingUp, Connecting, Live};
-    !matches!(replica.state(), Connecting | CatchingUp | Live)
+    !matches!(replica.state(), State::Connecting | State::CatchingUp | State::Live)
 }
 
 /// What there is to report on this stream: nothing before the welcome, when what is held may be of another log.
-fn progress_of(replica: &Replica) -> Progress {
-    replica.welcome()?;
+fn progress_of(replica: &Replica) -> Option<Report> {
+    let stream = replica.welcome()?.stream;
     let held = replica.snapshot()?;
-    Some((Resume { log: held.log(), position: held.position() }, replica.lag()))
+    Some(Report { at: Resume { log: held.log(), position: held.position() }, lag: replica.lag(), stream })
 }

@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::{Batch, Frame, Operation, Resume, Subscribe, Verdict};
+use engine::replica::Answer;
+use engine::{Batch, Frame, Operation, Subscribe, Verdict};
 use feed::{Cursor, Delivery};
-use follower::link::Reporter;
-use follower::{Link, LinkError, Standing};
+use follower::link::{Answered, Report, Reporter};
+use follower::{Arrivals, Link, LinkError, Standing};
 use futures_util::Stream;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -143,7 +144,7 @@ impl Link for SimLink {
     type Frames = SimFrames;
     type Reporter = SimReporter;
 
-    async fn subscribe(&mut self, request: Subscribe) -> Result<SimFrames, LinkError> {
+    async fn subscribe(&mut self, request: Subscribe, _arrivals: &Arrivals) -> Result<SimFrames, LinkError> {
         sleep(latency(&mut self.random)).await;
         while self.world.network.is_partitioned(self.replica, self.world.now()) {
             sleep(Duration::from_millis(50)).await;
@@ -297,14 +298,21 @@ pub(crate) struct SimReporter {
 }
 
 impl Reporter for SimReporter {
-    async fn report(&mut self, at: Resume, _lag: Option<Duration>) -> Result<Standing, LinkError> {
+    async fn report(&mut self, Report { at, .. }: Report) -> Result<Answered, LinkError> {
         sleep(Duration::from_millis(3)).await;
         if self.world.network.is_partitioned(self.replica, self.world.now()) {
             return std::future::pending().await;
         }
         let feed = self.world.leaders.feed(self.life).ok_or_else(unreachable_leader)?;
         let verdict = feed.judge(at).await.map_err(|_| unreachable_leader())?;
-        Ok(match verdict {
+        let published = feed.published();
+        let answer = Answer {
+            log: published.tail.log(),
+            term: published.term,
+            tail: published.tail.position().index,
+            leader_time: self.world.timestamp(),
+        };
+        let standing = match verdict {
             Verdict::Resumed => Standing::InStep,
             Verdict::Snapshot(reason) => {
                 use engine::SnapshotReason::{Ahead, Compacted, Diverged, Fresh, OtherLog, Unknown};
@@ -321,6 +329,7 @@ impl Reporter for SimReporter {
                     }
                 }
             }
-        })
+        };
+        Ok(Answered { standing: Some(standing), answer: Some(answer) })
     }
 }

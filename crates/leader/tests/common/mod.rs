@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use engine::replica::{Notice, State};
+use engine::replica::{Lag, Notice, State};
 use engine::{Batch, Digest, Durability, Frame, Index, LogId, Operation, Replica, Resume, Snapshot, Subscribe};
-use follower::{Calls, Link, LinkError, Observer, Standing, connect, follow};
+use follower::{Arrivals, Calls, Link, LinkError, Observer, Standing, connect, follow};
 use futures_util::Stream;
 use leader::RunError;
 use leader::config::{Config, Generator, Storage};
@@ -128,6 +128,7 @@ pub struct Record {
     pub now: Option<Snapshot>,
     pub state: Option<State>,
     pub worst_lag: Duration,
+    pub lag: Option<Lag>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -150,6 +151,7 @@ impl Observer for Recorder {
         }
         record.now = replica.snapshot();
         record.state = Some(replica.state());
+        record.lag = replica.lag_events();
         if !matches!(notice, Notice::Applied { .. }) {
             record.notices.push(notice);
         }
@@ -272,8 +274,8 @@ impl<L: Link> Link for FaultyLink<L> {
     type Frames = FaultyFrames<L::Frames>;
     type Reporter = L::Reporter;
 
-    async fn subscribe(&mut self, request: Subscribe) -> Result<Self::Frames, LinkError> {
-        let inner = self.inner.subscribe(request).await?;
+    async fn subscribe(&mut self, request: Subscribe, arrivals: &Arrivals) -> Result<Self::Frames, LinkError> {
+        let inner = self.inner.subscribe(request, arrivals).await?;
         Ok(FaultyFrames { inner, faults: Arc::clone(&self.faults), ready: VecDeque::new(), held: None, cut: false })
     }
 

@@ -1,0 +1,156 @@
+//! Replicas behind links that are slower than the log.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::*;
+use engine::replica::{Lag, Notice, State};
+use engine::{
+    Batch, Digest, Durability, Index, LogId, Operation, Position, ProducerChanges, Replica, Snapshot, Term, Timestamp,
+};
+use follower::connect;
+use leader::config::{Config, Generator};
+use store::sqlite::Options;
+use store::{Commit, SqliteStore, Store, StoredBatch};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Mutex;
+use wire::frame::encode_batch;
+use wire::pb;
+use wire::pb::calculator_service_client::CalculatorServiceClient;
+
+/// A proxy that lets so many bytes a second through to a replica, on all connections together, and holds little back itself.
+async fn throttled(target: SocketAddr, bytes_per_second: u32) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // The link is one: who sends waits until what was sent before is through.
+    let free_at = Arc::new(Mutex::new(tokio::time::Instant::now()));
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let free_at = Arc::clone(&free_at);
+            tokio::spawn(async move {
+                let socket = TcpSocket::new_v4().unwrap();
+                socket.set_recv_buffer_size(4 << 10).unwrap();
+                let Ok(far) = socket.connect(target).await else { return };
+                let (mut near_read, mut near_write) = near.into_split();
+                let (mut far_read, mut far_write) = far.into_split();
+                let up = async { tokio::io::copy(&mut near_read, &mut far_write).await };
+                let down = async {
+                    let mut piece = [0; 512];
+                    loop {
+                        let read = far_read.read(&mut piece).await.unwrap_or(0);
+                        if read == 0 {
+                            return;
+                        }
+                        let takes = Duration::from_secs(1) * u32::try_from(read).unwrap() / bytes_per_second;
+                        let through = {
+                            let mut free_at = free_at.lock().await;
+                            *free_at = (*free_at).max(tokio::time::Instant::now()) + takes;
+                            *free_at
+                        };
+                        tokio::time::sleep_until(through).await;
+                        if near_write.write_all(&piece[..read]).await.is_err() {
+                            return;
+                        }
+                    }
+                };
+                tokio::select! {
+                    _ = up => {}
+                    () = down => {}
+                }
+            });
+        }
+    });
+    address
+}
+
+fn welcomes(follower: &Follower) -> usize {
+    follower.recorder.told(|notice| matches!(notice, Notice::Welcomed(_)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_behind_a_link_slower_than_the_log_says_so_and_converges() {
+    const EVENTS: u64 = 3_000;
+    let leader = TestLeader::start(Config { count: Some(EVENTS), ..config(Generator::Rate(1_000)) }).await;
+    let proxy = throttled(leader.address, 7_000).await;
+    let follower = Follower::start(&format!("http://{proxy}"), "slow");
+    let mut status = CalculatorServiceClient::new(leader.channel().await);
+    let mut tails = Vec::new();
+    let (mut saw_lag, mut saw_exact_lag) = (false, false);
+    let start = Instant::now();
+    loop {
+        let (applied, state, lag) = follower
+            .recorder
+            .read(|record| (record.now.map_or(0, |now| now.position().index.0), record.state, record.lag));
+        let tail = status.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner().tail;
+        tails.push((start.elapsed(), tail));
+        // Late is 2 s; the rest is for a machine that is busy.
+        let older = tails.iter().rev().find(|(at, _)| start.elapsed() - *at > Duration::from_millis(3_500));
+        if older.is_some_and(|(_, tail)| applied < *tail) {
+            saw_lag = true;
+            assert_ne!(state, Some(State::Live), "live at {applied} of {tail} after {:?}", start.elapsed());
+        }
+        if let Some(Lag { events, exact }) = lag {
+            assert!(events <= tail - applied.min(tail) + 100, "{events} events behind at {applied} of {tail}");
+            if exact && older.is_some_and(|(_, older)| *older == tail) && applied < tail {
+                saw_exact_lag = true;
+                // What was applied since the last look.
+                assert!(tail - applied <= events + 100, "{events} events behind at {applied} of {tail}");
+            }
+        }
+        if applied == EVENTS && state == Some(State::Live) {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "it never converged: {applied} of {tail}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(saw_lag && saw_exact_lag, "the link was not slower than the log");
+    assert_eq!(welcomes(&follower), 1, "it began again");
+    let late = Notice::StateChanged { from: State::Live, to: State::CatchingUp };
+    assert_eq!(follower.recorder.told(|notice| *notice == late), 1, "the state flickers");
+    leader.stop().await;
+}
+
+/// A log of an earlier version, whose batches held up to 8,192 events: this one takes 8 s on the link, and a heartbeat is due
+/// every 200 ms.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_takes_longer_than_three_heartbeats_arrives() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = LogId(7);
+    let origin = Snapshot::take(log, Position::origin(log), 0);
+    let batch = {
+        let operations: Vec<_> =
+            (0..2_500).map(|n| Operation::Add(if n % 2 == 0 { 1 << 62 } else { -(1 << 62) })).collect();
+        let undigested = Batch::new(Term(1), Index(1), operations.clone(), Digest(0), Timestamp(1)).unwrap();
+        let (_, digest) = undigested.replay(0, Position::origin(log).digest).unwrap();
+        Batch::new(Term(1), Index(1), operations, digest, Timestamp(1)).unwrap()
+    };
+    let options = Options {
+        directory: directory.path().to_owned(),
+        durability: Durability::Fsync,
+        snapshot_every: NonZeroU64::new(100_000).unwrap(),
+        retain: NonZeroU64::new(100_000).unwrap(),
+    };
+    let store = SqliteStore::open(options, log).unwrap();
+    let frame = encode_batch(&batch);
+    assert!(frame.len() > 30_000);
+    let tail = Snapshot::take(log, batch.end(), 0);
+    store
+        .append(Commit { batch: StoredBatch::new(&batch, frame), tail, producers: ProducerChanges::default() })
+        .await
+        .unwrap();
+    drop(store);
+
+    let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
+    let proxy = throttled(leader.address, 4_000).await;
+    let link = connect(&format!("http://{proxy}"), identity("slow")).unwrap();
+    let follower = Follower::start_with(Replica::restore(1, origin), link);
+    follower.recorder.until_index(2_500).await;
+    follower.recorder.until_live().await;
+    assert_eq!(welcomes(&follower), 1, "it began again");
+    leader.stop().await;
+}
