@@ -172,6 +172,7 @@ mod tests {
     use std::time::Duration;
 
     use engine::Index;
+    use engine::leader::MAX_BATCH_EVENTS;
 
     use super::*;
     use crate::cursor::tests::World;
@@ -226,11 +227,11 @@ mod tests {
     async fn batches_larger_than_a_share_are_bounded_too_and_none_is_left_out() {
         const STREAMS: usize = 10_000;
 
-        // Each one takes some 20 KB.
-        let world = world(3, 4_000).await;
+        // As large as a batch may be, and larger than a share.
+        let world = world(3, MAX_BATCH_EVENTS).await;
         let mut cursors: Vec<_> = (0..STREAMS).map(|_| world.feed.cursor(Index(1))).collect();
         let mut all = Vec::new();
-        for cursor in &mut cursors[..600] {
+        for cursor in &mut cursors[..3_000] {
             all.extend(fill(cursor).await);
         }
         let held = size(&all);
@@ -239,7 +240,7 @@ mod tests {
         let mut waiting = cursors.pop().unwrap();
         let ((), delivered) = tokio::join!(async { all.truncate(10) }, waiting.next());
         assert!(matches!(delivered, Ok(Delivery::Frames(bytes)) if bytes.len() > SMALLEST_SPAN));
-        assert_eq!(waiting.next_index(), Index(4_001));
+        assert_eq!(waiting.next_index(), Index(MAX_BATCH_EVENTS as u64 + 1));
     }
 
     #[tokio::test(start_paused = true)]
