@@ -23,12 +23,14 @@ use std::time::Duration;
 
 use backoff::Backoff;
 use clock::LeaderClock;
-pub use notice::{Divergence, Notice, Resync, Violation};
+pub use notice::{Divergence, Dropped, Notice, Resync, Violation};
 use progress::Timeliness;
 pub use progress::{Answer, FRAME_TIMEOUT, LATE, Lag, PROMPT, TAIL_KNOWN_FOR};
 
 use crate::fault::{self, Fault};
-use crate::{Frame, Index, LogId, Moment, Position, Resume, Snapshot, Subscribe, Term, Timestamp, Welcome};
+use crate::{
+    Frame, Index, LogId, Moment, Position, Resume, Snapshot, SnapshotReason, Subscribe, Term, Timestamp, Welcome,
+};
 
 /// How many heartbeat intervals may pass without a byte before the link counts as stale.
 pub const STALE_AFTER_HEARTBEATS: u32 = 3;
@@ -88,6 +90,8 @@ pub enum Action {
 #[derive(Clone, Debug)]
 pub struct Replica {
     held: Option<Held>,
+    /// What was dropped first since the replica was last live.
+    dropped: Option<Dropped>,
     /// The highest term seen, and the log it is of: terms of different logs do not compare.
     seen_term: Option<(LogId, Term)>,
     link: Link,
@@ -116,6 +120,7 @@ struct Held {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has few replicas, and a link is open most of its time")]
 enum Link {
     Connecting { since: Moment, last_bytes: Moment, asked: Subscribe },
     Open(Session),
@@ -143,6 +148,7 @@ impl Replica {
     pub fn new(seed: u64) -> Self {
         Self {
             held: None,
+            dropped: None,
             seen_term: None,
             link: Link::Waiting { until: Moment::default() },
             backoff: Backoff::new(seed),
@@ -319,6 +325,12 @@ impl Replica {
         self.tail = self.tail.max(position.index);
     }
 
+    fn drop_held(&mut self, reason: SnapshotReason) {
+        if let Some(held) = self.held.take() {
+            self.dropped.get_or_insert(Dropped { reason, at: held.position });
+        }
+    }
+
     fn is_stale_leader(&mut self, log: LogId, term: Term, now: Moment) -> bool {
         match self.seen_term {
             Some((seen_log, seen)) if seen_log == log && term < seen && !fault::active(Fault::AcceptLowerTerm) => {
@@ -347,7 +359,7 @@ impl Replica {
     }
 
     fn diverged(&mut self, divergence: Divergence, now: Moment) {
-        self.held = None;
+        self.drop_held(SnapshotReason::Diverged);
         self.notices.push_back(Notice::Diverged(divergence));
         self.give_up(now);
     }

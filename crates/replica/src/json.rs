@@ -48,6 +48,8 @@ enum Line {
         verdict: String,
         from_index: Option<u64>,
         snapshot_index: Option<u64>,
+        /// Which check a state failed that was dropped since the replica was last live.
+        dropped_because: Option<String>,
         events: u64,
         took_ms: f64,
         damaged: bool,
@@ -158,6 +160,7 @@ fn live(resync: &Resync, replica: &Replica) -> Line {
         verdict: verdict(resync.verdict),
         from_index: resync.from.map(|from| from.position.index.0),
         snapshot_index: resync.snapshot.map(|position| position.index.0),
+        dropped_because: resync.dropped.map(|dropped| dropped.reason.to_string()),
         events: resync.events,
         took_ms: millis(resync.took),
         damaged: resync.damaged,
@@ -228,13 +231,14 @@ mod tests {
             from: Some(Resume { log: LogId(1), position }),
             verdict: Verdict::Resumed,
             damaged: false,
+            dropped: None,
             snapshot: None,
             events: 12,
             took: Duration::from_micros(1_500),
         };
         assert_eq!(
             notice(&Notice::CaughtUp(resync), &replica).unwrap(),
-            r#"{"type":"live","index":7,"verdict":"resumed","from_index":7,"snapshot_index":null,"events":12,"took_ms":1.5,"damaged":false}"#
+            r#"{"type":"live","index":7,"verdict":"resumed","from_index":7,"snapshot_index":null,"dropped_because":null,"events":12,"took_ms":1.5,"damaged":false}"#
         );
         assert_eq!(dropped(3), r#"{"type":"dropped","lines":3}"#);
         assert_eq!(notice(&Notice::LinkLost, &replica).unwrap(), r#"{"type":"link_lost"}"#);

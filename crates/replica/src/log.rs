@@ -72,7 +72,12 @@ fn resynced(resync: &Resync, replica: &Replica) -> String {
             format!("Live at index {index}: resumed from index {from}, {} events in {took}", resync.events)
         }
         Verdict::Snapshot(reason) => {
-            let why = match reason {
+            // Who dropped a state asks with nothing in hand; what people want to know is why.
+            let cause = match resync.dropped {
+                Some(dropped) if reason == SnapshotReason::Fresh => dropped.reason,
+                _ => reason,
+            };
+            let why = match cause {
                 SnapshotReason::Fresh => "nothing was held",
                 SnapshotReason::OtherLog => "the leader's log is a new one",
                 SnapshotReason::Ahead => "the own position was beyond the leader's tail",

@@ -5,7 +5,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::State;
-use crate::{Batch, Digest, Goodbye, Index, LogId, Position, Refusal, Resume, Snapshot, Term, Verdict, Welcome};
+use crate::{
+    Batch, Digest, Goodbye, Index, LogId, Position, Refusal, Resume, Snapshot, SnapshotReason, Term, Verdict, Welcome,
+};
 
 /// Something that happened to a replica, for logs and for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,12 +92,24 @@ pub struct Resync {
     pub verdict: Verdict,
     /// Whether a snapshot came because the history that was needed is damaged in the leader's storage.
     pub damaged: bool,
+    /// What was dropped since the replica was last live, and why. Then the replica holds nothing and asks for a fresh
+    /// state, which the verdict calls `fresh`; this is the first cause.
+    pub dropped: Option<Dropped>,
     /// Where the snapshot lay, if one was loaded.
     pub snapshot: Option<Position>,
     /// How many events it applied, after the snapshot if there was one.
     pub events: u64,
     /// From the request until it was live.
     pub took: Duration,
+}
+
+/// A state that a replica dropped because it is not the leader's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// Which check it failed.
+    pub reason: SnapshotReason,
+    /// Where it was.
+    pub at: Position,
 }
 
 /// How a divergence was found.

@@ -131,6 +131,7 @@ impl Replica {
         }
         if !*late && let Some(mut resync) = session.resync.take() {
             resync.took = now.since(session.connecting_since);
+            resync.dropped = self.dropped.take();
             self.notices.push_back(Notice::CaughtUp(resync));
         }
         self.tell_change(from);

@@ -42,13 +42,14 @@ impl Replica {
                 if reason == SnapshotReason::Diverged {
                     self.notices.push_back(Notice::Diverged(Divergence::Verdict { at: self.position() }));
                 }
-                self.held = None;
+                self.drop_held(reason);
             }
         }
         let resync = Resync {
             from: asked.resume,
             verdict: welcome.verdict,
             damaged: welcome.damaged,
+            dropped: None,
             snapshot: None,
             events: 0,
             took: Duration::ZERO,

@@ -330,6 +330,35 @@ fn a_leader_cannot_send_a_replica_away_for_longer_than_a_minute() {
 }
 
 #[test]
+fn what_was_dropped_first_is_told_once_live_again() {
+    let (mut replica, mut now) = replica_in("waiting");
+    let held = replica.position();
+    while replica.poll_notice().is_some() {}
+    let mut told = Vec::new();
+    // The first stream breaks before its snapshot comes.
+    for reason in [SnapshotReason::Diverged, SnapshotReason::Fresh, SnapshotReason::Fresh] {
+        while replica.state() != State::Connecting {
+            now = replica.poll_timeout();
+            replica.handle_timeout(now);
+        }
+        let welcome = welcome(Verdict::Snapshot(reason));
+        replica.handle_frame(Frame::Welcome(Welcome { leader_time: leader_time(now), ..welcome }), now);
+        if reason == SnapshotReason::Fresh {
+            snapshot_frame(snapshot_at(TAIL)).into_iter().for_each(|frame| replica.handle_frame(frame, now));
+        }
+        while let Some(notice) = replica.poll_notice() {
+            if let Notice::CaughtUp(resync) = notice {
+                told.push(resync.dropped);
+            }
+        }
+        replica.drop_held(SnapshotReason::Ahead);
+        replica.handle_closed(now);
+    }
+    let later = Dropped { reason: SnapshotReason::Ahead, at: snapshot_at(TAIL).position() };
+    assert_eq!(told, [Some(Dropped { reason: SnapshotReason::Diverged, at: held }), Some(later)]);
+}
+
+#[test]
 fn a_heartbeat_interval_that_would_hide_a_dead_link_is_not_believed() {
     for (interval, state) in [(MAX_HEARTBEAT_INTERVAL, State::CatchingUp), (Duration::MAX, State::Waiting)] {
         let (mut replica, now) = replica_in("connecting");
