@@ -5,21 +5,10 @@ try {
   await init({ module_or_path: './web_bg.wasm' });
 } catch (error) {
   console.error(error);
-  tell(
+  tellFailure(
     'WebAssembly' in globalThis
-      ? 'The page could not be loaded. Reload it to try again.'
+      ? 'The page could not be loaded: a part of it is missing, blocked or damaged. Reload the page to try again.'
       : 'This browser has no WebAssembly, which this page needs. Please use a newer one.',
-    error,
+    'web.js and web_bg.wasm: ' + error.message,
   );
-}
-
-function tell(text, error) {
-  const message = document.createElement('p');
-  message.className = 'failed';
-  message.setAttribute('role', 'alert');
-  message.textContent = text;
-  const details = document.createElement('small');
-  details.textContent = String(error);
-  message.append(document.createElement('br'), details);
-  document.getElementById('page').replaceChildren(message);
 }

@@ -1,7 +1,6 @@
-//! What a person may type into the form, and what becomes of it.
+//! What a person may type into the form.
 
-use engine::{Event, Operation};
-use follower::grpc::SubmitError;
+use engine::Operation;
 use thiserror::Error;
 
 use crate::words;
@@ -91,9 +90,13 @@ pub enum NotAnArgument {
     #[error("Type a whole number first.")]
     Missing,
     /// Not a number, a fraction, or too large.
-    #[error("“{0}” is not a whole number between −9223372036854775808 and 9223372036854775807.")]
+    #[error("“{typed}” is not a whole number between {min} and {max}.", typed = .0, min = words::grouped(i64::MIN), max = words::grouped(i64::MAX))]
     NotWhole(String),
 }
+
+/// The signs that keyboards, word processors and other programs write in front of a negative number: hyphens, dashes and
+/// the minus, which is how the page itself writes one.
+const MINUS: [char; 8] = ['−', '‐', '‑', '‒', '–', '—', '﹣', '－'];
 
 /// Takes what Rust takes, and a number as the page itself writes it, so that a shown value can be pasted.
 fn argument(typed: &str) -> Result<i64, NotAnArgument> {
@@ -101,71 +104,20 @@ fn argument(typed: &str) -> Result<i64, NotAnArgument> {
     if typed.is_empty() {
         return Err(NotAnArgument::Missing);
     }
-    let plain = typed.replace('−', "-");
-    let ungrouped = plain.replace(',', "");
-    ungrouped
-        .parse()
-        .ok()
-        // Elsewhere a comma starts the fraction: only whole groups of three are taken for groups.
-        .filter(|number| ungrouped == plain || words::grouped(*number).replace('−', "-") == plain)
-        .ok_or_else(|| NotAnArgument::NotWhole(typed.to_owned()))
-}
-
-/// What became of the operation that was put in last.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is in the log.
-    Committed(Event),
-    /// It is not in the log, and why.
-    Refused(String),
-    /// What became of it is not known, or it should be tried again.
-    Failed(String),
-}
-
-impl Outcome {
-    /// The outcome as a program writes it.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Committed(_) => "ok",
-            Self::Refused(_) => "refused",
-            Self::Failed(_) => "failed",
-        }
+    let not_whole = || NotAnArgument::NotWhole(typed.to_owned());
+    let (sign, digits) = match typed.strip_prefix('-').or_else(|| typed.strip_prefix(MINUS)) {
+        // The page writes operations with a space there: "− 5".
+        Some(digits) => ("-", digits.trim_start()),
+        None => ("", typed.strip_prefix('+').unwrap_or(typed).trim_start()),
+    };
+    if !digits.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err(not_whole());
     }
-
-    /// The outcome as a person reads it.
-    #[must_use]
-    pub fn text(&self) -> String {
-        match self {
-            Self::Committed(event) => words::committed(*event),
-            Self::Refused(why) | Self::Failed(why) => why.clone(),
-        }
-    }
-}
-
-impl From<NotAnArgument> for Outcome {
-    fn from(error: NotAnArgument) -> Self {
-        Self::Refused(error.to_string())
-    }
-}
-
-impl From<Result<Event, SubmitError>> for Outcome {
-    fn from(answer: Result<Event, SubmitError>) -> Self {
-        match answer {
-            Ok(event) => Self::Committed(event),
-            Err(SubmitError::Refused(why)) => Self::Refused(format!("Refused: {why}.")),
-            Err(SubmitError::Busy(why)) => Self::Failed(format!("The leader is busy: {why}. Try again.")),
-            Err(SubmitError::NotCommitted(why)) => Self::Failed(format!("Not done: {why}.")),
-            Err(
-                error @ (SubmitError::Mismatch { .. }
-                | SubmitError::Stale(_)
-                | SubmitError::Reused { .. }
-                | SubmitError::UnknownProducer(_)
-                | SubmitError::Unsettled),
-            ) => Self::Failed(format!("Not done: {error}.")),
-            Err(error @ (SubmitError::NoAnswer | SubmitError::Failed(_))) => Self::Failed(format!("Failed: {error}.")),
-        }
-    }
+    let ungrouped = digits.replace(',', "");
+    let number: i64 = format!("{sign}{ungrouped}").parse().map_err(|_| not_whole())?;
+    // Elsewhere a comma starts the fraction: only whole groups of three are taken for groups.
+    let is_grouped = ungrouped == digits || words::grouped_count(number.unsigned_abs()) == digits;
+    if is_grouped { Ok(number) } else { Err(not_whole()) }
 }
 
 #[cfg(test)]
@@ -183,6 +135,18 @@ mod tests {
             ("-9223372036854775808", i64::MIN),
             ("−9,223,372,036,854,775,808", i64::MIN),
             ("1,234", 1_234),
+            // Hyphen-minus, minus, hyphen, non-breaking hyphen, figure dash, en dash, em dash, small and full width.
+            ("-5", -5),
+            ("\u{2212}5", -5),
+            ("\u{2010}5", -5),
+            ("\u{2011}5", -5),
+            ("\u{2012}5", -5),
+            ("\u{2013}5", -5),
+            ("\u{2014}5", -5),
+            ("\u{fe63}5", -5),
+            ("\u{ff0d}5", -5),
+            ("− 5", -5),
+            ("\u{a0}−1,234\u{a0}", -1_234),
         ] {
             assert_eq!(Kind::Add.operation(typed), Ok(Operation::Add(number)), "{typed:?}");
         }
@@ -191,7 +155,9 @@ mod tests {
     #[test]
     fn what_is_no_whole_number_that_fits_is_told_apart_from_nothing() {
         assert_eq!(Kind::Multiply.operation("  "), Err(NotAnArgument::Missing));
-        for typed in ["abc", "1.5", "1,5", "12,34", "1e3", "9223372036854775808", "--1", "٣"] {
+        for typed in
+            ["abc", "1.5", "1,5", "12,34", "1e3", "9223372036854775808", "--1", "-+1", "−−1", "-", "−", "5-", "٣"]
+        {
             assert_eq!(Kind::Multiply.operation(typed), Err(NotAnArgument::NotWhole(typed.to_owned())), "{typed:?}");
         }
     }
@@ -208,13 +174,5 @@ mod tests {
             assert_eq!(Kind::by_name(kind.name()), Some(kind));
         }
         assert_eq!(Kind::by_name("modulo"), None);
-    }
-
-    #[test]
-    fn a_refusal_is_no_failure() {
-        let refused = Outcome::from(Err(SubmitError::Refused("cannot divide 3 by zero".to_owned())));
-        assert_eq!((refused.name(), refused.text().as_str()), ("refused", "Refused: cannot divide 3 by zero."));
-        assert_eq!(Outcome::from(Err(SubmitError::NoAnswer)).name(), "failed");
-        assert_eq!(Outcome::from(Err(SubmitError::Busy("full".to_owned()))).name(), "failed");
     }
 }

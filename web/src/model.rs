@@ -4,8 +4,10 @@
 //! ([`Model::status`], [`Model::numbers`], [`Model::log`], [`Model::news`]) once per animation frame. Time is an
 //! argument, and nothing here knows of a browser.
 
+pub mod announcement;
 pub mod log;
 pub mod news;
+pub mod put_in;
 pub mod resync;
 pub mod status;
 #[cfg(test)]
@@ -13,13 +15,15 @@ mod tests;
 
 use std::time::Duration;
 
-use engine::replica::{Notice, State};
+use engine::replica::{Lag, Notice, State};
 use engine::{Durability, Index, Moment, Replica, Resume, Snapshot, Term};
 use follower::Standing;
 
 use crate::words::TimeOfDay;
+use announcement::Announcer;
 use log::EventLog;
 use news::{Item, News};
+use put_in::PutIn;
 use resync::{Occasion, ResyncLine};
 
 /// From here on a value is too long to be written large: ten digits, commas and a minus do not fit across its card.
@@ -34,17 +38,31 @@ pub struct Now {
     pub time: TimeOfDay,
 }
 
+/// A count of the leader's, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Known {
+    /// There is no stream that would tell it.
+    #[default]
+    Not,
+    /// It may be more by now.
+    AtLeast(u64),
+    /// The leader said so just now.
+    Exactly(u64),
+}
+
 /// The numbers that change with every batch, all of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
     /// The state that the replica vouches for: log, index, digest and value.
     pub held: Option<Snapshot>,
     /// The leader's newest event.
-    pub tail: Index,
+    pub tail: Known,
     /// How many events the leader is ahead.
-    pub lag_events: u64,
-    /// How old the newest event was when it was applied.
+    pub lag_events: Known,
+    /// How old the newest event was when it was applied, if one came on the present stream.
     pub lag: Option<Duration>,
+    /// Since when there is no stream from the leader; `None` while there is one, and before the first.
+    pub unknown_since: Option<TimeOfDay>,
     /// The term of the leader.
     pub term: Option<Term>,
     /// What a crash of the leader can take away, once it said so.
@@ -74,14 +92,20 @@ pub struct Model {
     pub(crate) unanswered: Option<Unanswered>,
     /// Where the replica was when it last became live.
     live_from: Index,
-    /// What the leader judged, since the replica is live.
-    pub(crate) standing: Option<(Standing, Resume)>,
+    /// What the leader judged, since the replica is live, and when.
+    pub(crate) standing: Option<(Standing, Resume, Now)>,
+    /// Whether an event was applied on the present stream, so that the lag in time is of this stream.
+    applied_on_stream: bool,
+    /// Whether what the tab kept over a reload could not be used, and nothing came in its place yet.
+    kept_is_damaged: bool,
     /// Whether the state was dropped because it was wrong, and nothing came in its place yet.
     pub(crate) diverged: bool,
     /// When the value last had too many digits to be written large.
     pub(crate) long_value: Option<Moment>,
     /// When an operation last got no answer.
     pub(crate) call_unanswered: Option<Moment>,
+    /// The operation that was put in last.
+    pub(crate) put_in: Option<PutIn>,
     /// What the transport said last; it belongs to the notice that follows.
     link_error: Option<String>,
     occasion: Occasion,
@@ -89,6 +113,7 @@ pub struct Model {
     reconnect: Option<ResyncLine>,
     log: EventLog,
     news: News,
+    announcer: Announcer,
 }
 
 impl Model {
@@ -96,25 +121,28 @@ impl Model {
     #[must_use]
     pub fn new(name: String, kept: Option<Snapshot>) -> Self {
         let occasion = if kept.is_some() { Occasion::Reload } else { Occasion::Start };
-        let tail = kept.map_or(Index::ZERO, |kept| kept.position().index);
         Self {
             name,
-            numbers: Numbers { held: kept, tail, ..Numbers::default() },
+            numbers: Numbers { held: kept, ..Numbers::default() },
             state: State::Waiting,
             parked: false,
             tabs: 1,
             unanswered: None,
             live_from: Index::ZERO,
             standing: None,
+            applied_on_stream: false,
+            kept_is_damaged: false,
             diverged: false,
             long_value: None,
             call_unanswered: None,
+            put_in: None,
             link_error: None,
             occasion,
             first_resync: None,
             reconnect: None,
             log: EventLog::default(),
             news: News::default(),
+            announcer: Announcer::default(),
         }
     }
 
@@ -133,9 +161,15 @@ impl Model {
         if was_long || self.holds_long_value() {
             self.long_value = Some(now.at);
         }
-        self.numbers.tail = replica.tail();
-        self.numbers.lag_events = replica.lag_events().map_or(0, |lag| lag.events);
-        self.numbers.lag = replica.lag();
+        match notice {
+            Notice::Welcomed(_) => self.applied_on_stream = false,
+            Notice::Applied { .. } => self.applied_on_stream = true,
+            _ => {}
+        }
+        let lag = replica.lag_events();
+        self.numbers.tail = known(lag, replica.tail().0);
+        self.numbers.lag_events = known(lag, lag.map_or(0, |lag| lag.events));
+        self.numbers.lag = replica.lag().filter(|_| self.applied_on_stream && lag.is_some());
         self.numbers.term = replica.term();
         if let Some((text, tone)) = news::tell(notice, self.state, &self.numbers, self.link_error.as_deref()) {
             self.news.tell(text, tone, now.time);
@@ -147,7 +181,8 @@ impl Model {
                 self.unanswered = None;
             }
             Notice::CaughtUp(resync) => {
-                let line = resync::line(resync, self.occasion, now.time);
+                let kept_is_damaged = std::mem::take(&mut self.kept_is_damaged);
+                let line = resync::line(resync, self.occasion, kept_is_damaged, now.time);
                 if self.occasion == Occasion::Reconnect {
                     self.news.tell(line.text.clone(), status::Tone::Good, now.time);
                     self.reconnect = Some(line);
@@ -185,19 +220,22 @@ impl Model {
         if !self.is_own_history(at) {
             return;
         }
-        let is_new = self.standing.is_none_or(|(before, _)| before != standing);
+        let is_new = self.standing.is_none_or(|(before, ..)| before != standing);
         if is_new && let Some(text) = news::tell_standing(standing, at) {
             self.news.tell(text, status::Tone::Bad, now.time);
         }
-        self.standing = Some((standing, at));
+        self.standing = Some((standing, at, now));
     }
 
     /// So many tabs of the page are open, and this one may stream or not.
-    pub fn handle_tabs(&mut self, open: usize, may_stream: bool) {
+    pub fn handle_tabs(&mut self, open: usize, may_stream: bool, now: Now) {
         self.tabs = open;
         if self.parked == may_stream {
             self.parked = !may_stream;
-            self.state = State::Waiting;
+            self.enter(State::Waiting, now);
+            self.numbers.tail = Known::Not;
+            self.numbers.lag_events = Known::Not;
+            self.numbers.lag = None;
             self.unanswered = None;
         }
     }
@@ -208,13 +246,9 @@ impl Model {
         self.occasion = Occasion::Start;
     }
 
-    /// An operation that was put in got no answer.
-    pub fn handle_call_unanswered(&mut self, now: Now) {
-        self.call_unanswered = Some(now.at);
-    }
-
     /// What the tab kept over the reload was damaged and is not used.
     pub fn handle_damage(&mut self, now: Now) {
+        self.kept_is_damaged = true;
         let text = "What this tab kept over the reload was damaged. It was dropped; a new copy follows.";
         self.news.tell(text.to_owned(), status::Tone::Warn, now.time);
     }
@@ -233,6 +267,12 @@ impl Model {
     }
 
     fn enter(&mut self, to: State, now: Now) {
+        let has_stream = |state| matches!(state, State::CatchingUp | State::Live);
+        match (has_stream(self.state), has_stream(to)) {
+            (true, false) => self.numbers.unknown_since = Some(now.time),
+            (_, true) => self.numbers.unknown_since = None,
+            (false, false) => {}
+        }
         self.state = to;
         if to == State::Connecting {
             let unanswered = self.unanswered_since(now);
@@ -296,5 +336,14 @@ impl Model {
     #[must_use]
     pub fn held(&self) -> Option<Snapshot> {
         self.numbers.held
+    }
+}
+
+/// `count`, as far as what is known of the lag says that it is known.
+fn known(lag: Option<Lag>, count: u64) -> Known {
+    match lag {
+        None => Known::Not,
+        Some(Lag { exact: false, .. }) => Known::AtLeast(count),
+        Some(Lag { exact: true, .. }) => Known::Exactly(count),
     }
 }

@@ -5,6 +5,7 @@ mod channel;
 mod components;
 mod kept;
 mod painter;
+mod sender;
 mod session;
 mod signals;
 

@@ -1,7 +1,10 @@
 //! What a tab keeps over a reload, as text for the browser's session storage.
 
-use engine::{Digest, Index, LogId, Position, Snapshot};
+use std::str::FromStr;
+
+use engine::{Digest, Index, LogId, Operation, Position, ProducerId, Sequence, Snapshot};
 use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Marks the form of the text, so that a later version of the page can change it.
 const VERSION: &str = "1";
@@ -32,6 +35,82 @@ pub fn read_state(text: &str) -> Result<Snapshot, Damaged> {
     let position = Position { index: Index(index.parse().map_err(|_| Damaged)?), digest: Digest(hex(digest)?) };
     let value = value.parse().map_err(|_| Damaged)?;
     Snapshot::verify(log, position, value, hex(checksum)?).map_err(|_| Damaged)
+}
+
+/// An operation that was put in and whose outcome is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutIn {
+    /// Under which name it was sent.
+    pub producer: ProducerId,
+    /// As which of that producer's operations.
+    pub sequence: Sequence,
+    /// What to do.
+    pub operation: Operation,
+    /// Do it only if this is the newest event.
+    pub expected: Option<Index>,
+    /// When it was put in, in milliseconds since 1970.
+    pub since: u64,
+    /// The log that the tab held then.
+    pub log: Option<LogId>,
+}
+
+/// What stands for something that is not there.
+const NONE: &str = "-";
+
+impl PutIn {
+    /// Writes it as text.
+    #[must_use]
+    pub fn write(&self) -> String {
+        let Self { producer, sequence, operation, expected, since, log } = self;
+        let (kind, argument) = match operation {
+            Operation::Add(n) => ("add", Some(n)),
+            Operation::Subtract(n) => ("subtract", Some(n)),
+            Operation::Multiply(n) => ("multiply", Some(n)),
+            Operation::Divide(n) => ("divide", Some(n)),
+            Operation::SquareRoot => ("square_root", None),
+            Operation::PowerOfTwo => ("square", None),
+        };
+        let argument = argument.map_or(NONE.to_owned(), i64::to_string);
+        let expected = expected.map_or(NONE.to_owned(), |index| index.to_string());
+        let log = log.map_or(NONE.to_owned(), |log| log.to_string());
+        let text = format!("{VERSION} {producer} {sequence} {kind} {argument} {expected} {since} {log}");
+        format!("{text} {:016x}", xxh3_64(text.as_bytes()))
+    }
+
+    /// Reads what [`write`](Self::write) wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`Damaged`] if it is something else.
+    pub fn read(text: &str) -> Result<Self, Damaged> {
+        let (said, checksum) = text.rsplit_once(' ').ok_or(Damaged)?;
+        let [version, producer, sequence, kind, argument, expected, since, log] = words(said)?;
+        if version != VERSION || hex(checksum)? != xxh3_64(said.as_bytes()) {
+            return Err(Damaged);
+        }
+        let number = || argument.parse::<i64>().map_err(|_| Damaged);
+        let operation = match kind {
+            "add" => Operation::Add(number()?),
+            "subtract" => Operation::Subtract(number()?),
+            "multiply" => Operation::Multiply(number()?),
+            "divide" => Operation::Divide(number()?),
+            "square_root" => Operation::SquareRoot,
+            "square" => Operation::PowerOfTwo,
+            _ => return Err(Damaged),
+        };
+        Ok(Self {
+            producer: ProducerId::new(producer).map_err(|_| Damaged)?,
+            sequence: Sequence(sequence.parse().map_err(|_| Damaged)?),
+            operation,
+            expected: optional(expected)?.map(Index),
+            since: since.parse().map_err(|_| Damaged)?,
+            log: optional(log)?,
+        })
+    }
+}
+
+fn optional<T: FromStr>(text: &str) -> Result<Option<T>, Damaged> {
+    (text != NONE).then(|| text.parse().map_err(|_| Damaged)).transpose()
 }
 
 /// Who a tab is, for as long as it is open.
@@ -123,6 +202,32 @@ mod tests {
         }
         for garbage in ["", "null", "{}", "1 2 3 4 5 6", "\u{1f980} 1 1 1 1 1"] {
             assert_eq!(read_state(garbage), Err(Damaged), "{garbage:?}");
+        }
+    }
+
+    #[test]
+    fn an_operation_without_an_outcome_survives_its_text_form_and_no_alteration() {
+        for operation in [
+            Operation::Add(i64::MIN),
+            Operation::Subtract(3),
+            Operation::Multiply(-1),
+            Operation::Divide(i64::MAX),
+            Operation::SquareRoot,
+            Operation::PowerOfTwo,
+        ] {
+            for (expected, log) in [(None, None), (Some(Index(7)), Some(LogId(0xab)))] {
+                let producer = ProducerId::from_random(5);
+                let put_in =
+                    PutIn { producer, sequence: Sequence(9), operation, expected, since: 1_790_000_000_000, log };
+                let text = put_in.write();
+                assert_eq!(PutIn::read(&text).as_ref(), Ok(&put_in));
+                for at in 0..text.len() {
+                    assert_eq!(PutIn::read(&text[..at]), Err(Damaged));
+                    let mut altered = text.clone().into_bytes();
+                    altered[at] = if altered[at] == b'7' { b'8' } else { b'7' };
+                    assert_eq!(PutIn::read(&String::from_utf8(altered).unwrap()), Err(Damaged));
+                }
+            }
         }
     }
 

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use engine::Event;
+use engine::{Event, Operation};
+
+use crate::model::Known;
 
 /// What stands where a number will be once there is one.
 pub const NOTHING: &str = "–";
@@ -13,6 +15,67 @@ pub const NOTHING: &str = "–";
 pub fn grouped(value: i64) -> String {
     let digits = grouped_count(value.unsigned_abs());
     if value < 0 { format!("−{digits}") } else { digits }
+}
+
+/// An operation: `× −1,234`.
+#[must_use]
+pub fn operation(operation: Operation) -> String {
+    match operation {
+        Operation::Add(n) => format!("+ {}", grouped(n)),
+        Operation::Subtract(n) => format!("− {}", grouped(n)),
+        Operation::Multiply(n) => format!("× {}", grouped(n)),
+        Operation::Divide(n) => format!("÷ {}", grouped(n)),
+        Operation::SquareRoot | Operation::PowerOfTwo => operation.to_string(),
+    }
+}
+
+/// A text of the leader's or of the transport's, with its numbers written as the page writes them.
+#[must_use]
+pub fn with_minus(text: &str) -> String {
+    let mut written = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(character) = rest.next() {
+        let before = written.chars().next_back();
+        let next = rest.peek().copied();
+        // "-5", but not "log-1"; and "2^63 - 1".
+        let is_sign = !before.is_some_and(char::is_alphanumeric) && next.is_some_and(|next| next.is_ascii_digit());
+        let is_operator = next == Some(' ') && written.trim_end().ends_with(|before: char| before.is_ascii_digit());
+        written.push(if character == '-' && (is_sign || is_operator) { '−' } else { character });
+    }
+    written
+}
+
+/// Why a call or a stream broke, for people.
+///
+/// What browsers say differs from one to the other and names JavaScript's classes. All of it means the same here.
+#[must_use]
+pub fn broken_link(text: &str) -> String {
+    /// What browsers and the bindings to them call the ends of a connection.
+    const BROWSERS: [&str; 12] = [
+        "js api error",
+        "jsvalue",
+        "typeerror",
+        "networkerror",
+        "domexception",
+        "aborterror",
+        "failed to fetch",
+        "load failed",
+        "network error",
+        "input stream",
+        "network connection was lost",
+        "the operation was aborted",
+    ];
+    const PROXY: &str = "HTTP status code ";
+
+    let lower = text.to_lowercase();
+    if let Some((_, code)) = text.split_once(PROXY) {
+        let code: String = code.chars().take_while(char::is_ascii_digit).collect();
+        return format!("something between answered with HTTP status {code} instead of the leader");
+    }
+    if BROWSERS.iter().any(|name| lower.contains(name)) {
+        return "the connection broke or could not be made".to_owned();
+    }
+    with_minus(text)
 }
 
 /// A count with its digits in groups of three.
@@ -27,6 +90,16 @@ pub fn grouped_count(count: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A count as far as it is known: `1,234`, `≥ 1,234`.
+#[must_use]
+pub fn known(count: Known) -> String {
+    match count {
+        Known::Not => NOTHING.to_owned(),
+        Known::AtLeast(count) => format!("≥ {}", grouped_count(count)),
+        Known::Exactly(count) => grouped_count(count),
+    }
 }
 
 /// `1 event`, `57 events`.
@@ -63,7 +136,7 @@ pub fn in_fours(hex: &str) -> String {
 /// An event that was just committed: `#1,234: × 3 → 42`.
 #[must_use]
 pub fn committed(event: Event) -> String {
-    format!("#{}: {} → {}", grouped_count(event.index.0), event.operation, grouped(event.value))
+    format!("#{}: {} → {}", grouped_count(event.index.0), operation(event.operation), grouped(event.value))
 }
 
 /// A time of day where the person is, in seconds after midnight.
@@ -118,6 +191,37 @@ mod tests {
     fn a_committed_event_tells_where_what_and_what_came_of_it() {
         let event = Event { index: Index(1_234), operation: Operation::Multiply(3), value: 42 };
         assert_eq!(committed(event), "#1,234: × 3 → 42");
+    }
+
+    #[test]
+    fn negative_numbers_are_written_in_one_way() {
+        assert_eq!(operation(Operation::Add(-5)), "+ −5");
+        assert_eq!(operation(Operation::Subtract(-1_234)), "− −1,234");
+        assert_eq!(operation(Operation::PowerOfTwo), "x²");
+        assert_eq!(
+            with_minus("-9 + -5 overflows: the result lies outside -2^63 to 2^63 - 1"),
+            "−9 + −5 overflows: the result lies outside −2^63 to 2^63 − 1"
+        );
+        assert_eq!(with_minus("log-1 of 2026-11-25, (-3)"), "log-1 of 2026-11-25, (−3)");
+    }
+
+    #[test]
+    fn what_browsers_say_of_a_broken_connection_is_told_in_plain_words() {
+        for said in [
+            "JS API error: TypeError: Failed to fetch",
+            "JS API error: TypeError: network error",
+            "TypeError: NetworkError when attempting to fetch resource.",
+            "TypeError: Load failed",
+            "JsValue(TypeError: Error in input stream)",
+            "AbortError: The user aborted a request.",
+        ] {
+            assert_eq!(broken_link(said), "the connection broke or could not be made", "{said}");
+        }
+        assert_eq!(
+            broken_link("grpc-status header missing, mapped from HTTP status code 502"),
+            "something between answered with HTTP status 502 instead of the leader"
+        );
+        assert_eq!(broken_link("the leader has too much to do"), "the leader has too much to do");
     }
 
     #[test]

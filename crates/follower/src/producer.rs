@@ -60,11 +60,9 @@ impl<S: Submit> Producer<S> {
         Self { calls, new_id: Box::new(new_id), outbox, under_way: false, patience: PATIENCE }
     }
 
-    /// Goes on with what an earlier producer kept.
-    #[must_use]
-    pub fn with_outbox(mut self, outbox: Outbox) -> Self {
+    /// Goes on with what was kept, instead of with what this producer has.
+    pub fn resume(&mut self, outbox: Outbox) {
         self.outbox = outbox;
-        self
     }
 
     /// Gives up on a submission after this long instead of after [`PATIENCE`]. An attempt that is under way is still

@@ -27,7 +27,8 @@ pub struct ResyncLine {
     pub time: TimeOfDay,
 }
 
-pub(crate) fn line(resync: &Resync, occasion: Occasion, time: TimeOfDay) -> ResyncLine {
+/// `kept_is_damaged` says whether the tab had a state from before the reload that could not be used.
+pub(crate) fn line(resync: &Resync, occasion: Occasion, kept_is_damaged: bool, time: TimeOfDay) -> ResyncLine {
     let lead = match occasion {
         Occasion::Start => "Started",
         Occasion::Reload => "Resynced after the reload",
@@ -52,6 +53,13 @@ pub(crate) fn line(resync: &Resync, occasion: Occasion, time: TimeOfDay) -> Resy
             };
             let why = if resync.damaged {
                 format!("the events after #{held} are damaged in the leader's storage")
+            } else if reason == SnapshotReason::Fresh {
+                // Who dropped a state asks with nothing in hand; what people want to know is why.
+                match resync.dropped {
+                    Some(dropped) => why(dropped.reason, &words::grouped_count(dropped.at.index.0)),
+                    None if kept_is_damaged => "what this tab kept over the reload was damaged".to_owned(),
+                    None => why(reason, &held),
+                }
             } else {
                 why(reason, &held)
             };
@@ -76,6 +84,7 @@ fn why(reason: SnapshotReason, held: &str) -> String {
 mod tests {
     use std::time::Duration;
 
+    use engine::replica::Dropped;
     use engine::{Digest, Index, LogId, Position, Resume};
 
     use super::*;
@@ -86,11 +95,12 @@ mod tests {
 
     fn resync(verdict: Verdict, snapshot: Option<u64>, events: u64) -> Resync {
         let from = Some(Resume { log: LogId(1), position: at(12_345) });
-        Resync { from, verdict, damaged: false, snapshot: snapshot.map(at), events, took: Duration::from_millis(12) }
+        let took = Duration::from_millis(12);
+        Resync { from, verdict, damaged: false, dropped: None, snapshot: snapshot.map(at), events, took }
     }
 
     fn text(resync: &Resync, occasion: Occasion) -> String {
-        line(resync, occasion, TimeOfDay::default()).text
+        line(resync, occasion, false, TimeOfDay::default()).text
     }
 
     #[test]
@@ -103,6 +113,22 @@ mod tests {
             text(&resync(Verdict::Resumed, None, 0), Occasion::Reconnect),
             "Reconnected: resumed from #12,345, nothing was missing, live after 12 ms."
         );
+    }
+
+    #[test]
+    fn a_snapshot_after_a_state_was_dropped_tells_the_first_cause() {
+        let fresh = Resync { from: None, ..resync(Verdict::Snapshot(SnapshotReason::Fresh), Some(200), 0) };
+        for (reason, why) in [
+            (SnapshotReason::Diverged, "because what this tab held at #77 was not what the leader held there"),
+            (SnapshotReason::OtherLog, "because the leader started a new log (this tab held #77 of the old one)"),
+            (SnapshotReason::Ahead, "because this tab was ahead of the leader (it held #77)"),
+        ] {
+            let dropped = Some(Dropped { reason, at: at(77) });
+            let text = text(&Resync { dropped, ..fresh }, Occasion::Reconnect);
+            assert!(text.contains(why), "{text}");
+        }
+        let damaged = line(&fresh, Occasion::Start, true, TimeOfDay::default());
+        assert!(damaged.text.contains("because what this tab kept over the reload was damaged"), "{}", damaged.text);
     }
 
     #[test]
@@ -119,7 +145,8 @@ mod tests {
             (SnapshotReason::Compacted, "the leader no longer keeps the events after #12,345"),
             (SnapshotReason::Diverged, "was not what the leader held"),
         ] {
-            let line = line(&resync(Verdict::Snapshot(reason), Some(200), 0), Occasion::Reload, TimeOfDay::default());
+            let line =
+                line(&resync(Verdict::Snapshot(reason), Some(200), 0), Occasion::Reload, false, TimeOfDay::default());
             assert_eq!(line.verdict, reason.to_string());
             assert!(line.text.contains(why), "{}", line.text);
             assert!(line.text.contains("snapshot at #200"), "{}", line.text);

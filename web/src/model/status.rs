@@ -6,7 +6,7 @@ use engine::Moment;
 use engine::replica::State;
 use follower::Standing;
 
-use super::{Model, Now, Unanswered};
+use super::{Known, Model, Now, Unanswered};
 use crate::tabs::STREAMS;
 use crate::words;
 
@@ -18,6 +18,9 @@ const EXPLAIN: Duration = Duration::from_secs(15);
 
 /// How long a value must have been short before it is written large, so that its size does not flicker.
 const SETTLED: Duration = Duration::from_secs(5);
+
+/// How old the leader's last judgement may be to be told without its time: it judges every two seconds.
+const JUDGED: Duration = Duration::from_secs(6);
 
 /// From how many open tabs on the browser's six connections to one address may all be taken.
 const CROWD: usize = 6;
@@ -105,7 +108,7 @@ impl Model {
             state: self.state.name(),
             words,
             tone,
-            mark: self.mark(),
+            mark: self.mark(now.at),
             long_value,
             banner: self.banner(now.at),
         }
@@ -131,13 +134,17 @@ impl Model {
         self.unanswered.map_or(0, |unanswered| unanswered.attempts)
     }
 
-    fn mark(&self) -> Mark {
+    fn mark(&self, now: Moment) -> Mark {
         let mark = |in_step, sign, title, detail, tone| Mark { in_step, sign, title, detail, tone };
         let held = self.held().map(|held| words::grouped_count(held.position().index.0));
         match (self.state, held) {
-            (State::Live, Some(_)) => self.judged_mark(),
+            (State::Live, Some(_)) => self.judged_mark(now),
             (State::CatchingUp, _) => {
-                let detail = format!("{} to go", words::events(self.numbers.lag_events));
+                let detail = match self.numbers.lag_events {
+                    Known::Exactly(events) => format!("{} to go", words::events(events)),
+                    Known::AtLeast(0) | Known::Not => "What arrives is not the newest".to_owned(),
+                    Known::AtLeast(events) => format!("At least {} to go", words::events(events)),
+                };
                 mark(false, "↻", "Catching up", detail, Tone::Busy)
             }
             (_, None) if self.diverged => {
@@ -145,7 +152,10 @@ impl Model {
                 mark(false, "✕", "Diverged from the leader", detail, Tone::Bad)
             }
             (_, Some(held)) => {
-                let detail = format!("Shows what this tab held at #{held}");
+                let detail = match self.numbers.unknown_since {
+                    Some(since) => format!("Shows #{held}. What the leader did since {since} is not known"),
+                    None => format!("Shows what this tab held at #{held}"),
+                };
                 mark(false, "○", "Not connected", detail, Tone::Warn)
             }
             (_, None) => {
@@ -156,12 +166,15 @@ impl Model {
     }
 
     /// Live, every batch's digest was right; beside that counts what the leader found.
-    fn judged_mark(&self) -> Mark {
+    fn judged_mark(&self, now: Moment) -> Mark {
         let (detail, wrong) = match self.standing {
-            None | Some((Standing::Compacted, _)) => ("Every digest matched so far".to_owned(), false),
-            Some((standing, at)) => {
+            None | Some((Standing::Compacted, ..)) => ("Every digest matched so far".to_owned(), false),
+            Some((standing, at, judged)) => {
                 let at = words::grouped_count(at.position.index.0);
                 match standing {
+                    Standing::InStep if now.since(judged.at) > JUDGED => {
+                        (format!("The leader last confirmed #{at}, at {}", judged.time), false)
+                    }
                     Standing::InStep | Standing::Compacted => (format!("The leader confirmed #{at}"), false),
                     Standing::OtherLog => (format!("The leader says #{at} is in another log"), true),
                     Standing::Ahead => (format!("The leader says #{at} is ahead of it"), true),

@@ -129,7 +129,7 @@ fn a_reload_tells_that_it_resumed_and_keeps_telling_it() {
     assert_eq!(tab.model.numbers().held, Some(kept), "it is shown at once");
     assert!(!tab.status().mark.in_step, "but not vouched for");
     tab.connect().frame(welcome(LOG, Index(12_346), Verdict::Resumed));
-    assert_eq!((tab.status().state, tab.status().mark.detail.as_str()), ("catching_up", "1 event to go"));
+    assert_eq!((tab.status().state, tab.status().mark.detail.as_str()), ("catching_up", "At least 1 event to go"));
     let batch = batch(&tab, &[Operation::Add(1)]);
     tab.frame(Frame::Batch(batch));
     let line = tab.model.first_resync().unwrap().clone();
@@ -194,6 +194,92 @@ fn a_divergence_a_gap_and_a_goodbye_are_told() {
 }
 
 #[test]
+fn after_a_divergence_the_snapshot_is_told_with_its_first_cause() {
+    let mut tab = Tab::new(None);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    let right = batch(&tab, &[Operation::Add(1)]);
+    tab.frame(Frame::Batch(right.clone()));
+    let wrong = Batch::new(Term(1), right.first().next(), vec![Operation::Add(1)], Digest(1), Timestamp(0)).unwrap();
+    tab.frame(Frame::Batch(wrong));
+    // The first answer breaks off before its snapshot comes.
+    tab.connect().frame(welcome(LOG, Index(2), Verdict::Snapshot(SnapshotReason::Fresh))).close();
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    let line = &tab.model.reconnect().unwrap().text;
+    assert!(line.contains("because what this tab held at #1 was not what the leader held there"), "{line}");
+    assert!(!line.contains("held nothing"), "{line}");
+
+    // The next one has a cause of its own.
+    tab.close();
+    tab.connect().frame(welcome(LogId(0xef), Index::ZERO, Verdict::Snapshot(SnapshotReason::OtherLog))).close();
+    tab.go_live(LogId(0xef), SnapshotReason::Fresh);
+    let line = &tab.model.reconnect().unwrap().text;
+    assert!(line.contains("because the leader started a new log (this tab held #0 of the old one)"), "{line}");
+}
+
+#[test]
+fn a_snapshot_after_damage_is_not_explained_with_nothing_held() {
+    let mut tab = Tab::new(None);
+    tab.model.handle_damage(tab.now);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    let line = &tab.model.first_resync().unwrap().text;
+    assert!(line.contains("because what this tab kept over the reload was damaged"), "{line}");
+}
+
+#[test]
+fn what_is_not_known_is_not_shown() {
+    let mut tab = Tab::new(None);
+    assert_eq!(tab.model.numbers(), Numbers::default());
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    assert_eq!(tab.model.numbers().tail, Known::AtLeast(0), "no answer to a report named it");
+    let batch = batch(&tab, &[Operation::Add(1)]);
+    tab.frame(Frame::Batch(batch));
+    assert_eq!((tab.model.numbers().tail, tab.model.numbers().lag_events), (Known::AtLeast(1), Known::AtLeast(0)));
+    assert!(tab.model.numbers().lag.is_some());
+
+    let lost = TimeOfDay(12 * 3_600 + 184);
+    for lose in [
+        |tab: &mut Tab| {
+            tab.close();
+        },
+        |tab: &mut Tab| {
+            tab.pass(Duration::from_secs(60));
+        },
+        |tab: &mut Tab| tab.model.handle_tabs(8, false, tab.now),
+    ] {
+        tab.connect().frame(welcome(LOG, Index(1), Verdict::Resumed));
+        tab.now.time = lost;
+        lose(&mut tab);
+        let numbers = tab.model.numbers();
+        assert_eq!((numbers.tail, numbers.lag_events, numbers.lag), (Known::Not, Known::Not, None));
+        assert_eq!(numbers.unknown_since, Some(lost));
+        assert!(numbers.held.is_some(), "what is held stays so");
+        let mark = tab.status().mark;
+        assert!(!mark.in_step);
+        assert_eq!(mark.detail, "Shows #1. What the leader did since 12:03:04 is not known");
+        tab.now.time = TimeOfDay(13 * 3_600);
+        assert_eq!(tab.model.numbers().unknown_since, Some(lost), "further attempts change nothing");
+        tab.model.handle_tabs(1, true, tab.now);
+    }
+
+    tab.close().connect().frame(welcome(LOG, Index(1), Verdict::Resumed));
+    let numbers = tab.model.numbers();
+    assert_eq!((numbers.tail, numbers.unknown_since), (Known::AtLeast(1), None));
+    assert_eq!(numbers.lag, None, "nothing came on this stream that could tell it");
+}
+
+#[test]
+fn an_old_judgement_is_told_with_its_time() {
+    let mut tab = Tab::new(None);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    tab.now.time = TimeOfDay(12 * 3_600 + 184);
+    let at = Resume { log: LOG, position: Position::origin(LOG) };
+    tab.model.handle_standing(Standing::InStep, at, tab.now);
+    assert_eq!(tab.status().mark.detail, "The leader confirmed #0");
+    tab.now.at = tab.now.at.plus(Duration::from_secs(7));
+    assert_eq!(tab.status().mark.detail, "The leader last confirmed #0, at 12:03:04");
+}
+
+#[test]
 fn silence_is_told() {
     let mut tab = Tab::new(None);
     tab.go_live(LOG, SnapshotReason::Fresh);
@@ -254,7 +340,7 @@ fn a_leader_that_cannot_be_reached_is_told_with_the_number_of_attempts() {
 #[test]
 fn a_tab_that_must_wait_for_others_says_so_at_once() {
     let mut tab = Tab::new(None);
-    tab.model.handle_tabs(8, false);
+    tab.model.handle_tabs(8, false, tab.now);
     let status = tab.status();
     assert_eq!((status.state, status.words), ("waiting", "Waiting for a connection"));
     let banner = status.banner.unwrap();
@@ -264,7 +350,7 @@ fn a_tab_that_must_wait_for_others_says_so_at_once() {
         "{}",
         banner.text
     );
-    tab.model.handle_tabs(5, true);
+    tab.model.handle_tabs(5, true, tab.now);
     tab.go_live(LOG, SnapshotReason::Fresh);
     assert_eq!((tab.status().state, tab.status().banner), ("live", None));
 }
@@ -272,7 +358,7 @@ fn a_tab_that_must_wait_for_others_says_so_at_once() {
 #[test]
 fn many_tabs_explain_an_attempt_that_hangs_but_not_one_that_fails() {
     let mut tab = Tab::new(None);
-    tab.model.handle_tabs(6, true);
+    tab.model.handle_tabs(6, true, tab.now);
     tab.connect().pass(Duration::from_secs(2));
     assert_eq!(tab.status().banner.unwrap().kind, "connections");
     tab.close();
@@ -283,8 +369,8 @@ fn many_tabs_explain_an_attempt_that_hangs_but_not_one_that_fails() {
 fn an_operation_without_an_answer_is_explained_for_a_while() {
     let mut tab = Tab::new(None);
     tab.go_live(LOG, SnapshotReason::Fresh);
-    tab.model.handle_tabs(6, true);
-    tab.model.handle_call_unanswered(tab.now);
+    tab.model.handle_tabs(6, true, tab.now);
+    tab.model.handle_doubt(tab.now);
     assert_eq!(tab.status().banner.unwrap().kind, "connections");
     tab.now.at = tab.now.at.plus(Duration::from_secs(15));
     assert_eq!(tab.status().banner, None);

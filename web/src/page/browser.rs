@@ -16,9 +16,17 @@ pub(super) fn millis() -> f64 {
 
 /// Now, by both clocks.
 pub(super) fn now() -> Now {
-    let date = Date::new_0();
-    let time = TimeOfDay(date.get_hours() * 3_600 + date.get_minutes() * 60 + date.get_seconds());
-    Now { at: Moment(Duration::from_secs_f64(millis() / 1_000.0)), time }
+    Now { at: Moment(Duration::from_secs_f64(millis() / 1_000.0)), time: of_date(&Date::new_0()) }
+}
+
+fn of_date(date: &Date) -> TimeOfDay {
+    TimeOfDay(date.get_hours() * 3_600 + date.get_minutes() * 60 + date.get_seconds())
+}
+
+/// The time of day here at so many milliseconds since 1970.
+#[expect(clippy::cast_precision_loss, reason = "it is below 2^53")]
+pub(super) fn time_of_day(millis: u64) -> TimeOfDay {
+    of_date(&Date::new(&(millis as f64).into()))
 }
 
 /// Milliseconds since 1970.

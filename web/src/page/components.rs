@@ -13,7 +13,7 @@ use super::session::Session;
 use event_log::EventLogCard;
 use form::FormCard;
 use hero::Hero;
-use top::{BannerLine, Top};
+use top::{Announcement, BannerLine, Top};
 use whats_new::WhatsNew;
 
 /// The whole page. The session lives as long as it does.
@@ -24,9 +24,10 @@ pub(super) fn App() -> impl IntoView {
     view! {
         <Top status=signals.status />
         <BannerLine status=signals.status />
+        <Announcement text=signals.announcement />
         <main>
             <Hero signals=signals />
-            <FormCard session=session />
+            <FormCard signals=signals session=session />
             <EventLogCard signals=signals session=session />
             <WhatsNew signals=signals />
         </main>

@@ -6,10 +6,11 @@ use engine::Snapshot;
 use leptos::prelude::window;
 use web_sys::Storage;
 
-use crate::saved::{self, Damaged, Who};
+use crate::saved::{self, Damaged, PutIn, Who};
 
 const WHO: &str = "calculator.who";
 const STATE: &str = "calculator.state";
+const PUT_IN: &str = "calculator.put-in";
 
 /// The tab's session storage. Without one, as when the person forbade it, nothing is kept and nothing else changes.
 pub(super) struct Kept {
@@ -45,6 +46,19 @@ impl Kept {
             (Some(state), _) => self.write(STATE, &saved::write_state(&state)),
             // A state that was found wrong must not come back.
             (None, Some(storage)) => drop(storage.remove_item(STATE)),
+            (None, None) => {}
+        }
+    }
+
+    /// The operation from before the reload whose outcome is not known.
+    pub(super) fn put_in(&self) -> Result<Option<PutIn>, Damaged> {
+        self.read(PUT_IN).map(|text| PutIn::read(&text)).transpose()
+    }
+
+    pub(super) fn write_put_in(&self, put_in: Option<&PutIn>) {
+        match (put_in, &self.storage) {
+            (Some(put_in), _) => self.write(PUT_IN, &put_in.write()),
+            (None, Some(storage)) => drop(storage.remove_item(PUT_IN)),
             (None, None) => {}
         }
     }

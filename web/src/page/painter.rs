@@ -15,9 +15,6 @@ use crate::model::Model;
 /// How many view updates the average time is of.
 const MEASURED: usize = 60;
 
-/// How high a row of the event log is, in CSS pixels.
-pub(super) const ROW_HEIGHT: f64 = 30.0;
-
 /// How many rows are there beyond what is visible, on each side: a quick scroll shows no empty rows.
 const OVERSCAN: usize = 36;
 
@@ -26,6 +23,8 @@ const OVERSCAN: usize = 36;
 pub(super) struct Viewport {
     pub(super) top: f64,
     pub(super) height: f64,
+    /// How high a row is.
+    pub(super) row: f64,
 }
 
 /// Asks for an animation frame when something changed, and then brings the signals up to date.
@@ -85,11 +84,11 @@ impl Painter {
     fn paint(self: Rc<Self>) {
         self.asked.take();
         let began = browser::millis();
-        let Viewport { top, height } = self.viewport.get();
-        let first = rows(top).saturating_sub(OVERSCAN);
-        let visible = rows(height) + 2;
-        let last = rows(top) + visible + OVERSCAN;
-        self.signals.update(&self.model.borrow(), browser::now(), first, (last - first).min(ROWS));
+        let Viewport { top, height, row } = self.viewport.get();
+        let first = rows(top, row).saturating_sub(OVERSCAN);
+        let visible = rows(height, row) + 2;
+        let last = rows(top, row) + visible + OVERSCAN;
+        self.signals.update(&mut self.model.borrow_mut(), browser::now(), first, (last - first).min(ROWS));
         // The signals' effects run as tasks that are queued by now; this one comes after them.
         spawn_local(async move { self.measured(browser::millis() - began) });
     }
@@ -114,6 +113,7 @@ impl Painter {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a list is a few thousand pixels high")]
-fn rows(pixels: f64) -> usize {
-    (pixels / ROW_HEIGHT).max(0.0) as usize
+fn rows(pixels: f64, row: f64) -> usize {
+    // No row is lower than a pixel; before the first is measured, there are none.
+    (pixels / row.max(1.0)).max(0.0) as usize
 }

@@ -1,16 +1,13 @@
 //! The tab's life as a replica: when it follows the leader, and what it keeps.
 
 use std::cell::{Cell, RefCell};
-use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use engine::replica::Notice;
-use engine::{Event, Operation, ProducerId, Replica, Resume};
-use follower::grpc::SubmitError;
-use follower::{LinkError, Observer, Producer, Standing};
+use engine::{Replica, Resume};
+use follower::{LinkError, Observer, Standing};
 use futures_util::future::{AbortHandle, abortable};
-use futures_util::lock::Mutex;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use wire::{Identity, ReplicaKind};
@@ -19,9 +16,11 @@ use super::browser;
 use super::channel::Channel;
 use super::kept::Kept;
 use super::painter::Painter;
+use super::sender::Sender;
 use crate::model::Model;
 use crate::saved::Who;
 use crate::tabs::Tabs;
+use crate::words;
 
 /// How long the other tabs may take to answer before this one decides whether to stream.
 const ROLL_CALL: Duration = Duration::from_millis(60);
@@ -33,27 +32,25 @@ const TICK: Duration = Duration::from_millis(500);
 /// that is reloaded is back by then.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-type Answer = Pin<Box<dyn Future<Output = Result<Event, SubmitError>>>>;
-
 /// One tab's life as a replica.
 pub(super) struct Session {
     model: Rc<RefCell<Model>>,
     painter: Rc<Painter>,
     tabs: RefCell<Tabs>,
     channel: Channel,
-    kept: Kept,
+    kept: Rc<Kept>,
+    sender: Rc<Sender>,
     following: RefCell<Option<AbortHandle>>,
     /// Whether the roll was called, so that it is known who else is there.
     called: Cell<bool>,
     /// Whether a place was free when the other tabs were last asked.
     place_free: Cell<bool>,
-    submit: Box<dyn Fn(Operation) -> Answer>,
 }
 
 impl Session {
     /// Begins a session that lasts until the present component is unmounted.
     pub(super) fn begin() -> StoredValue<Rc<Self>, LocalStorage> {
-        let kept = Kept::open();
+        let kept = Rc::new(Kept::open());
         let state = kept.state();
         let damaged = state.is_err();
         let who = kept.who().unwrap_or_else(new_tab);
@@ -64,7 +61,13 @@ impl Session {
         }
         let model = Rc::new(RefCell::new(model));
 
+        let painter = Rc::new(Painter::new(Rc::clone(&model)));
         let session = Rc::new_cyclic(|session: &Weak<Self>| {
+            let ask = {
+                let session = session.clone();
+                move || session.upgrade().iter().for_each(Self::ask)
+            };
+            let sender = Rc::new(Sender::new(Rc::clone(&model), Rc::clone(&painter), Rc::clone(&kept), ask));
             let session = session.clone();
             let channel = Channel::open(move |text| {
                 if let Some(session) = session.upgrade() {
@@ -72,18 +75,19 @@ impl Session {
                 }
             });
             Self {
-                painter: Rc::new(Painter::new(Rc::clone(&model))),
+                painter,
                 model,
                 tabs: RefCell::new(Tabs::new(format!("{:016x}", browser::random()), who)),
                 channel,
                 kept,
+                sender,
                 following: RefCell::default(),
                 called: Cell::new(false),
                 place_free: Cell::new(false),
-                submit: submitter(),
             }
         });
         session.ask();
+        session.sender.resume();
         session.painter.request();
         let handle = StoredValue::new_local(Rc::clone(&session));
         session.keep_watch(handle);
@@ -100,23 +104,9 @@ impl Session {
         self.painter.request();
     }
 
-    /// Puts an operation into the leader's log. It answers within the patience of a [`Producer`], whatever happens; one
-    /// waits for the other.
-    pub(super) fn submit(
-        self: &Rc<Self>,
-        operation: Operation,
-    ) -> impl Future<Output = Result<Event, SubmitError>> + use<> {
-        let session = Rc::clone(self);
-        let answer = (self.submit)(operation);
-        async move {
-            let answer = answer.await;
-            if answer == Err(SubmitError::NoAnswer) {
-                session.ask();
-                session.model.borrow_mut().handle_call_unanswered(browser::now());
-                session.painter.request();
-            }
-            answer
-        }
+    /// What puts operations in.
+    pub(super) fn sender(&self) -> &Rc<Sender> {
+        &self.sender
     }
 
     /// Sets the timers and listeners of the session, and ends all with the component.
@@ -146,6 +136,7 @@ impl Session {
             handle.try_with_value(|session| {
                 session.leave();
                 session.stop();
+                session.sender.stop();
                 session.painter.stop();
             });
         });
@@ -199,7 +190,7 @@ impl Session {
             (tabs.open(), tabs.may_stream())
         };
         let streams = may_stream && (may_take || self.is_following());
-        self.model.borrow_mut().handle_tabs(open, streams);
+        self.model.borrow_mut().handle_tabs(open, streams, browser::now());
         match (streams, self.is_following()) {
             (true, false) => self.follow(),
             (false, true) => self.stop(),
@@ -266,30 +257,8 @@ impl Session {
     }
 }
 
-fn new_producer() -> ProducerId {
-    ProducerId::from_random(u128::from(browser::random()) << 64 | u128::from(browser::random()))
-}
-
 fn new_tab() -> Who {
     Who::new(browser::random(), browser::since_1970())
-}
-
-/// Calls go over a link of their own, so that they can be made whether the tab streams or not. Each operation is
-/// repeated until it is answered, and done once.
-fn submitter() -> Box<dyn Fn(Operation) -> Answer> {
-    match follower::connect(&browser::base(), Identity::default()) {
-        Ok(link) => {
-            let producer = Rc::new(Mutex::new(Producer::new(link.calls(), new_producer)));
-            Box::new(move |operation| {
-                let producer = Rc::clone(&producer);
-                Box::pin(async move { producer.lock().await.submit(operation, None).await })
-            })
-        }
-        Err(invalid) => Box::new(move |_| {
-            let error = SubmitError::Failed(invalid.to_string());
-            Box::pin(async move { Err(error) })
-        }),
-    }
 }
 
 /// Tells the model what happens. It holds the model only for the moment of telling.
@@ -305,10 +274,7 @@ impl Observer for Watcher {
     }
 
     fn link_failed(&mut self, error: &LinkError) {
-        let text = error.to_string();
-        // The transport puts these in front of what the browser says; people need neither.
-        let text = text.trim_start_matches("JS API error: ").trim_start_matches("TypeError: ");
-        self.model.borrow_mut().handle_link_failure(text.to_owned());
+        self.model.borrow_mut().handle_link_failure(words::broken_link(&error.to_string()));
     }
 
     fn standing(&mut self, standing: Standing, at: Resume) {

@@ -4,6 +4,7 @@ use engine::Event;
 use leptos::prelude::*;
 
 use crate::model::news::Item;
+use crate::model::put_in::Told;
 use crate::model::resync::ResyncLine;
 use crate::model::status::Status;
 use crate::model::{Model, Now, Numbers};
@@ -27,6 +28,9 @@ pub(super) struct Signals {
     pub(super) numbers: RwSignal<Numbers>,
     pub(super) first_resync: RwSignal<Option<ResyncLine>>,
     pub(super) reconnect: RwSignal<Option<ResyncLine>>,
+    /// What screen readers say by themselves.
+    pub(super) announcement: RwSignal<&'static str>,
+    pub(super) put_in: RwSignal<Option<Told>>,
     pub(super) news: RwSignal<Vec<Item>>,
     /// A row keeps its element: scrolling moves elements, new events replace their text.
     pub(super) rows: [RwSignal<Option<Row>>; ROWS],
@@ -44,6 +48,8 @@ impl Signals {
             numbers: RwSignal::new(model.numbers()),
             first_resync: RwSignal::new(None),
             reconnect: RwSignal::new(None),
+            announcement: RwSignal::new(""),
+            put_in: RwSignal::new(model.put_in(now)),
             news: RwSignal::new(Vec::new()),
             rows: std::array::from_fn(|_| RwSignal::new(None)),
             log_length: RwSignal::new(0),
@@ -54,9 +60,11 @@ impl Signals {
 
     /// Brings every signal up to date whose value is another one now. The log's rows are those from the place
     /// `first_row` on.
-    pub(super) fn update(&self, model: &Model, now: Now, first_row: usize, rows: usize) {
+    pub(super) fn update(&self, model: &mut Model, now: Now, first_row: usize, rows: usize) {
         replace(self.status, model.status(now));
         replace(self.numbers, model.numbers());
+        replace(self.announcement, model.announce(now));
+        replace(self.put_in, model.put_in(now));
         if self.first_resync.with_untracked(|line| line.as_ref() != model.first_resync()) {
             self.first_resync.set(model.first_resync().cloned());
         }

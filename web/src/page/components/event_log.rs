@@ -9,21 +9,35 @@ use leptos::wasm_bindgen::JsCast;
 use leptos::wasm_bindgen::closure::Closure;
 use web_sys::{Element, ResizeObserver};
 
-use crate::page::painter::{ROW_HEIGHT, Viewport};
+use crate::page::painter::Viewport;
 use crate::page::session::Session;
 use crate::page::signals::{Row, Signals};
 use crate::words;
+
+/// How many rows the probe is high: browsers tell whole pixels, and rows may be higher by a part of one.
+const PROBED_ROWS: f64 = 100.0;
 
 #[component]
 pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
     let Signals { rows, log_length, log_missed, .. } = signals;
     let list = NodeRef::<Div>::new();
+    // Tells how high a row is, which depends on the size of the text.
+    let probe = NodeRef::<Div>::new();
+    let row_height = RwSignal::new(30.0);
     // Whether the person asked for it to be still; scrolling down does so as well.
     let paused = RwSignal::new(false);
 
     let look = move || {
         let Some(list) = list.get_untracked() else { return };
-        let viewport = Viewport { top: f64::from(list.scroll_top()), height: f64::from(list.client_height()) };
+        let height = probe.get_untracked().map_or(0.0, |probe| f64::from(probe.offset_height()) / PROBED_ROWS);
+        if height > 0.0 && (height - row_height.get_untracked()).abs() > 0.01 {
+            row_height.set(height);
+        }
+        let viewport = Viewport {
+            top: f64::from(list.scroll_top()),
+            height: f64::from(list.client_height()),
+            row: row_height.get_untracked(),
+        };
         session.with_value(|session| {
             session.painter().look_at(viewport);
             session.hold_still(paused.get_untracked() || viewport.top > 1.0);
@@ -36,6 +50,14 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
         }
         look();
     };
+    let jump = move |_| {
+        // The button is about to be hidden, which would take the keyboard's focus away.
+        if let Some(list) = list.get_untracked() {
+            // It fails for no element that is on the page.
+            let _ = list.focus();
+        }
+        resume();
+    };
     let toggle = move |_| {
         if log_missed.get_untracked().is_some() {
             resume();
@@ -46,8 +68,11 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
     };
     let observer = StoredValue::new_local(Resizes::new(look));
     Effect::new(move |_| {
-        if let Some(list) = list.get() {
-            observer.with_value(|observer| observer.watch(&list));
+        if let (Some(list), Some(probe)) = (list.get(), probe.get()) {
+            observer.with_value(|observer| {
+                observer.watch(&list);
+                observer.watch(&probe);
+            });
         }
     });
 
@@ -75,9 +100,12 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
                     data-testid="event-log"
                     on:scroll=move |_: Event| look()
                 >
-                    <div class="all" role="presentation" style:height=move || pixels(log_length.get())>
-                        {rows.into_iter().map(|row| view! { <EventRow row=row /> }).collect_view()}
+                    <div class="all" role="presentation" style:height=move || pixels(log_length.get(), row_height.get())>
+                        {rows.into_iter().map(|row| view! { <EventRow row=row row_height=row_height /> }).collect_view()}
                     </div>
+                </div>
+                <div class="probe-box" aria-hidden="true">
+                    <div class="row-probe" node_ref=probe></div>
                 </div>
                 <p class="empty" hidden=move || log_length.get() != 0>"No events yet."</p>
                 <button
@@ -85,7 +113,7 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
                     class="jump"
                     data-testid="log-jump"
                     hidden=move || log_missed.get().unwrap_or(0) == 0
-                    on:click=move |_| resume()
+                    on:click=jump
                 >
                     {move || format!("↑ {} since – show the newest", words::events(log_missed.get().unwrap_or(0)))}
                 </button>
@@ -125,10 +153,10 @@ impl Drop for Resizes {
 
 /// One element for whatever event is at its place; its texts are replaced.
 #[component]
-fn EventRow(row: RwSignal<Option<Row>>) -> impl IntoView {
+fn EventRow(row: RwSignal<Option<Row>>, row_height: RwSignal<f64>) -> impl IntoView {
     move || {
         row.get().map(|Row { place, event }| {
-            let operation = event.operation.to_string();
+            let operation = words::operation(event.operation);
             view! {
                 <div
                     class="row"
@@ -136,7 +164,7 @@ fn EventRow(row: RwSignal<Option<Row>>) -> impl IntoView {
                     data-testid="event-row"
                     data-index=event.index.to_string()
                     data-value=event.value.to_string()
-                    style:transform=format!("translateY({})", pixels(place))
+                    style:transform=format!("translateY({})", pixels(place, row_height.get()))
                 >
                     <span class="index">{words::grouped_count(event.index.0)}</span>
                     <span class="operation">{operation}</span>
@@ -148,6 +176,6 @@ fn EventRow(row: RwSignal<Option<Row>>) -> impl IntoView {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a list has a few hundred rows")]
-fn pixels(rows: usize) -> String {
-    format!("{}px", rows as f64 * ROW_HEIGHT)
+fn pixels(rows: usize, height: f64) -> String {
+    format!("{}px", rows as f64 * height)
 }

@@ -2,36 +2,40 @@
 
 use std::rc::Rc;
 
+use leptos::html::{Button, Div};
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 
-use crate::entry::{Kind, Outcome};
+use crate::entry::{Kind, NotAnArgument};
+use crate::model::put_in::Told;
+use crate::model::status::Tone;
 use crate::page::session::Session;
+use crate::page::signals::Signals;
 
 #[component]
-pub(super) fn FormCard(session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
+pub(super) fn FormCard(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
     let kind = RwSignal::new(Kind::default());
     let typed = RwSignal::new(String::new());
-    let sending = RwSignal::new(false);
-    let outcome = RwSignal::new(None::<Outcome>);
+    // What is wrong with what was typed, until it is typed anew.
+    let mistake = RwSignal::new(None::<NotAnArgument>);
+    let put_in = signals.put_in;
+    let is_open = Memo::new(move |_| put_in.with(|told| told.as_ref().is_some_and(Told::is_open)));
+    let apply = NodeRef::<Button>::new();
 
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        if sending.get_untracked() {
+        if is_open.get_untracked() {
             return;
         }
-        let operation = match kind.get_untracked().operation(&typed.read_untracked()) {
-            Ok(operation) => operation,
-            Err(error) => return outcome.set(Some(error.into())),
-        };
-        sending.set(true);
-        let answer = session.with_value(|session| session.submit(operation));
-        spawn_local(async move {
-            let answer = answer.await;
-            // By then the page may be gone.
-            let _ = outcome.try_set(Some(answer.into()));
-            let _ = sending.try_set(false);
-        });
+        match kind.get_untracked().operation(&typed.read_untracked()) {
+            Ok(operation) => {
+                mistake.set(None);
+                session.with_value(|session| session.sender().put_in(operation));
+            }
+            Err(error) => mistake.set(Some(error)),
+        }
+    };
+    let is_refused = move || {
+        mistake.with(Option::is_some) || put_in.with(|told| told.as_ref().is_some_and(|told| told.kind == "refused"))
     };
 
     view! {
@@ -42,7 +46,10 @@ pub(super) fn FormCard(session: StoredValue<Rc<Session>, LocalStorage>) -> impl 
                     <span>"Operation"</span>
                     <select
                         data-testid="op-kind"
-                        on:change=move |event| kind.set(Kind::by_name(&event_target_value(&event)).unwrap_or_default())
+                        on:change=move |event| {
+                            kind.set(Kind::by_name(&event_target_value(&event)).unwrap_or_default());
+                            mistake.set(None);
+                        }
                     >
                         {Kind::ALL.into_iter().map(|kind| view! { <option value=kind.name()>{kind.label()}</option> }).collect_view()}
                     </select>
@@ -56,54 +63,109 @@ pub(super) fn FormCard(session: StoredValue<Rc<Session>, LocalStorage>) -> impl 
                         placeholder="any whole number"
                         data-testid="op-arg"
                         aria-describedby="op-result"
-                        aria-invalid=move || {
-                            let refused = outcome.with(|outcome| matches!(outcome, Some(Outcome::Refused(_))));
-                            if refused { "true" } else { "false" }
-                        }
+                        aria-invalid=move || is_refused().to_string()
                         disabled=move || !kind.get().takes_argument()
                         prop:value=typed
                         on:input=move |event| {
                             typed.set(event_target_value(&event));
-                            // What was said about the last one is no longer about what is typed now.
-                            outcome.update(|outcome| {
-                                if matches!(outcome, Some(Outcome::Refused(_))) {
-                                    *outcome = None;
-                                }
-                            });
+                            mistake.set(None);
                         }
                     />
                 </label>
-                <button type="submit" data-testid="op-submit" aria-describedby="op-result" disabled=sending>
-                    {move || if sending.get() { "Sending…" } else { "Apply" }}
+                // Not `disabled`: a disabled button loses the keyboard's focus.
+                <button
+                    type="submit"
+                    data-testid="op-submit"
+                    aria-describedby="op-result"
+                    aria-disabled=move || is_open.get().to_string()
+                    node_ref=apply
+                >
+                    {move || match put_in.with(|told| told.as_ref().map(|told| told.kind)) {
+                        Some("sending") => "Sending…",
+                        Some("pending") => "Pending…",
+                        _ => "Apply",
+                    }}
                 </button>
             </form>
-            <Result outcome=outcome />
+            <Result put_in=put_in mistake=mistake />
+            <Pending put_in=put_in session=session apply=apply />
         </section>
     }
 }
 
 #[component]
-fn Result(outcome: RwSignal<Option<Outcome>>) -> impl IntoView {
-    let class = |outcome: &Outcome| match outcome {
-        Outcome::Committed(_) => ("result good", "✓"),
-        Outcome::Refused(_) => ("result bad", "✕"),
-        Outcome::Failed(_) => ("result warn", "!"),
+fn Result(put_in: RwSignal<Option<Told>>, mistake: RwSignal<Option<NotAnArgument>>) -> impl IntoView {
+    let told = move || {
+        let mistake = mistake.with(|mistake| mistake.as_ref().map(ToString::to_string));
+        match mistake {
+            Some(text) => Some(Told { kind: "refused", tone: Tone::Bad, text }),
+            None => put_in.get().filter(|told| !told.text.is_empty()),
+        }
+    };
+    let sign = |tone| match tone {
+        Tone::Good => "✓",
+        Tone::Bad => "✕",
+        Tone::Warn | Tone::Busy | Tone::Idle => "!",
     };
     view! {
-        <div id="op-result" class="result-box" role="alert">
+        <div id="op-result" class="result-box" role="status">
             {move || {
-                outcome
-                    .get()
-                    .map(|outcome| {
-                        let (class, sign) = class(&outcome);
+                told()
+                    .map(|Told { kind, tone, text }| {
                         view! {
-                            <p class=class data-testid="op-result" data-value=outcome.name()>
-                                <span class="sign" aria-hidden="true">{sign}</span>
-                                <span>{outcome.text()}</span>
+                            <p class=format!("result {}", tone.class()) data-testid="op-result" data-value=kind>
+                                <span class="sign" aria-hidden="true">{sign(tone)}</span>
+                                <span>{text}</span>
                             </p>
                         }
                     })
             }}
+        </div>
+    }
+}
+
+/// What a person can do while an operation is pending. It is hidden rather than removed, so that the focus can be moved.
+#[component]
+fn Pending(
+    put_in: RwSignal<Option<Told>>,
+    session: StoredValue<Rc<Session>, LocalStorage>,
+    apply: NodeRef<Button>,
+) -> impl IntoView {
+    let actions = NodeRef::<Div>::new();
+    let is_pending = Memo::new(move |_| put_in.with(|told| told.as_ref().is_some_and(Told::is_pending)));
+    Effect::new(move |_| {
+        let has_focus = || {
+            let focused = document().active_element()?;
+            Some(actions.get_untracked()?.contains(Some(&focused)))
+        };
+        if !is_pending.get()
+            && has_focus() == Some(true)
+            && let Some(apply) = apply.get_untracked()
+        {
+            // It fails for no button that is on the page.
+            let _ = apply.focus();
+        }
+    });
+    view! {
+        <div class="actions" node_ref=actions hidden=move || !is_pending.get()>
+            <button
+                type="button"
+                class="quiet"
+                data-testid="op-try-now"
+                on:click=move |_| session.with_value(|session| session.sender().try_now())
+            >
+                "Ask again now"
+            </button>
+            <button
+                type="button"
+                class="quiet"
+                data-testid="op-stop"
+                title="It may still be done. The page then says so."
+                on:click=move |_| session.with_value(|session| session.sender().stop_waiting())
+            >
+                "Stop waiting"
+            </button>
+            <small>"Asking again is safe: it is done once. After you stop waiting, it may still be done."</small>
         </div>
     }
 }

@@ -3,11 +3,11 @@
 use engine::Durability;
 use leptos::prelude::*;
 
-use crate::model::Numbers;
 use crate::model::resync::ResyncLine;
 use crate::model::status::Status;
+use crate::model::{Known, Numbers};
 use crate::page::signals::Signals;
-use crate::words::{self, NOTHING};
+use crate::words::{self, NOTHING, TimeOfDay};
 
 #[component]
 pub(super) fn Hero(signals: Signals) -> impl IntoView {
@@ -35,15 +35,17 @@ fn Value(status: RwSignal<Status>, numbers: RwSignal<Numbers>) -> impl IntoView 
     };
     view! {
         <div class="value-box">
-            <output
+            // Not an `output`: screen readers would read every change of it aloud.
+            <p
                 class="value"
                 class:none=move || value().is_none()
+                class:old=move || numbers.with(|numbers| numbers.tail == Known::Not)
                 class:long=move || status.with(|status| status.long_value)
                 data-testid="value"
                 data-value=move || value().map(|value| value.to_string()).unwrap_or_default()
             >
                 {move || value().map_or_else(|| NOTHING.to_owned(), words::grouped)}
-            </output>
+            </p>
         </div>
         <span hidden data-testid="position" data-value=move || position().unwrap_or_default()></span>
     }
@@ -70,9 +72,12 @@ fn InStep(status: RwSignal<Status>) -> impl IntoView {
 #[component]
 fn Facts(numbers: RwSignal<Numbers>) -> impl IntoView {
     let index = move || numbers.with(|numbers| numbers.held.map(|held| held.position().index.0));
-    let tail = move || numbers.with(|numbers| numbers.tail.0);
+    let tail = move || numbers.with(|numbers| numbers.tail);
     let lag_events = move || numbers.with(|numbers| numbers.lag_events);
     let lag = move || numbers.with(|numbers| numbers.lag);
+    let is_known = move || numbers.with(|numbers| numbers.tail != Known::Not);
+    let since = Memo::new(move |_| numbers.with(|numbers| numbers.unknown_since));
+    let unknown = move || view! { <NotKnown since=since /> };
     let digest = move || numbers.with(|numbers| numbers.held.map(|held| held.position().digest.to_string()));
     view! {
         <dl class="facts">
@@ -84,14 +89,14 @@ fn Facts(numbers: RwSignal<Numbers>) -> impl IntoView {
             </div>
             <div>
                 <dt>"Leader’s tail"</dt>
-                <dd data-testid="tail" data-value=move || tail().to_string()>
-                    {move || words::grouped_count(tail())}
+                <dd data-testid="tail" data-value=move || value_of(tail())>
+                    <Show when=is_known fallback=unknown>{move || words::known(tail())}</Show>
                 </dd>
             </div>
             <div>
                 <dt>"Lag in events"</dt>
-                <dd data-testid="lag-events" data-value=move || lag_events().to_string()>
-                    {move || words::grouped_count(lag_events())}
+                <dd data-testid="lag-events" data-value=move || value_of(lag_events())>
+                    <Show when=is_known fallback=unknown>{move || words::known(lag_events())}</Show>
                 </dd>
             </div>
             <div>
@@ -100,7 +105,9 @@ fn Facts(numbers: RwSignal<Numbers>) -> impl IntoView {
                     data-testid="lag-ms"
                     data-value=move || lag().map(|lag| lag.as_millis().to_string()).unwrap_or_default()
                 >
-                    {move || lag().map_or_else(|| NOTHING.to_owned(), words::duration)}
+                    <Show when=is_known fallback=unknown>
+                        {move || lag().map_or_else(|| NOTHING.to_owned(), words::duration)}
+                    </Show>
                 </dd>
             </div>
             <div class="wide">
@@ -110,6 +117,27 @@ fn Facts(numbers: RwSignal<Numbers>) -> impl IntoView {
                 </dd>
             </div>
         </dl>
+    }
+}
+
+/// What stands where a number would be old by now.
+#[component]
+fn NotKnown(since: Memo<Option<TimeOfDay>>) -> impl IntoView {
+    move || match since.get() {
+        Some(since) => view! {
+            <span class="unknown">"not known"</span>
+            " "
+            <small>{format!("since {since}")}</small>
+        }
+        .into_any(),
+        None => NOTHING.into_any(),
+    }
+}
+
+fn value_of(known: Known) -> String {
+    match known {
+        Known::Not => String::new(),
+        Known::AtLeast(count) | Known::Exactly(count) => count.to_string(),
     }
 }
 
@@ -129,7 +157,7 @@ fn Resyncs(first: RwSignal<Option<ResyncLine>>, latest: RwSignal<Option<ResyncLi
         }
     };
     view! {
-        <div class="resyncs" role="status">
+        <div class="resyncs">
             {line(first, "resync")}
             {line(latest, "reconnect")}
         </div>

@@ -4,6 +4,12 @@ use leptos::prelude::*;
 
 use crate::model::status::{Banner, Status};
 
+/// What screen readers say by themselves: how the tab stands, when that changed for good. All else is read on demand.
+#[component]
+pub(super) fn Announcement(text: RwSignal<&'static str>) -> impl IntoView {
+    view! { <p class="for-screen-readers" role="status" data-testid="announcement">{text}</p> }
+}
+
 #[component]
 pub(super) fn Top(status: RwSignal<Status>) -> impl IntoView {
     view! {
@@ -15,7 +21,6 @@ pub(super) fn Top(status: RwSignal<Status>) -> impl IntoView {
             <h1>"Distributed calculator"</h1>
             <p
                 class=move || status.with(|status| format!("pill {}", status.tone.class()))
-                role="status"
                 data-testid="state"
                 data-value=move || status.with(|status| status.state)
             >
@@ -28,10 +33,10 @@ pub(super) fn Top(status: RwSignal<Status>) -> impl IntoView {
 
 #[component]
 pub(super) fn BannerLine(status: RwSignal<Status>) -> impl IntoView {
-    // Told again only when it says something else.
+    // Drawn again only when it says something else.
     let banner = Memo::new(move |_| status.with(|status| status.banner.clone()));
     view! {
-        <div class="announce" role="alert">
+        <div class="announce">
             {move || {
                 banner
                     .get()

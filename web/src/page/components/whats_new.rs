@@ -14,7 +14,7 @@ pub(super) fn WhatsNew(signals: Signals) -> impl IntoView {
             <p class="empty" hidden=move || news.with(|news| !news.is_empty())>
                 "Nothing out of the ordinary. Lost connections, gaps, restarts and divergences are told here."
             </p>
-            <ul data-testid="notices" aria-live="polite">
+            <ul data-testid="notices">
                 <For each=move || news.get() key=|item| (item.id, item.times) let:item>
                     <NewsItem item=item />
                 </For>

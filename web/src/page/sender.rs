@@ -1,0 +1,266 @@
+//! Puts operations into the leader's log, each once, and keeps asking until the outcome is known.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::{Event, Operation, ProducerId, Submission};
+use follower::grpc::SubmitError;
+use follower::producer::{FIRST_PAUSE, PATIENCE, Step};
+use follower::{Outbox, Producer, Submit};
+use futures_util::future::{AbortHandle, abortable};
+use futures_util::lock::Mutex;
+use gloo_timers::future::sleep;
+use leptos::task::spawn_local;
+use wire::Identity;
+
+use super::browser;
+use super::kept::Kept;
+use super::painter::Painter;
+use crate::model::Model;
+use crate::model::put_in::GivenUp;
+use crate::saved::PutIn;
+
+/// The longest pause between two attempts: a leader that is away for hours is not asked every second by every tab.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The tab's producer. One operation at a time: it is pending until its outcome is known, also over a reload.
+pub(super) struct Sender {
+    model: Rc<RefCell<Model>>,
+    painter: Rc<Painter>,
+    kept: Rc<Kept>,
+    producer: Mutex<Producer<Calls>>,
+    /// When what is pending was put in, and into which log.
+    put_in: RefCell<Option<PutIn>>,
+    /// What is pending was put in before the page was loaded. The tab may be a copy of another one, which has the same
+    /// producer: this tab settles what is pending, and then goes on under a name of its own.
+    inherited: Cell<bool>,
+    asking: RefCell<Option<AbortHandle>>,
+    /// Called when an attempt got no answer: other tabs may hold all connections.
+    on_no_answer: Box<dyn Fn()>,
+}
+
+impl Sender {
+    pub(super) fn new(
+        model: Rc<RefCell<Model>>,
+        painter: Rc<Painter>,
+        kept: Rc<Kept>,
+        on_no_answer: impl Fn() + 'static,
+    ) -> Self {
+        Self {
+            model,
+            painter,
+            kept,
+            producer: Mutex::new(Producer::new(Calls::to_leader(), new_id)),
+            put_in: RefCell::default(),
+            inherited: Cell::new(false),
+            asking: RefCell::default(),
+            on_no_answer: Box::new(on_no_answer),
+        }
+    }
+
+    /// Goes on with what was pending when the page was left.
+    pub(super) fn resume(self: &Rc<Self>) {
+        match self.kept.put_in() {
+            Ok(Some(put_in)) => {
+                let since = browser::time_of_day(put_in.since);
+                self.model.borrow_mut().handle_still_pending(put_in.operation, since, browser::now());
+                self.put_in.replace(Some(put_in));
+                self.inherited.set(true);
+                self.ask(Begin::Inherited);
+            }
+            Ok(None) => {}
+            Err(_) => {
+                self.model.borrow_mut().handle_lost_put_in();
+                self.kept.write_put_in(None);
+            }
+        }
+    }
+
+    /// Puts an operation into the leader's log, unless another one is pending.
+    pub(super) fn put_in(self: &Rc<Self>, operation: Operation) {
+        let now = browser::now();
+        let mut model = self.model.borrow_mut();
+        if model.put_in(now).is_some_and(|told| told.is_open()) {
+            return;
+        }
+        model.handle_put_in(operation, now);
+        drop(model);
+        self.ask(Begin::New(operation));
+    }
+
+    /// Asks for what is pending at once instead of after a pause.
+    pub(super) fn try_now(self: &Rc<Self>) {
+        self.ask(Begin::Nothing);
+    }
+
+    /// Waits for what is pending no more.
+    pub(super) fn stop_waiting(self: &Rc<Self>) {
+        self.stop();
+        let sender = Rc::clone(self);
+        spawn_local(async move {
+            let mut producer = sender.producer.lock().await;
+            if producer.outbox().pending().is_some() {
+                let may_arrive = producer.give_up();
+                let next_settles = !sender.inherited.get();
+                sender.model.borrow_mut().handle_given_up(GivenUp::ByPerson { may_arrive, next_settles });
+                sender.end(&mut producer);
+            }
+        });
+    }
+
+    /// Asks no more. What is pending stays so, in the storage.
+    pub(super) fn stop(&self) {
+        if let Some(asking) = self.asking.take() {
+            asking.abort();
+        }
+    }
+
+    fn ask(self: &Rc<Self>, begin: Begin) {
+        self.stop();
+        let sender = Rc::clone(self);
+        let (asking, handle) = abortable(async move { sender.ask_until_settled(begin).await });
+        self.asking.replace(Some(handle));
+        spawn_local(async move {
+            // It ends by itself or by being aborted.
+            let _ = asking.await;
+        });
+        self.painter.request();
+    }
+
+    async fn ask_until_settled(&self, begin: Begin) {
+        let mut producer = self.producer.lock().await;
+        begin.apply(&mut producer, self.put_in.borrow().as_ref());
+        let began = browser::now().at;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            self.keep(&producer);
+            let in_doubt = producer.outbox().pending().is_some_and(|pending| pending.in_doubt);
+            if in_doubt && self.is_in_another_log() {
+                producer.give_up();
+                producer.begin_anew();
+                self.model.borrow_mut().handle_given_up(GivenUp::NewLog);
+                return self.end(&mut producer);
+            }
+            match producer.attempt().await {
+                None => return,
+                Some(Step::Settled(settled)) => {
+                    self.model.borrow_mut().handle_settled(settled);
+                    return self.end(&mut producer);
+                }
+                Some(Step::Again { because, abandoned_at }) => {
+                    let now = browser::now();
+                    if let Some(index) = abandoned_at {
+                        self.model.borrow_mut().handle_found(index, now);
+                    }
+                    if matches!(because, SubmitError::NoAnswer | SubmitError::Failed(_)) {
+                        self.model.borrow_mut().handle_doubt(now);
+                        (self.on_no_answer)();
+                    }
+                    let in_doubt = producer.outbox().pending().is_some_and(|pending| pending.in_doubt);
+                    if !in_doubt && now.at.since(began) >= PATIENCE {
+                        producer.give_up();
+                        self.model.borrow_mut().handle_given_up(GivenUp::NotTaken(because));
+                        return self.end(&mut producer);
+                    }
+                }
+            }
+            self.painter.request();
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Writes what is pending to the storage, so that it survives a reload during the attempt that follows.
+    fn keep(&self, producer: &Producer<Calls>) {
+        let outbox = producer.outbox();
+        let Some(pending) = outbox.pending() else { return };
+        let before = self.put_in.borrow().clone();
+        let put_in = PutIn {
+            producer: outbox.id().clone(),
+            sequence: outbox.sequence(),
+            operation: pending.operation,
+            expected: pending.expected,
+            since: before.as_ref().map_or_else(browser::since_1970, |before| before.since),
+            log: before.as_ref().map_or_else(|| self.log(), |before| before.log),
+        };
+        self.kept.write_put_in(Some(&put_in));
+        self.put_in.replace(Some(put_in));
+    }
+
+    fn log(&self) -> Option<engine::LogId> {
+        self.model.borrow().held().map(|held| held.log())
+    }
+
+    /// Whether the leader has another log since what is pending was put in.
+    fn is_in_another_log(&self) -> bool {
+        let put_into = self.put_in.borrow().as_ref().and_then(|put_in| put_in.log);
+        matches!((put_into, self.log()), (Some(before), Some(now)) if before != now)
+    }
+
+    fn end(&self, producer: &mut Producer<Calls>) {
+        self.kept.write_put_in(None);
+        self.put_in.replace(None);
+        if self.inherited.take() {
+            producer.begin_anew();
+        }
+        self.painter.request();
+    }
+}
+
+/// What there is to ask for.
+enum Begin {
+    New(Operation),
+    Inherited,
+    /// It has begun already.
+    Nothing,
+}
+
+impl Begin {
+    fn apply(self, producer: &mut Producer<Calls>, put_in: Option<&PutIn>) {
+        match (self, put_in) {
+            (Self::New(operation), _) => {
+                producer.begin(operation, None);
+            }
+            (Self::Inherited, Some(put_in)) => {
+                let PutIn { producer: id, sequence, operation, expected, .. } = put_in.clone();
+                producer.resume(Outbox::restore(id, sequence, operation, expected));
+            }
+            (Self::Inherited | Self::Nothing, _) => {}
+        }
+    }
+}
+
+fn new_id() -> ProducerId {
+    ProducerId::from_random(u128::from(browser::random()) << 64 | u128::from(browser::random()))
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Event, SubmitError>>>>;
+
+/// Single calls to the leader, on a link of their own: they can be made whether the tab streams or not.
+struct Calls(Box<dyn Fn(Submission) -> Answer>);
+
+impl Calls {
+    fn to_leader() -> Self {
+        match follower::connect(&browser::base(), Identity::default()) {
+            Ok(link) => {
+                let calls = link.calls();
+                Self(Box::new(move |submission| {
+                    let calls = calls.clone();
+                    Box::pin(async move { calls.submit(submission).await })
+                }))
+            }
+            Err(invalid) => Self(Box::new(move |_| {
+                let error = SubmitError::Refused(invalid.to_string());
+                Box::pin(async move { Err(error) })
+            })),
+        }
+    }
+}
+
+impl Submit for Calls {
+    fn submit(&self, submission: Submission) -> impl Future<Output = Result<Event, SubmitError>> {
+        (self.0)(submission)
+    }
+}
