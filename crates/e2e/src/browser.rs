@@ -94,6 +94,25 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", media).await
     }
 
+    /// Shows the page in the few colours that a person chose, as systems do for high contrast.
+    ///
+    /// # Errors
+    ///
+    /// If the browser refuses.
+    pub async fn force_colors(&self) -> anyhow::Result<()> {
+        let media = json!({ "features": [{ "name": "forced-colors", "value": "active" }] });
+        self.devtools("Emulation.setEmulatedMedia", media).await
+    }
+
+    /// Runs no more scripts of pages.
+    ///
+    /// # Errors
+    ///
+    /// If the browser refuses.
+    pub async fn switch_scripts_off(&self) -> anyhow::Result<()> {
+        self.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await
+    }
+
     async fn devtools(&self, command: &str, parameters: Value) -> anyhow::Result<()> {
         let call = DevTools(json!({ "cmd": command, "params": parameters }));
         self.client.issue_cmd(call).await.with_context(|| format!("the browser refused {command}"))?;
@@ -128,6 +147,28 @@ impl Browser {
         self.switch_to(&tab).await?;
         self.open(url).await?;
         Ok(tab)
+    }
+
+    /// Opens the page that is in front once more, with a copy of what its tab keeps, and brings the copy to the front.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub async fn duplicate(&self) -> anyhow::Result<Tab> {
+        let before = self.client.windows().await.context("no tabs")?;
+        self.run("window.open(location.href)").await?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let tabs = self.client.windows().await.context("no tabs")?;
+            if let Some(tab) = tabs.into_iter().find(|tab| !before.contains(tab)) {
+                self.switch_to(&tab).await?;
+                return Ok(tab);
+            }
+            if Instant::now() > deadline {
+                bail!("the copy did not open");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Brings a tab to the front.
@@ -235,6 +276,29 @@ impl Browser {
             .click()
             .await
             .with_context(|| format!("cannot click {id}"))
+    }
+
+    /// Presses Enter while the element with a test id has the keyboard's focus.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there or cannot have the focus.
+    pub async fn press_enter(&self, id: &str) -> anyhow::Result<()> {
+        let element = self.client.find(Locator::Css(&format!("[data-testid=\"{id}\"]"))).await;
+        let element = element.with_context(|| format!("there is no {id}"))?;
+        element.send_keys("\u{E007}").await.with_context(|| format!("{id} takes no keys"))
+    }
+
+    /// The test id of the element that has the keyboard's focus, or its name if it has none.
+    ///
+    /// # Errors
+    ///
+    /// If the browser is gone.
+    pub async fn focused(&self) -> anyhow::Result<String> {
+        // Browsers take the focus away from what was hidden or disabled when they draw the next frame.
+        let script = "return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => \
+                      done(document.activeElement.dataset.testid ?? document.activeElement.tagName))))";
+        Ok(self.run(script).await?.as_str().unwrap_or_default().to_owned())
     }
 
     /// Replaces what stands in a field by typing.

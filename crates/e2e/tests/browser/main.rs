@@ -1,6 +1,10 @@
 //! The page in a real browser, against real programs.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
+mod access;
+mod loading;
+mod put_in;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -154,6 +158,25 @@ async fn a_leader_that_starts_a_new_log_is_told_on_the_page() {
         browser.wait_for_value("log-id", |id| id.len() == 32 && id != old).await?;
         live(&browser).await?;
         browser.wait_for_text("notices", |text| text.to_lowercase().contains("new log")).await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_leader_nothing_of_the_leaders_is_shown_as_known() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--rate", "100"]).await?;
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        leader.program.kill().await?;
+        browser.wait_for_value("state", |state| state != "live").await?;
+        for number in ["tail", "lag-events", "lag-ms"] {
+            browser.wait_for_text(number, |text| text.contains("not known") && text.contains("since")).await?;
+        }
+        assert_eq!(browser.value("in-step").await?.as_deref(), Some("no"));
+        let mark = browser.text("in-step").await?;
+        assert!(mark.contains("is not known"), "{mark}");
         Ok(())
     })
     .await;

@@ -1,0 +1,127 @@
+//! A page whose parts do not come says so.
+
+use std::path::Path;
+use std::time::Duration;
+
+use e2e::browser::Browser;
+use e2e::process::Leader;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::in_browser;
+
+/// What is wrong with one file of the page.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Missing,
+    Garbage,
+    /// It is asked for and never comes.
+    Hangs,
+}
+
+/// Serves the page as it was built, but for one file. Returns its address.
+async fn serve(broken: &'static str, fault: Fault) -> anyhow::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                // A browser that goes away is no failure.
+                let _ = answer(connection, broken, fault).await;
+            });
+        }
+    });
+    Ok(format!("http://{address}/"))
+}
+
+async fn answer(mut connection: TcpStream, broken: &str, fault: Fault) -> std::io::Result<()> {
+    let mut request = vec![0; 8_192];
+    let length = connection.read(&mut request).await?;
+    let request = String::from_utf8_lossy(&request[..length]).into_owned();
+    let path = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
+    let name = if path.is_empty() { "index.html" } else { path };
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/dist");
+    let mut file = std::fs::read(dist.join(name)).ok();
+    if name == broken {
+        match fault {
+            Fault::Missing => file = None,
+            Fault::Garbage => file = Some(b"this is not a ( script".to_vec()),
+            Fault::Hangs => tokio::time::sleep(Duration::from_secs(60)).await,
+        }
+    }
+    let kind = match name.rsplit('.').next() {
+        Some("html") => "text/html",
+        Some("css") => "text/css",
+        Some("js") => "text/javascript",
+        Some("wasm") => "application/wasm",
+        _ => "image/svg+xml",
+    };
+    let status = if file.is_some() { "200 OK" } else { "404 Not Found" };
+    let body = file.unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    connection.write_all(head.as_bytes()).await?;
+    connection.write_all(&body).await
+}
+
+/// What a person sees, and whether anything turns.
+async fn seen(browser: &Browser) -> anyhow::Result<(String, bool)> {
+    let text = browser.run("return document.body.innerText").await?.as_str().unwrap_or_default().to_owned();
+    let turns = browser
+        .run(
+            "const spinner = document.querySelector('.spinner');
+             return spinner !== null && spinner.offsetParent !== null && getComputedStyle(spinner).visibility === 'visible'",
+        )
+        .await?;
+    Ok((text, turns == true))
+}
+
+#[tokio::test]
+async fn a_script_that_does_not_come_or_does_not_run_is_told() {
+    in_browser(async |browser| {
+        for file in ["app.js", "web.js", "web_bg.wasm"] {
+            for fault in [Fault::Missing, Fault::Garbage] {
+                browser.open(&serve(file, fault).await?).await?;
+                let deadline = std::time::Instant::now() + Duration::from_secs(5);
+                loop {
+                    let (text, turns) = seen(&browser).await?;
+                    if text.contains("could not be loaded") && !turns {
+                        break;
+                    }
+                    assert!(std::time::Instant::now() < deadline, "{file}, {fault:?}: {text:?}, turning: {turns}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn parts_that_hang_are_told_after_a_while() {
+    in_browser(async |browser| {
+        browser.open(&serve("web_bg.wasm", Fault::Hangs).await?).await?;
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        let (text, turns) = seen(&browser).await?;
+        assert!(text.contains("takes longer than it should") && !turns, "{text:?}, turning: {turns}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_javascript_the_page_says_what_it_needs() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--rate", "10"]).await?;
+        browser.switch_scripts_off().await?;
+        browser.open(&leader.url()).await?;
+        let (text, turns) = seen(&browser).await?;
+        assert!(text.contains("needs JavaScript") && !turns, "{text:?}, turning: {turns}");
+        assert!(!text.contains("Loading"), "{text}");
+        Ok(())
+    })
+    .await;
+}

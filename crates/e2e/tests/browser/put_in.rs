@@ -1,0 +1,189 @@
+//! Operations whose answer does not come: pending, done once, or said to be unknown.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use e2e::browser::Browser;
+use e2e::process::{Leader, Program};
+use tokio::process::Command;
+
+use crate::{in_browser, live};
+
+/// Longer than the page ever waited for an answer before it called an operation failed.
+const LONG: Duration = Duration::from_secs(12);
+
+/// Lets calls of Submit reach the leader, but no answer come back; `lose_answers(false)` undoes it.
+const LOSE_ANSWERS: &str = "\
+    const fetch = window.fetch; let lost = true;
+    window.fetch = async (request, options) => {
+      const answer = await fetch(request, options);
+      const isSubmit = String(request.url ?? request).endsWith('/Submit');
+      return lost && isSubmit ? new Promise(() => {}) : answer;
+    };
+    window.loseAnswers = lose => { lost = lose; };";
+
+async fn signal(program: &Program, name: &str) -> anyhow::Result<()> {
+    let id = program.id()?.to_string();
+    let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.context("there is no kill")?;
+    anyhow::ensure!(sent.success(), "kill -{name} {id}: {sent}");
+    Ok(())
+}
+
+async fn put_in(browser: &Browser, kind: &str, argument: &str) -> anyhow::Result<()> {
+    browser.choose("op-kind", kind).await?;
+    browser.type_into("op-arg", argument).await?;
+    browser.click("op-submit").await
+}
+
+/// Waits for what becomes of the operation, and returns how the page says it.
+async fn told(browser: &Browser, kind: &str) -> anyhow::Result<String> {
+    browser.wait_for_value("op-result", |told| told == kind).await?;
+    browser.text("op-result").await
+}
+
+/// The value and its index, once nothing moves any more.
+async fn held(browser: &Browser) -> anyhow::Result<(String, String)> {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let value = browser.value("value").await?.unwrap_or_default();
+    Ok((value, browser.value("index").await?.unwrap_or_default()))
+}
+
+#[tokio::test]
+async fn a_leader_that_stands_still_does_an_operation_once() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--no-generator"]).await?;
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        signal(&leader.program, "STOP").await?;
+        put_in(&browser, "add", "7").await?;
+        let pending = told(&browser, "pending").await?;
+        assert!(pending.contains("Pending since") && pending.contains("“+ 7”"), "{pending}");
+        tokio::time::sleep(LONG).await;
+        assert_eq!(browser.value("op-result").await?.as_deref(), Some("pending"), "it is not known to have failed");
+        // Whoever tries to apply it again gets no second one.
+        browser.click("op-submit").await?;
+        signal(&leader.program, "CONT").await?;
+        let done = told(&browser, "ok").await?;
+        assert!(done.contains("done once"), "{done}");
+        assert_eq!(held(&browser).await?, ("7".to_owned(), "1".to_owned()));
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pending_operation_survives_the_page() {
+    in_browser(async |browser| {
+        let directory = tempfile::tempdir()?;
+        let durable = ["--no-generator", "--data-dir", directory.path().to_str().unwrap()];
+        let leader = Leader::start(&durable).await?;
+        let (address, url) = (leader.address.to_string(), leader.url());
+        browser.open(&url).await?;
+        live(&browser).await?;
+        browser.run(LOSE_ANSWERS).await?;
+        put_in(&browser, "add", "5").await?;
+        told(&browser, "pending").await?;
+        leader.program.kill().await?;
+        browser.open("about:blank").await?;
+        let leader = Leader::start_on(&address, &durable).await?;
+        browser.open(&url).await?;
+        let done = told(&browser, "ok").await?;
+        assert!(done.contains("#1: + 5 → 5"), "{done}");
+        live(&browser).await?;
+        // What comes next is an operation of its own, though it looks the same.
+        put_in(&browser, "add", "5").await?;
+        browser.wait_for_value("value", |value| value == "10").await?;
+        assert_eq!(held(&browser).await?, ("10".to_owned(), "2".to_owned()));
+        drop(leader);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_duplicated_tab_settles_what_is_pending_and_goes_on_by_itself() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--no-generator"]).await?;
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        browser.run(LOSE_ANSWERS).await?;
+        put_in(&browser, "add", "5").await?;
+        told(&browser, "pending").await?;
+        browser.wait_for_value("value", |value| value == "5").await?;
+
+        // A tab that another one opens starts with a copy of what that one kept.
+        let first = browser.tab().await?;
+        let copy = browser.duplicate().await?;
+        browser.switch_to(&copy).await?;
+        let done = told(&browser, "ok").await?;
+        assert!(done.contains("#1: + 5 → 5"), "{done}");
+        live(&browser).await?;
+        put_in(&browser, "add", "1").await?;
+        browser.wait_for_value("value", |value| value == "6").await?;
+
+        // The first tab's next operation is the same, and one of its own.
+        browser.switch_to(&first).await?;
+        browser.run("loseAnswers(false)").await?;
+        browser.click("op-try-now").await?;
+        told(&browser, "ok").await?;
+        put_in(&browser, "add", "1").await?;
+        browser.wait_for_value("value", |value| value == "7").await?;
+        assert_eq!(held(&browser).await?, ("7".to_owned(), "3".to_owned()));
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_stops_waiting_learns_from_the_next_operation_what_was_done() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--no-generator"]).await?;
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        browser.run(LOSE_ANSWERS).await?;
+        put_in(&browser, "add", "5").await?;
+        told(&browser, "pending").await?;
+        browser.press_enter("op-stop").await?;
+        let unknown = told(&browser, "unknown").await?;
+        assert!(unknown.contains("may be done already, or later"), "{unknown}");
+        assert_eq!(browser.focused().await?, "op-submit", "the keyboard's focus must not be lost");
+        browser.run("loseAnswers(false)").await?;
+        put_in(&browser, "multiply", "3").await?;
+        told(&browser, "ok").await?;
+        browser.wait_for_text("notices", |text| text.contains("was done after all: it is #1")).await?;
+        assert_eq!(held(&browser).await?, ("15".to_owned(), "2".to_owned()));
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_new_log_makes_unknowable_is_said_in_plain_words() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--no-generator"]).await?;
+        let (address, url) = (leader.address.to_string(), leader.url());
+        browser.open(&url).await?;
+        live(&browser).await?;
+        put_in(&browser, "add", "1").await?;
+        told(&browser, "ok").await?;
+        browser.run(LOSE_ANSWERS).await?;
+        put_in(&browser, "add", "5").await?;
+        told(&browser, "pending").await?;
+        leader.program.kill().await?;
+        browser.wait_for_value("state", |state| state != "live").await?;
+        browser.run("loseAnswers(false)").await?;
+        let _leader = Leader::start_on(&address, &["--no-generator"]).await?;
+        let unknown = told(&browser, "unknown").await?;
+        assert!(unknown.contains("“+ 5”") && unknown.contains("cannot be known any more"), "{unknown}");
+        live(&browser).await?;
+        let everything = browser.run("return document.body.innerText").await?;
+        let everything = everything.as_str().unwrap_or_default();
+        for word in ["API", "TypeError", "fetch", "JsValue", "Error:"] {
+            assert!(!everything.contains(word), "{word} means nothing to people: {everything}");
+        }
+        put_in(&browser, "add", "2").await?;
+        told(&browser, "ok").await?;
+        Ok(())
+    })
+    .await;
+}
