@@ -29,7 +29,7 @@ async fn native_replicas_stay_live_behind_nginx_and_haproxy() {
     let [_, below_http2] = nginx.below.unwrap();
     let ways = [
         ("grpc_pass", format!("http://{}", nginx.http2)),
-        ("grpc_pass below a path", format!("http://{}/calc", below_http2)),
+        ("grpc_pass below a path", format!("http://{below_http2}/calc")),
         ("haproxy", format!("http://{}", haproxy.http2)),
     ];
     let replicas: Vec<_> = ways.iter().map(|(way, url)| (way, Replica::start(url, way).unwrap())).collect();
@@ -63,8 +63,8 @@ async fn the_page_stays_live_behind_nginxs_defaults_below_a_path_and_behind_hapr
     let [below_http, _] = nginx.below.unwrap();
     let ways = [
         ("a bare proxy_pass", format!("http://{}/", nginx.http)),
-        ("proxy_pass below a path", format!("http://{}/calc/?x=1#y", below_http)),
-        ("a file below a path", format!("http://{}/calc/index.html", below_http)),
+        ("proxy_pass below a path", format!("http://{below_http}/calc/?x=1#y")),
+        ("a file below a path", format!("http://{below_http}/calc/index.html")),
         ("haproxy", format!("http://{}/", haproxy.http)),
     ];
     let browser = Browser::start(1_000, 900).await.unwrap();

@@ -223,7 +223,11 @@ impl From<&Args> for Config {
             retain: args.retain,
             heartbeat_interval: args.heartbeat_interval,
             max_subscribers: args.max_subscribers,
-            access: Access { hosts: args.hosts.clone(), origins: args.allow_origins.clone() },
+            access: Access {
+                // A name that it listens on is its own.
+                hosts: args.hosts.iter().cloned().chain(args.listen.host().parse().ok()).collect(),
+                origins: args.allow_origins.clone(),
+            },
         }
     }
 }
@@ -298,6 +302,20 @@ mod tests {
         assert!(generator(&["--rate", "0"]).is_err());
         assert!(generator(&["--rate", "5", "--no-generator"]).is_err());
         assert!(generator(&["--rate", "5", "--pace", "1ms..2ms"]).is_err());
+    }
+
+    #[test]
+    fn flags_and_the_place_to_listen_on_name_the_leader_to_browsers() {
+        let hosts = |flags: &[&str]| {
+            let flags = ["calculator-leader"].iter().chain(flags);
+            Cli::try_parse_from(flags).map(|cli| Config::from(&cli.lead).access.hosts).map_err(|error| error.kind())
+        };
+        let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<HostName>>();
+        assert_eq!(hosts(&["--listen", "calc.lan:8080"]), Ok(names(&["calc.lan"])));
+        let flags = ["--listen", "calc.lan:8080", "--host", "a.example", "--host", "b.example,c.example"];
+        assert_eq!(hosts(&flags), Ok(names(&["a.example", "b.example", "c.example", "calc.lan"])));
+        assert!(hosts(&["--host", "http://a.example"]).is_err());
+        assert!(hosts(&["--allow-origin", "a.example"]).is_err());
     }
 
     #[test]

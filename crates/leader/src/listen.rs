@@ -15,6 +15,12 @@ pub struct Listen {
 }
 
 impl Listen {
+    /// The host, as it was given: a name or an address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Listens on the first address of the host that can be had.
     ///
     /// # Errors
