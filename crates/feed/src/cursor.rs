@@ -176,7 +176,7 @@ pub(crate) mod tests {
     use engine::leader::Sequencer;
     use engine::{
         Batch, Frame, Goodbye, GoodbyeReason, LogId, Operation, ProducerChanges, Resume, Snapshot, SnapshotReason,
-        Timestamp, Verdict,
+        StreamId, Timestamp, Verdict,
     };
     use store::{Commit, MemoryStore, Store, StoredBatch};
     use wire::frame::decode_next;
@@ -375,12 +375,12 @@ pub(crate) mod tests {
         let fourth = world.commit(1).await;
         let resume = Resume { log: LogId(1), position: third.end() };
 
-        let mut resumed = world.feed.subscribe(Some(resume), Timestamp(0)).await.unwrap();
+        let mut resumed = world.feed.subscribe(Some(resume), StreamId(1), Timestamp(0)).await.unwrap();
         assert_eq!(resumed.verdict, Verdict::Resumed);
         assert!(matches!(frames(Delivery::Frames(resumed.frames))[..], [Frame::Welcome(_)]));
         assert_eq!(batches(frames(resumed.cursor.next().await.unwrap())), [fourth]);
 
-        let fresh = world.feed.subscribe(None, Timestamp(0)).await.unwrap();
+        let fresh = world.feed.subscribe(None, StreamId(2), Timestamp(0)).await.unwrap();
         assert!(matches!(frames(Delivery::Frames(fresh.frames))[..], [Frame::Welcome(_), Frame::Snapshot(_)]));
         assert_eq!(fresh.cursor.next_index(), Index(5));
     }

@@ -141,12 +141,18 @@ impl Feed {
         Ok(self.shared.read().view().verdict(Some(resume), digest_there))
     }
 
-    /// Answers a subscription: the frames that begin the stream, encoded, and the cursor that goes on from there.
+    /// Answers a subscription: the frames that begin the stream, encoded, and the cursor that goes on from there. The
+    /// welcome names the stream `stream`.
     ///
     /// # Errors
     ///
     /// [`ReadError`] if the store cannot say whether the position is part of the log.
-    pub async fn subscribe(&self, resume: Option<Resume>, leader_time: Timestamp) -> Result<Opening, ReadError> {
+    pub async fn subscribe(
+        &self,
+        resume: Option<Resume>,
+        stream: StreamId,
+        leader_time: Timestamp,
+    ) -> Result<Opening, ReadError> {
         let digest_there = match resume {
             Some(resume) => self.digest_at(resume.position.index).await?,
             None => None,
@@ -164,7 +170,7 @@ impl Feed {
             leader_time,
             verdict,
             damaged: false,
-            stream: StreamId::default(),
+            stream,
         };
         let mut frames = vec![encode(&Frame::Welcome(welcome))];
         let next = match (verdict, resume) {

@@ -11,10 +11,12 @@ mod feed;
 mod ring;
 mod roster;
 mod status;
+mod streams;
 mod subscribe;
 
 pub use cursor::{Cursor, Delivery, SPAN_BYTES};
 pub use feed::{Feed, Published};
 pub use roster::{Member, Presence, Roster, RosterFull};
 pub use status::{RETRY_AFTER, read_status};
+pub use streams::{Caller, Crowded, Line, Patience};
 pub use subscribe::SubscribeService;

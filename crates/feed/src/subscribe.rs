@@ -26,7 +26,7 @@ use wire::status::invalid;
 use wire::{Identity, pb};
 
 use crate::roster::Presence;
-use crate::{Cursor, Delivery, Feed, Roster, read_status};
+use crate::{Caller, Cursor, Delivery, Feed, Roster, read_status};
 
 /// The largest request that is read; a well-formed one has under 300 bytes.
 const MAX_REQUEST_BYTES: usize = 4 << 10;
@@ -63,20 +63,22 @@ impl SubscribeService {
         B: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
     {
         refuse_compression(request.headers())?;
+        let caller = request.extensions().get::<Caller>().cloned();
         let decoder = tonic_prost::ProstCodec::<pb::SubscribeResponse, pb::SubscribeRequest>::default().decoder();
         let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(MAX_REQUEST_BYTES));
         let request = messages.message().await?.ok_or_else(|| Status::internal("Missing request message."))?;
         let (identity, resume) = parse(request)?;
 
-        if self.roster.streams() >= self.max_subscribers {
-            info!(name = identity.name, limit = self.max_subscribers, "turned a subscriber away: too many");
+        let name = identity.name.clone();
+        let Ok(presence) = self.roster.join(identity, caller, self.max_subscribers) else {
+            info!(name, limit = self.max_subscribers, "turned a subscriber away: too many");
             let goodbye = Goodbye { reason: GoodbyeReason::Overloaded, retry_after: OVERLOADED_RETRY };
             return Ok(respond(stream::iter([encode(&Frame::Goodbye(goodbye))])));
-        }
-        let opening = self.feed.subscribe(resume, (self.clock)()).await.map_err(|error| read_status(&error))?;
-        let (name, at) = (identity.name.as_str(), resume.map(|resume| resume.position.index.0));
+        };
+        let opening = self.feed.subscribe(resume, presence.stream(), (self.clock)()).await;
+        let opening = opening.map_err(|error| read_status(&error))?;
+        let at = resume.map(|resume| resume.position.index.0);
         info!(name, at, verdict = %opening.verdict, "a replica subscribed");
-        let presence = self.roster.join(identity);
         Ok(respond(deliver(opening.frames, opening.cursor, presence)))
     }
 }

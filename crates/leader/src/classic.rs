@@ -8,7 +8,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use engine::{Frame, Index};
-use feed::{Cursor, Delivery, Feed, Presence, Roster, read_status};
+use feed::{Caller, Cursor, Delivery, Feed, Presence, Roster, read_status};
 use futures_util::{Stream, stream};
 use tonic::{Code, Request, Response, Status};
 use wire::frame::{FrameError, decode_next};
@@ -40,17 +40,17 @@ impl Leader for Classic {
         &self,
         request: Request<GetUpdatesRequest>,
     ) -> Result<Response<Self::StreamUpdatesStream>, Status> {
-        if self.roster.streams() >= self.max_subscribers {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let presence = self.roster.join_unnamed(caller, self.max_subscribers).map_err(|_| {
             let message = "the leader has as many subscribers as it may; try again later";
-            return Err(status(Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS", &[], message));
-        }
+            status(Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS", &[], message)
+        })?;
         // `eventindex` N is index N + 1, so "the next event wanted" is this index. One beyond the tail is of a log that
         // this leader does not have, and one below the floor is gone; the nearest event that exists then does not follow
         // the caller's, and it starts over.
         let published = self.feed.published();
         let (oldest, newest) = (published.floor.next(), published.tail.position().index.next());
         let first = Index(request.into_inner().from_index).next().clamp(oldest, newest);
-        let presence = self.roster.join_unnamed();
         let events = Events { cursor: self.feed.cursor(first), first, ready: VecDeque::new(), _presence: presence };
         let events = stream::try_unfold(events, |mut events| async move {
             let next = events.next().await?;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Frame, Index, Operation, Resume, SnapshotReason, Submission, Verdict};
+use engine::{Frame, Index, Operation, Resume, SnapshotReason, StreamId, Submission, Verdict};
 use feed::{Feed, Member, Roster, read_status};
 use futures_util::Stream;
 use store::{Corrupt, ReadError, Store};
@@ -128,7 +128,7 @@ impl CalculatorService for Calculator {
         let at = Resume::try_from(position).map_err(|error| invalid(&error.to_string()))?;
         let verdict = self.feed.judge(at).await.map_err(|error| read_status(&error))?;
         let lag = Duration::from_millis(request.lag_ms.into());
-        self.roster.report(&identity, at, verdict, lag).map_err(|_| {
+        self.roster.report(&identity, StreamId(request.stream_id), at, verdict, lag).map_err(|_| {
             let message = "the leader remembers as many replicas as it may";
             status(Code::ResourceExhausted, "TOO_MANY_REPLICAS", &[], message)
         })?;

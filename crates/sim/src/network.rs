@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::replica::Answer;
-use engine::{Batch, Frame, Operation, Subscribe, Verdict};
+use engine::{Batch, Frame, Operation, StreamId, Subscribe, Verdict};
 use feed::{Cursor, Delivery};
 use follower::link::{Answered, Report, Reporter};
 use follower::{Arrivals, Link, LinkError, Standing};
@@ -151,7 +151,10 @@ impl Link for SimLink {
         }
         let life = self.route().ok_or_else(unreachable_leader)?;
         let feed = self.world.leaders.feed(life).ok_or_else(unreachable_leader)?;
-        let opening = feed.subscribe(request.resume, self.world.timestamp()).await.map_err(|_| unreachable_leader())?;
+        let opening = feed
+            .subscribe(request.resume, StreamId::default(), self.world.timestamp())
+            .await
+            .map_err(|_| unreachable_leader())?;
         if self.world.leaders.is_dead(life) {
             return Err(unreachable_leader());
         }
