@@ -10,6 +10,7 @@ use engine::Durability;
 use thiserror::Error;
 
 use crate::access::{Access, HostName, Origin};
+use crate::limits::Limits;
 use crate::listen::Listen;
 
 /// What the programs' help ends with.
@@ -160,6 +161,8 @@ pub struct Config {
     pub max_subscribers: usize,
     /// Which browsers are answered.
     pub access: Access,
+    /// How long others may take.
+    pub limits: Limits,
 }
 
 /// Where the log is kept.
@@ -228,6 +231,7 @@ impl From<&Args> for Config {
                 hosts: args.hosts.iter().cloned().chain(args.listen.host().parse().ok()).collect(),
                 origins: args.allow_origins.clone(),
             },
+            limits: Limits::default(),
         }
     }
 }

@@ -1,43 +1,58 @@
 //! Connections: how they are accepted, tuned and served, and what each may cost.
 
-use std::time::Duration;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
+use crate::limits::Limits;
 use crate::listen;
+use crate::peer::{CallTasks, Calls, Judgement, Peer, PeerIo};
 
-/// How many streams one HTTP/2 connection may hold: a proxy or a load test puts many subscribers on one.
-const STREAMS_PER_CONNECTION: u32 = 10_000;
+/// How many calls one HTTP/2 connection may have under way. A page or a replica needs a handful; proxies and load tests
+/// put many subscribers on one connection, and open another when it is full.
+const CALLS_PER_CONNECTION: u32 = 1_024;
 
-/// What one stream may hold in memory that its reader has not taken: a few spans.
-const SEND_BUFFER: usize = 256 << 10;
+/// The most bytes of a request's head. Ours have some hundred; a browser adds its cookies for the host.
+const HEAD_BYTES: u32 = 16 << 10;
 
-/// When a connection that is silent in both directions is asked for a sign of life by TCP. A host that vanishes while
-/// something is being sent to it is found by TCP's own retransmission limit, on Linux after some fifteen minutes; a
-/// shorter one would also cut programs that merely do not read.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How many calls a client may have taken back before they were looked at, until the connection is taken for an attack.
+const CANCELLED_CALLS: usize = 256;
 
 /// How much may wait in the operating system to be sent. What waits there is old when it arrives: a slow link needs no more to
 /// stay busy.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 16 << 10;
 
-/// How long a client may take to send its first byte, and then the head of an HTTP/1 request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// What one call's answer may hold in memory that was not sent yet, beside the one piece that is being sent, which is a
+/// span at most. A subscriber's next span is asked for when there is room again.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// When a connection on which nothing is to be acknowledged is asked for a sign of life by TCP, and how often until it is
+/// given up. Together as long as a stream may be without progress.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_TRIES: u32 = 3;
 
 /// Serves `app` on every connection until told to stop; then waits for open ones to end, as long as it was told, and cuts
 /// the rest. Returns whether all ended by themselves.
-pub(crate) async fn accept(listener: TcpListener, app: Router, mut stopping: oneshot::Receiver<Duration>) -> bool {
-    let graceful = GracefulShutdown::new();
+pub(crate) async fn accept(
+    listener: TcpListener,
+    app: Router,
+    limits: Limits,
+    mut stopping: oneshot::Receiver<Duration>,
+) -> bool {
+    let (stop, stopped) = watch::channel(());
     // Bounded by the operating system's limit of open files; dropping the set cuts what is left.
     let mut connections = JoinSet::new();
     let mut failing = false;
@@ -46,7 +61,7 @@ pub(crate) async fn accept(listener: TcpListener, app: Router, mut stopping: one
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     failing = false;
-                    connections.spawn(serve(stream, app.clone(), graceful.watcher()));
+                    connections.spawn(serve(stream, app.clone(), limits, stopped.clone()));
                 }
                 Err(error) => {
                     // Most often too many open files. Trying again at once would only burn the processor.
@@ -60,30 +75,72 @@ pub(crate) async fn accept(listener: TcpListener, app: Router, mut stopping: one
             grace = &mut stopping => break grace.unwrap_or_default(),
         }
     };
-    drop(listener);
-    tokio::time::timeout(grace, graceful.shutdown()).await.is_ok()
+    drop((listener, stop));
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    tokio::time::timeout(grace, all_ended).await.is_ok()
 }
 
-async fn serve(stream: TcpStream, app: Router, watcher: Watcher) {
+/// Serves one connection until it ends, or `stopped` has no sender any more and what is under way is done.
+async fn serve(stream: TcpStream, app: Router, limits: Limits, mut stopped: watch::Receiver<()>) {
     if let Err(error) = tune(&stream) {
         debug!(%error, "a connection could not be tuned");
     }
-    // Hyper's own limits begin with the first byte.
-    if !matches!(tokio::time::timeout(HEAD_TIMEOUT, stream.readable()).await, Ok(Ok(()))) {
-        return;
+    let socket = Arc::new(stream);
+    let peer = Peer::new(&socket, limits);
+    let io = PeerIo { socket: Arc::clone(&socket), peer: Arc::clone(&peer) };
+    let calls = Calls { app, peer: Arc::clone(&peer) };
+    let builder = builder();
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(calls)));
+    let (mut stopping, mut asked_to_end, mut look_at) = (false, false, Instant::now());
+    let serving = async {
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => return Some(ended),
+                _ = stopped.changed(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = sleep_until(look_at.into()) => match peer.judge() {
+                    Judgement::Keep(next) => look_at = next,
+                    Judgement::Close if !asked_to_end => {
+                        asked_to_end = true;
+                        connection.as_mut().graceful_shutdown();
+                        look_at = Instant::now() + limits.closing;
+                    }
+                    Judgement::Close | Judgement::Cut => return None,
+                },
+            }
+        }
+    };
+    match peer.until_cut(serving).await.flatten() {
+        Some(Ok(())) => {}
+        Some(Err(error)) => debug!(%error, "a connection ended with an error"),
+        None => {
+            debug!("cut a connection");
+            // What it did not take must not stay in the system's memory until TCP gives up.
+            let _ = SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
+        }
     }
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().max_concurrent_streams(STREAMS_PER_CONNECTION).max_send_buf_size(SEND_BUFFER);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-    if let Err(error) = watcher.watch(connection).await {
-        debug!(%error, "a connection ended with an error");
-    }
+}
+
+fn builder() -> Builder<CallTasks> {
+    let mut builder = Builder::new(CallTasks);
+    // `Peer` keeps the time: hyper's limit begins only when it is known that HTTP/1 is spoken, and it also ends
+    // connections that merely wait for their next call.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES as usize);
+    builder
+        .http2()
+        .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .max_pending_accept_reset_streams(CANCELLED_CALLS)
+        .max_header_list_size(HEAD_BYTES)
+        .max_send_buf_size(SEND_BUFFER);
+    builder
 }
 
 fn tune(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
     SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)?;
-    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3))
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_TRIES))
 }

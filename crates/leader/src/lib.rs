@@ -12,12 +12,15 @@ pub mod clock;
 pub mod config;
 mod connection;
 pub mod generator;
+pub mod limits;
 pub mod listen;
 pub mod page;
+mod peer;
 pub mod sequencer;
 pub mod server;
 pub mod service;
 pub mod status;
+mod tcp;
 mod thread;
 
 use std::future::Future;
@@ -38,6 +41,9 @@ use tracing::{info, warn};
 
 /// How long what is in the queue may take to be committed at shutdown.
 const FLUSH: Duration = Duration::from_millis(500);
+
+/// How often streams are looked after.
+const TENDING: Duration = Duration::from_secs(1);
 
 /// How long open connections may take to end after the goodbye. With [`FLUSH`] it keeps the promise of five seconds.
 const GRACE: Duration = Duration::from_secs(4);
@@ -125,9 +131,18 @@ pub async fn run(
     let closing = submitter.clone();
     let generator = tokio::spawn(generator::run(config.generator, config.count, submitter.clone(), config.seed));
     let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
-    let roster = Roster::default();
+    let roster = Roster::new(config.limits.streams.with_heartbeat(config.heartbeat_interval));
+    let tending = tokio::spawn(tend(roster.clone()));
     let service = service::Calculator::new(feed.clone(), Arc::clone(&store), submitter, roster.clone());
-    let server = server::start(listener, service, feed.clone(), roster, config.max_subscribers, config.access.clone());
+    let server = server::start(
+        listener,
+        service,
+        feed.clone(),
+        roster,
+        config.max_subscribers,
+        config.limits,
+        config.access.clone(),
+    );
 
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -151,6 +166,7 @@ pub async fn run(
         warn!("some connections did not end in time and were cut");
     }
     sequencer.stop().await;
+    tending.abort();
     ended
 }
 
@@ -193,5 +209,15 @@ async fn beat(feed: Feed, interval: Duration) {
     loop {
         ticks.tick().await;
         feed.heartbeat(clock::now());
+    }
+}
+
+/// Ends streams whose readers are gone.
+async fn tend(roster: Roster) {
+    let mut ticks = tokio::time::interval(TENDING);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        roster.end_lost();
     }
 }

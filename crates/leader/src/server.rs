@@ -26,6 +26,7 @@ use wire::sharedcalculator::leader_server::LeaderServer;
 use crate::access::{Access, guard};
 use crate::calls::{Deadlines, only_calls};
 use crate::classic::Classic;
+use crate::limits::Limits;
 use crate::service::Calculator;
 use crate::{clock, connection, page};
 
@@ -47,6 +48,7 @@ pub fn start(
     feed: Feed,
     roster: Roster,
     max_subscribers: usize,
+    limits: Limits,
     access: Access,
 ) -> Server {
     let (health, health_service) = health_reporter();
@@ -68,7 +70,7 @@ pub fn start(
     }
     let app = app.layer(from_fn_with_state(access, guard));
     let (stop, stopping) = oneshot::channel();
-    let accepting = tokio::spawn(connection::accept(listener, app, stopping));
+    let accepting = tokio::spawn(connection::accept(listener, app, limits, stopping));
     let server = Server { accepting, stop, health, healthy };
     server.report(ServingStatus::Serving);
     server

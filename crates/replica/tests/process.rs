@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use leader::config::{Config, Generator, Storage};
+use leader::limits::Limits;
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
@@ -24,6 +25,7 @@ async fn leader(rate: u32) -> String {
         heartbeat_interval: Duration::from_millis(200),
         max_subscribers: 100,
         access: Default::default(),
+        limits: Limits::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -18,6 +18,7 @@ use follower::{Arrivals, Calls, Link, LinkError, Observer, Standing, connect, fo
 use futures_util::Stream;
 use leader::RunError;
 use leader::config::{Config, Generator, Storage};
+use leader::limits::Limits;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -38,6 +39,7 @@ pub fn config(generator: Generator) -> Config {
         heartbeat_interval: Duration::from_millis(200),
         max_subscribers: 1_000,
         access: Default::default(),
+        limits: Limits::default(),
     }
 }
 
