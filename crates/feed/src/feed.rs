@@ -64,6 +64,21 @@ impl State {
         LogView { log: self.tail.log(), term: self.term, tail: self.tail.position(), floor: self.floor }
     }
 
+    /// The digest after the event at `index`, which is `None` inside where no batch ends there; `None` if only the store
+    /// knows.
+    fn digest_in_memory(&self, index: Index) -> Option<Option<Digest>> {
+        // Most replicas stand there. It is also the one place at which the store can know less than the feed: a floor
+        // beyond the published tail, which another leader's commits may have raised, is not believed.
+        let tail = self.tail.position();
+        if index == tail.index {
+            return Some(Some(tail.digest));
+        }
+        if index == Index::ZERO {
+            return Some(Some(Digest::of_log(self.tail.log())));
+        }
+        self.ring.digest_at(index)
+    }
+
     pub(crate) fn snapshot_frame(&self) -> Frame {
         Frame::Snapshot(SnapshotFrame { term: self.term, snapshot: self.tail })
     }
@@ -97,7 +112,7 @@ impl Feed {
         debug_assert_eq!(batch.first, state.tail.position().index.next(), "batches are published in order");
         state.tail = tail;
         state.floor = self.shared.store.floor().min(tail.position().index);
-        state.ring.push_batch(batch.first, batch.end.index, batch.frame);
+        state.ring.push_batch(batch.first, batch.end, batch.frame);
         drop(state);
         self.shared.wake();
     }
@@ -129,6 +144,18 @@ impl Feed {
     #[must_use]
     pub fn durability(&self) -> Durability {
         self.shared.store.durability()
+    }
+
+    /// Judges a position that a replica claims to hold, if that costs no look into the store.
+    #[must_use]
+    pub fn judge_from_memory(&self, resume: Resume) -> Option<Verdict> {
+        self.shared.raise_floor(self.shared.store.floor());
+        let state = self.shared.read();
+        let view = state.view();
+        let index = resume.position.index;
+        let by_digest = resume.log == view.log && view.floor <= index && index <= view.tail.index;
+        let digest_there = if by_digest { state.digest_in_memory(index)? } else { None };
+        Some(view.verdict(Some(resume), digest_there))
     }
 
     /// Judges a position that a replica claims to hold.
@@ -188,12 +215,12 @@ impl Feed {
     /// The log's digest at `index`. The floor may have passed that index since the last batch was published: without
     /// a look at it, a digest that was compacted away would pass for a divergence.
     async fn digest_at(&self, index: Index) -> Result<Option<Digest>, ReadError> {
-        // Most replicas stand there. It is also the one place at which the store can know less than the feed: a floor
-        // beyond the published tail, which another leader's commits may have raised, is not believed.
-        let tail = self.published().tail.position();
-        if index == tail.index {
-            return Ok(Some(tail.digest));
+        self.shared.raise_floor(self.shared.store.floor());
+        if let Some(digest) = self.shared.read().digest_in_memory(index) {
+            return Ok(digest);
         }
+        // Taking turns with cursors, so that no crowd that asks keeps them from reading.
+        let _turn = self.shared.bounds.turn().await;
         let digest = self.shared.store.digest_at(index).await?;
         self.shared.raise_floor(self.shared.store.floor());
         Ok(digest)
@@ -228,6 +255,11 @@ impl Shared {
 
     /// The store's floor has risen since the last batch.
     pub(crate) fn raise_floor(&self, floor: Index) {
+        let known = self.read();
+        if floor.min(known.tail.position().index) <= known.floor {
+            return;
+        }
+        drop(known);
         let mut state = self.write();
         // The store may have compacted up to a batch that is not published yet.
         let floor = floor.min(state.tail.position().index);

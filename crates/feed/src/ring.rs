@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use engine::Index;
+use engine::{Digest, Index, Position};
 
 /// What a frame costs in memory beside its bytes: its entry, its place among the batches, and the allocation's own.
 const OVERHEAD: usize = 128;
@@ -16,15 +16,22 @@ struct Entry {
     bytes: Bytes,
 }
 
+/// Where a batch is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    first: Index,
+    end: Position,
+    sequence: u64,
+}
+
 /// Frames numbered by a sequence that never repeats, of which the newest are kept.
 #[derive(Debug)]
 pub(crate) struct Ring {
     entries: VecDeque<Entry>,
     /// The sequence number of the oldest entry.
     oldest: u64,
-    /// Where batches are among the entries: the index of their first event and their sequence number. Heartbeats
-    /// between them would otherwise have to be skipped one by one.
-    batches: VecDeque<(Index, u64)>,
+    /// The batches among the entries. Heartbeats between them would otherwise have to be skipped one by one.
+    batches: VecDeque<Place>,
     bytes: usize,
     max_bytes: usize,
 }
@@ -49,10 +56,10 @@ impl Ring {
         Self { entries: VecDeque::new(), oldest: 0, batches: VecDeque::new(), bytes: 0, max_bytes }
     }
 
-    /// Adds a batch that starts at `first` and ends at `last`.
-    pub(crate) fn push_batch(&mut self, first: Index, last: Index, bytes: Bytes) {
-        self.batches.push_back((first, self.next()));
-        self.push(last, bytes);
+    /// Adds a batch that starts at `first` and ends at `end`.
+    pub(crate) fn push_batch(&mut self, first: Index, end: Position, bytes: Bytes) {
+        self.batches.push_back(Place { first, end, sequence: self.next() });
+        self.push(end.index, bytes);
     }
 
     /// Adds a frame without events, after everything up to `tail`.
@@ -67,7 +74,7 @@ impl Ring {
             if let Some(entry) = self.entries.pop_front() {
                 self.bytes -= entry.bytes.len() + OVERHEAD;
             }
-            if self.batches.front().is_some_and(|&(_, sequence)| sequence == self.oldest) {
+            if self.batches.front().is_some_and(|batch| batch.sequence == self.oldest) {
                 self.batches.pop_front();
             }
             self.oldest += 1;
@@ -81,7 +88,15 @@ impl Ring {
 
     /// The first event in the ring.
     pub(crate) fn first_event(&self) -> Option<Index> {
-        self.batches.front().map(|&(first, _)| first)
+        self.batches.front().map(|batch| batch.first)
+    }
+
+    /// The digest after the event at `index`, which is `None` inside where no batch ends there; `None` if that event is
+    /// not in the ring.
+    pub(crate) fn digest_at(&self, index: Index) -> Option<Option<Digest>> {
+        let at = self.batches.partition_point(|batch| batch.end.index < index);
+        let batch = self.batches.get(at).filter(|batch| batch.first <= index)?;
+        Some((batch.end.index == index).then_some(batch.end.digest))
     }
 
     /// The sequence number of the batch that holds the event at `index`, or of the next frame to come if that event is
@@ -91,8 +106,8 @@ impl Ring {
         if tail.is_none_or(|tail| index > tail) {
             return self.next();
         }
-        let found = self.batches.partition_point(|&(first, _)| first <= index);
-        found.checked_sub(1).and_then(|at| self.batches.get(at)).map_or(self.oldest, |&(_, sequence)| sequence)
+        let found = self.batches.partition_point(|batch| batch.first <= index);
+        found.checked_sub(1).and_then(|at| self.batches.get(at)).map_or(self.oldest, |batch| batch.sequence)
     }
 
     /// The frames from `sequence` on that fit in `max_bytes`, at least one if there is one.
@@ -125,13 +140,17 @@ mod tests {
         Bytes::from(vec![mark; 10])
     }
 
+    fn end(index: u64) -> Position {
+        Position { index: Index(index), digest: Digest(index * 10) }
+    }
+
     /// Batches (1,2), (3,4), (5,6), a heartbeat after the second.
     fn ring(max_bytes: usize) -> Ring {
         let mut ring = Ring::new(max_bytes);
-        ring.push_batch(Index(1), Index(2), frame(1));
-        ring.push_batch(Index(3), Index(4), frame(3));
+        ring.push_batch(Index(1), end(2), frame(1));
+        ring.push_batch(Index(3), end(4), frame(3));
         ring.push_heartbeat(Index(4), frame(0));
-        ring.push_batch(Index(5), Index(6), frame(5));
+        ring.push_batch(Index(5), end(6), frame(5));
         ring
     }
 
@@ -167,11 +186,22 @@ mod tests {
     }
 
     #[test]
+    fn digests_are_known_where_batches_in_the_ring_end() {
+        let mut ring = Ring::new(3 * (10 + OVERHEAD));
+        for first in [1, 3, 5, 7] {
+            ring.push_batch(Index(first), end(first + 1), frame(1));
+        }
+        let known: Vec<_> = (1..=9).map(|index| ring.digest_at(Index(index))).collect();
+        let (inside, at) = (Some(None), |digest| Some(Some(Digest(digest))));
+        assert_eq!(known, [None, None, inside, at(40), inside, at(60), inside, at(80), None]);
+    }
+
+    #[test]
     fn a_frame_larger_than_the_ring_is_kept_until_the_next_one() {
         let mut ring = Ring::new(5);
-        ring.push_batch(Index(1), Index(1), frame(1));
+        ring.push_batch(Index(1), end(1), frame(1));
         assert_eq!(marks(&ring.span(0, 1).unwrap()), [1]);
-        ring.push_batch(Index(2), Index(2), frame(2));
+        ring.push_batch(Index(2), end(2), frame(2));
         assert_eq!((ring.span(0, 1).err(), ring.bytes()), (Some(FellOut), 10 + OVERHEAD));
     }
 }
