@@ -8,6 +8,7 @@
 mod catch_up;
 mod cursor;
 mod feed;
+mod members;
 mod ring;
 mod roster;
 mod status;
@@ -16,7 +17,7 @@ mod subscribe;
 
 pub use cursor::{Cursor, Delivery, SPAN_BYTES};
 pub use feed::{Feed, Published};
-pub use roster::{Member, Presence, Roster, RosterFull};
+pub use roster::{LookUp, Member, Presence, Roster};
 pub use status::{RETRY_AFTER, read_status};
 pub use streams::{Caller, Crowded, Line, Patience};
 pub use subscribe::SubscribeService;

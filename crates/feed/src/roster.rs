@@ -1,6 +1,5 @@
 //! Who follows the leader, and where they last said they stand.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,37 +7,16 @@ use engine::{Resume, StreamId, Verdict};
 use tracing::info;
 use wire::Identity;
 
+use crate::members::{Members, Progress};
 use crate::streams::{Caller, Crowded, Lost, Patience, Streams};
-
-/// How long a replica without a stream is remembered.
-const MEMORY: Duration = Duration::from_secs(60);
-
-/// The most replicas that are remembered. At some 300 bytes each this bounds the roster to a few megabytes, whatever
-/// ids a caller makes up.
-const MAX_MEMBERS: usize = 20_000;
 
 /// The roster. Cheap to clone: all clones are the same roster.
 #[derive(Clone, Debug)]
 pub struct Roster {
-    /// A std lock: held for one map operation, or to copy the map for a list.
-    members: Arc<Mutex<BTreeMap<Identity, Record>>>,
+    /// A std lock: held for a few map operations, or to copy the members for a list.
+    members: Arc<Mutex<Members>>,
     /// Every open stream, also of replicas that the roster has no room for. Its lock is taken last.
     streams: Arc<Streams>,
-}
-
-#[derive(Clone, Debug)]
-struct Record {
-    /// More than one when a replica reconnects before its old stream is noticed to be dead.
-    streams: Vec<StreamId>,
-    progress: Option<Progress>,
-    last_heard: Instant,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Progress {
-    at: Resume,
-    verdict: Verdict,
-    lag: Duration,
 }
 
 /// A replica, as the roster knows it.
@@ -56,16 +34,12 @@ pub struct Member {
     pub last_heard: Duration,
 }
 
-/// The roster remembers as many replicas as it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RosterFull;
-
 /// Counts a stream, and keeps its replica listed as connected, for as long as it lives.
 #[derive(Debug)]
 pub struct Presence {
     roster: Roster,
     stream: StreamId,
-    /// `None` if the roster was full, or the replica has no name.
+    /// `None` if the roster had no room, or the replica has no id.
     identity: Option<Identity>,
 }
 
@@ -92,18 +66,14 @@ impl Roster {
         Ok(Presence { roster: self.clone(), stream, identity: None })
     }
 
-    /// A stream of the replica is opened.
+    /// A stream of the replica is opened. One without an id counts, but is not listed.
     pub(crate) fn join(&self, identity: Identity, caller: Option<Caller>, limit: usize) -> Result<Presence, Crowded> {
         let stream = self.admit(&identity.id, caller, limit)?;
-        let mut older = Vec::new();
-        let joined = self.update(&identity, |record| {
-            older.clone_from(&record.streams);
-            record.streams.push(stream);
-        });
-        if !identity.id.is_empty() {
-            self.streams.supersede(&older);
+        let others = self.members().join(&identity, stream, Instant::now());
+        if let Some(older) = &others {
+            self.streams.supersede(older);
         }
-        Ok(Presence { roster: self.clone(), stream, identity: joined.is_ok().then_some(identity) })
+        Ok(Presence { roster: self.clone(), stream, identity: others.map(|_| identity) })
     }
 
     fn admit(&self, replica: &str, caller: Option<Caller>, limit: usize) -> Result<StreamId, Crowded> {
@@ -121,21 +91,22 @@ impl Roster {
         }
     }
 
-    /// A replica reported a position, which was judged, and that it reached it on `stream`.
-    ///
-    /// # Errors
-    ///
-    /// [`RosterFull`] if it is a new one and there is no room.
-    pub fn report(
-        &self,
-        identity: &Identity,
-        stream: StreamId,
-        at: Resume,
-        verdict: Verdict,
-        lag: Duration,
-    ) -> Result<(), RosterFull> {
+    /// A replica reported on `stream`: it lives, whatever comes of the report.
+    pub fn heard(&self, identity: &Identity, stream: StreamId) {
         self.streams.reported(stream, &identity.id, Instant::now());
-        self.update(identity, |record| record.progress = Some(Progress { at, verdict, lag }))
+    }
+
+    /// A replica reported a position, which was judged. It is remembered if the replica has a stream.
+    pub fn report(&self, identity: &Identity, at: Resume, verdict: Verdict, lag: Duration) {
+        self.members().report(identity, Progress { at, verdict, lag }, Instant::now());
+    }
+
+    /// The right to look into the store for what the replica reports: if it has a stream, one look at a time and not too
+    /// often. Nobody can have the store read by making up replicas.
+    #[must_use]
+    pub fn look_up(&self, identity: &Identity) -> Option<LookUp> {
+        let may = self.members().may_look_up(identity, Instant::now());
+        may.then(|| LookUp { roster: self.clone(), identity: identity.clone() })
     }
 
     /// How many streams are open.
@@ -149,15 +120,14 @@ impl Roster {
     pub fn list(&self) -> Vec<Member> {
         let now = Instant::now();
         let mut members = self.members();
-        forget_the_silent(&mut members);
         let mut list: Vec<Member> = members
-            .iter()
+            .list(now)
             .map(|(identity, record)| Member {
                 identity: identity.clone(),
                 connected: record.streams.iter().any(|stream| self.streams.progresses(*stream, now)),
                 position: record.progress.map(|progress| (progress.at, progress.verdict)),
                 lag: record.progress.map_or(Duration::ZERO, |progress| progress.lag),
-                last_heard: record.last_heard.elapsed(),
+                last_heard: now.duration_since(record.last_heard),
             })
             .collect();
         drop(members);
@@ -165,35 +135,28 @@ impl Roster {
         list
     }
 
-    fn update(&self, identity: &Identity, change: impl FnOnce(&mut Record)) -> Result<(), RosterFull> {
-        let mut members = self.members();
-        if !members.contains_key(identity) && members.len() >= MAX_MEMBERS {
-            forget_the_silent(&mut members);
-            if members.len() >= MAX_MEMBERS {
-                return Err(RosterFull);
-            }
-        }
-        let now = Instant::now();
-        let record =
-            members.entry(identity.clone()).or_insert(Record { streams: Vec::new(), progress: None, last_heard: now });
-        record.last_heard = now;
-        change(record);
-        Ok(())
-    }
-
-    fn members(&self) -> MutexGuard<'_, BTreeMap<Identity, Record>> {
+    fn members(&self) -> MutexGuard<'_, Members> {
         // No change under the lock can panic half-way.
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn forget_the_silent(members: &mut BTreeMap<Identity, Record>) {
-    members.retain(|_, record| !record.streams.is_empty() || record.last_heard.elapsed() < MEMORY);
-}
-
 fn end(lost: &Lost, what: &str) {
     info!(replica = lost.replica, silent_for = ?lost.silence, "{what}");
     lost.cut();
+}
+
+/// A look into the store for one replica, under way until this is dropped.
+#[derive(Debug)]
+pub struct LookUp {
+    roster: Roster,
+    identity: Identity,
+}
+
+impl Drop for LookUp {
+    fn drop(&mut self) {
+        self.roster.members().looked_up(&self.identity);
+    }
 }
 
 impl Presence {
@@ -208,8 +171,7 @@ impl Drop for Presence {
     fn drop(&mut self) {
         self.roster.streams.close(self.stream);
         if let Some(identity) = &self.identity {
-            // It is listed, so there is room.
-            let _ = self.roster.update(identity, |record| record.streams.retain(|stream| *stream != self.stream));
+            self.roster.members().leave(identity, self.stream, Instant::now());
         }
     }
 }
@@ -247,31 +209,32 @@ mod tests {
         let roster = Roster::default();
         let at = Resume { log: LogId(1), position: Position::origin(LogId(1)) };
         let verdict = Verdict::Snapshot(SnapshotReason::Diverged);
-        roster.report(&identity("1", "a"), StreamId(0), at, verdict, Duration::from_millis(7)).unwrap();
+        let presence = join(&roster, "1", "a");
+        roster.report(&identity("1", "a"), at, verdict, Duration::from_millis(7));
+        roster.report(&identity("2", "made up"), at, verdict, Duration::ZERO);
+        drop(presence);
         let list = roster.list();
-        assert_eq!(list[0].position, Some((at, verdict)));
+        assert_eq!((list.len(), list[0].position), (1, Some((at, verdict))));
         assert_eq!((list[0].connected, list[0].lag), (false, Duration::from_millis(7)));
     }
 
     #[test]
-    fn made_up_ids_cannot_fill_the_memory() {
+    fn one_without_an_id_counts_and_is_not_listed() {
         let roster = Roster::default();
-        let at = Resume { log: LogId(1), position: Position::origin(LogId(1)) };
-        for id in 0..MAX_MEMBERS {
-            let id = identity(&id.to_string(), "");
-            roster.report(&id, StreamId(0), at, Verdict::Resumed, Duration::ZERO).unwrap();
-        }
-        assert_eq!(
-            roster.report(&identity("new", ""), StreamId(0), at, Verdict::Resumed, Duration::ZERO),
-            Err(RosterFull)
-        );
-        assert!(
-            roster.report(&identity("0", ""), StreamId(0), at, Verdict::Resumed, Duration::ZERO).is_ok(),
-            "a known one may"
-        );
-        let crowded_out = join(&roster, "new", "");
-        assert_eq!(roster.streams(), 1, "its stream counts all the same");
-        drop(crowded_out);
+        let nameless = join(&roster, "", "nameless");
+        assert_eq!((roster.streams(), roster.list()), (1, vec![]));
+        drop(nameless);
         assert_eq!(roster.streams(), 0);
+    }
+
+    #[test]
+    fn a_look_into_the_store_is_over_when_it_is_dropped() {
+        let roster = Roster::default();
+        let _presence = join(&roster, "1", "a");
+        let look = roster.look_up(&identity("1", "a")).unwrap();
+        std::thread::sleep(Duration::from_millis(600));
+        assert!(roster.look_up(&identity("1", "a")).is_none(), "one is under way");
+        drop(look);
+        assert!(roster.look_up(&identity("1", "a")).is_some());
     }
 }

@@ -12,7 +12,7 @@ use tonic::{Code, Request, Response, Status};
 use wire::convert::log_id_bytes;
 use wire::frame::decode_next;
 use wire::pb::calculator_service_server::CalculatorService;
-use wire::status::{invalid, status};
+use wire::status::{invalid, with_retry};
 use wire::{DecodeError, Identity, pb};
 
 use crate::clock;
@@ -22,6 +22,8 @@ use crate::sequencer::Submitter;
 const DEFAULT_PAGE: usize = 1_000;
 /// The most that a page of history holds.
 const MAX_PAGE: usize = 10_000;
+/// When a report that was not looked up may be repeated: the next one is due then anyway.
+const LOOK_UP_RETRY: Duration = Duration::from_secs(2);
 /// How many bytes of history are read from the store at a time.
 const READ_BYTES: usize = 64 << 10;
 
@@ -126,12 +128,10 @@ impl CalculatorService for Calculator {
             Identity::try_from(request.replica.unwrap_or_default()).map_err(|error| invalid(&error.to_string()))?;
         let position = request.position.ok_or_else(|| invalid("position is not set"))?;
         let at = Resume::try_from(position).map_err(|error| invalid(&error.to_string()))?;
-        let verdict = self.feed.judge(at).await.map_err(|error| read_status(&error))?;
+        self.roster.heard(&identity, StreamId(request.stream_id));
+        let verdict = self.judge(&identity, at).await?;
         let lag = Duration::from_millis(request.lag_ms.into());
-        self.roster.report(&identity, StreamId(request.stream_id), at, verdict, lag).map_err(|_| {
-            let message = "the leader remembers as many replicas as it may";
-            status(Code::ResourceExhausted, "TOO_MANY_REPLICAS", &[], message)
-        })?;
+        self.roster.report(&identity, at, verdict, lag);
         let published = self.feed.published();
         Ok(Response::new(pb::ReportProgressResponse {
             standing: standing(verdict).into(),
@@ -152,6 +152,19 @@ impl CalculatorService for Calculator {
 }
 
 impl Calculator {
+    /// From memory, or else from the store, which replicas without a stream have no right to.
+    async fn judge(&self, identity: &Identity, at: Resume) -> Result<Verdict, Status> {
+        if let Some(verdict) = self.feed.judge_from_memory(at) {
+            return Ok(verdict);
+        }
+        let Some(_look) = self.roster.look_up(identity) else {
+            let message = "the position is not among the newest events, and it is looked up only for replicas that have a \
+                           stream, twice a second at most";
+            return Err(with_retry(Code::ResourceExhausted, "NOT_LOOKED_UP", &[], Some(LOOK_UP_RETRY), message));
+        };
+        self.feed.judge(at).await.map_err(|error| read_status(&error))
+    }
+
     /// At most `page` of the oldest operations, and the index of the first. The floor may rise between looking for it
     /// and reading; then the look is repeated.
     async fn read_oldest(&self, page: usize) -> Result<(Index, Vec<Operation>), Status> {

@@ -270,9 +270,9 @@ async fn every_reason_that_the_contract_names_can_be_met_and_no_other() {
             (spelled(status.code()), status.get_details_error_info().map_or(String::new(), |info| info.reason))
         })
         .collect();
-    // It takes as many replicas as the roster holds, which the tests of the roster try.
+    // It takes a log that was opened again, with which the tests of the service try it.
     let mut documented = documented();
-    documented.remove(&("RESOURCE_EXHAUSTED".to_owned(), "TOO_MANY_REPLICAS".to_owned()));
+    documented.remove(&("RESOURCE_EXHAUSTED".to_owned(), "NOT_LOOKED_UP".to_owned()));
     // It takes a body that does not come, which the tests of connections try.
     documented.remove(&("DEADLINE_EXCEEDED".to_owned(), "REQUEST_TOO_SLOW".to_owned()));
     assert_eq!(met, documented);

@@ -5,8 +5,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Follower, TestLeader, config};
-use engine::{Operation, Submission, Term};
+use common::{Follower, TestLeader, config, durable};
+use engine::{Index, Operation, Submission, Term};
 use leader::config::Generator;
 use leader::sequencer::SubmitError;
 use store::{AppendError, Fenced};
@@ -172,7 +172,7 @@ async fn history_below_the_floor_is_out_of_range_and_the_message_says_where_it_s
 }
 
 #[tokio::test]
-async fn the_leader_checks_the_digest_of_a_report_and_lists_who_reported() {
+async fn the_leader_checks_the_digest_of_a_report_and_lists_who_follows() {
     let leader = TestLeader::start(config(Generator::Rate(100))).await;
     let follower = Follower::start(&leader.url(), "replica-1");
     follower.recorder.until("in step", |record| record.standings.contains(&follower::Standing::InStep)).await;
@@ -200,7 +200,68 @@ async fn the_leader_checks_the_digest_of_a_report_and_lists_who_reported() {
     let replicas = client.list_replicas(pb::ListReplicasRequest {}).await.unwrap().into_inner().replicas;
     let summary: Vec<_> =
         replicas.iter().map(|r| (r.replica.as_ref().unwrap().name.as_str(), r.connected, r.standing())).collect();
-    assert_eq!(summary, [("liar", false, pb::Standing::OtherLog), ("replica-1", true, pb::Standing::InStep)]);
+    assert_eq!(summary, [("replica-1", true, pb::Standing::InStep)], "a report makes nobody a replica");
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn made_up_replicas_cannot_have_the_store_read_and_an_honest_one_is_served_beside_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
+    let follower = Follower::start(&leader.url(), "replica-1");
+    follower.recorder.until_live().await;
+    for n in 1..=3 {
+        leader.calls().submit(Operation::Add(n)).await.unwrap();
+    }
+    follower.recorder.until_index(3).await;
+    let log = follower.recorder.read(|record| record.now.unwrap().log());
+    let digests = follower.recorder.read(|record| record.digests.clone());
+    drop(follower);
+    leader.stop().await;
+
+    // This one has nothing of it in memory.
+    let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
+    let client = client(&leader).await;
+    let mut calls = client.clone();
+    let report = |id: &str, index: u64, wrong: u64| {
+        let digest = digests[&(log, Index(index))].0 ^ wrong;
+        let position = pb::LogPosition { log_id: log.0.to_be_bytes().to_vec(), index, digest };
+        let replica = Identity { id: id.into(), name: "replica".into(), ..Identity::default() };
+        let request = pb::ReportProgressRequest {
+            replica: Some(replica.into()),
+            position: Some(position),
+            ..pb::ReportProgressRequest::default()
+        };
+        let mut client = client.clone();
+        async move { client.report_progress(request).await.map(|answer| answer.into_inner().standing()) }
+    };
+    for made_up in 0..300 {
+        let id = made_up.to_string();
+        let refused = report(&id, 1, 0).await.unwrap_err();
+        assert_eq!((refused.code(), info(&refused)), (Code::ResourceExhausted, told("NOT_LOOKED_UP", &[])));
+        assert!(refused.get_error_details().retry_info().is_some());
+        assert_eq!(report(&id, 3, 0).await.unwrap(), pb::Standing::InStep, "the tail is in memory");
+    }
+    let replica = Identity { id: "honest".into(), name: "replica".into(), ..Identity::default() };
+    let request = pb::SubscribeRequest { replica: Some(replica.into()), resume_from: None };
+    let mut stream = calls.subscribe(request).await.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    assert_eq!(report("honest", 1, 0).await.unwrap(), pb::Standing::InStep);
+    assert_eq!(info(&report("honest", 2, 0).await.unwrap_err()), told("NOT_LOOKED_UP", &[]), "only now and then");
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(report("honest", 2, 1).await.unwrap(), pb::Standing::Diverged);
+
+    let mut list = async || calls.list_replicas(pb::ListReplicasRequest {}).await.unwrap().into_inner().replicas;
+    let listed = list().await;
+    assert_eq!((listed.len(), listed[0].connected, listed[0].standing()), (1, true, pb::Standing::Diverged));
+    drop(stream);
+    let deadline = std::time::Instant::now() + common::PATIENCE;
+    while list().await[0].connected {
+        assert!(std::time::Instant::now() < deadline, "it is listed as connected after its stream ended");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let left = list().await.remove(0);
+    assert_eq!((left.standing(), left.position.unwrap().index), (pb::Standing::Diverged, 2), "its last position");
     leader.stop().await;
 }
 
