@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine::Index;
 use engine::leader::Source;
-use store::ReadError;
+use store::{Corrupt, ReadError};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use wire::frame::encode;
 
@@ -29,6 +29,8 @@ pub struct Cursor {
     unsent: Unsent,
     /// The room for a batch that is larger than this stream's share, for which this waited.
     large: Option<OwnedSemaphorePermit>,
+    /// The damage in stored history that a snapshot led around.
+    damage: Option<Corrupt>,
 }
 
 /// What a cursor delivers.
@@ -44,7 +46,7 @@ impl Cursor {
     pub(crate) fn new(shared: Arc<Shared>, next: Index) -> Self {
         let publications = shared.publications();
         let unsent = Unsent::new(Arc::clone(&shared.bounds));
-        Self { shared, publications, next, in_ring: None, unsent, large: None }
+        Self { shared, publications, next, in_ring: None, unsent, large: None, damage: None }
     }
 
     /// The first event that was not delivered yet.
@@ -53,12 +55,19 @@ impl Cursor {
         self.next
     }
 
+    /// The damage in stored history that the newest snapshot led around, for whoever cannot take a snapshot.
+    #[must_use]
+    pub fn damage(&self) -> Option<&Corrupt> {
+        self.damage.as_ref()
+    }
+
     /// Waits for something to deliver, and until most of what was delivered before is dropped: bytes that are still in memory
     /// count against the bound. May be dropped before it is done without losing anything.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] if the store cannot be read. A position that was compacted away is no error: a snapshot follows.
+    /// [`ReadError`] if the store cannot be read. A position that was compacted away is no error, nor is damage to what was
+    /// stored: a snapshot follows.
     pub async fn next(&mut self) -> Result<Delivery, ReadError> {
         loop {
             let room = self.unsent.room().await;
@@ -125,6 +134,13 @@ impl Cursor {
                 // The feed learns of a risen floor with the next batch; the cursor must not wait for that.
                 self.shared.raise_floor(compacted.floor);
                 return Ok(None);
+            }
+            Err(ReadError::Corrupt(damage)) => {
+                // The value does not rest on what is stored there. If it does, the store ends this leader.
+                self.damage = Some(damage);
+                let state = self.shared.read();
+                self.next = state.tail.position().index.next();
+                return Ok(Some(encode(&state.snapshot_frame())));
             }
             Err(error) => return Err(error),
         };
@@ -383,5 +399,74 @@ pub(crate) mod tests {
         let fresh = world.feed.subscribe(None, StreamId(2), Timestamp(0)).await.unwrap();
         assert!(matches!(frames(Delivery::Frames(fresh.frames))[..], [Frame::Welcome(_), Frame::Snapshot(_)]));
         assert_eq!(fresh.cursor.next_index(), Index(5));
+    }
+
+    /// What is stored from the event at `at` on is damaged.
+    struct Damaged {
+        inner: MemoryStore,
+        at: Index,
+    }
+
+    #[async_trait::async_trait]
+    impl Store for Damaged {
+        fn term(&self) -> engine::Term {
+            self.inner.term()
+        }
+        fn opened_at(&self) -> Snapshot {
+            self.inner.opened_at()
+        }
+        fn durability(&self) -> engine::Durability {
+            self.inner.durability()
+        }
+        fn producers(&self) -> Vec<engine::Submitted> {
+            self.inner.producers()
+        }
+        async fn append(&self, commit: Commit) -> Result<(), store::AppendError> {
+            self.inner.append(commit).await
+        }
+        async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {
+            if from >= self.at {
+                return Err(Corrupt { index: from, what: "it is damaged".to_owned() }.into());
+            }
+            let mut batches = self.inner.read(from, max_bytes).await?;
+            batches.retain(|batch| batch.end.index < self.at);
+            Ok(batches)
+        }
+        async fn digest_at(&self, index: Index) -> Result<Option<engine::Digest>, ReadError> {
+            self.inner.digest_at(index).await
+        }
+        fn floor(&self) -> Index {
+            self.inner.floor()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cursor_that_meets_damage_gets_a_snapshot_and_goes_on() {
+        let store = Arc::new(Damaged { inner: MemoryStore::new(LogId(1), u64::MAX), at: Index(4) });
+        let feed = Feed::with_ring(store.clone(), Duration::from_secs(1), 500);
+        let mut sequencer = Sequencer::new(store.term(), store.opened_at(), []);
+        let mut commit = async || {
+            sequencer.propose(Operation::Add(1)).unwrap();
+            let batch = sequencer.seal(Timestamp(0)).unwrap();
+            sequencer.commit();
+            let (stored, tail) =
+                (StoredBatch::new(&batch, encode(&Frame::Batch(batch.clone()))), sequencer.committed());
+            let producers = ProducerChanges::default();
+            store.append(Commit { batch: stored.clone(), tail, producers }).await.unwrap();
+            feed.publish(stored, tail);
+            (batch, tail)
+        };
+        let mut tail = commit().await.1;
+        for _ in 0..49 {
+            tail = commit().await.1;
+        }
+        let mut cursor = feed.cursor(Index(1));
+        let before = batches(frames(cursor.next().await.unwrap()));
+        assert_eq!(before.iter().map(Batch::first).collect::<Vec<_>>(), [Index(1), Index(2), Index(3)]);
+        let around = frames(cursor.next().await.unwrap());
+        assert!(matches!(&around[..], [Frame::Snapshot(snapshot)] if snapshot.snapshot == tail), "{around:?}");
+        assert_eq!(cursor.damage().unwrap().index, Index(4));
+        let newest = commit().await.0;
+        assert_eq!(batches(frames(cursor.next().await.unwrap())), [newest]);
     }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::fault::{self, Fault};
 use engine::frame::SnapshotFrame;
-use engine::leader::LogView;
+use engine::leader::{LogView, Source};
 use engine::{
-    Digest, Durability, Frame, Goodbye, Heartbeat, Index, Resume, Snapshot, StreamId, Term, Timestamp, Verdict, Welcome,
+    Digest, Durability, Frame, Goodbye, Heartbeat, Index, Resume, Snapshot, SnapshotReason, StreamId, Term, Timestamp,
+    Verdict, Welcome,
 };
-use store::{ReadError, Store, StoredBatch};
+use store::{Damage, ReadError, Store, StoredBatch};
 use tokio::sync::watch;
 use wire::frame::encode;
 
@@ -164,8 +165,11 @@ impl Feed {
     ///
     /// [`ReadError`] if the store cannot say what the digest there is.
     pub async fn judge(&self, resume: Resume) -> Result<Verdict, ReadError> {
-        let digest_there = self.digest_at(resume.position.index).await?;
-        Ok(self.shared.read().view().verdict(Some(resume), digest_there))
+        let known = self.digest_at(resume.position.index).await?;
+        let verdict = self.shared.read().view().verdict(Some(resume), known.digest());
+        // Where nobody knows the digest any more, nobody can say that it is another.
+        let unknown = known == Known::Damaged && verdict == Verdict::Snapshot(SnapshotReason::Diverged);
+        Ok(if unknown { Verdict::Snapshot(SnapshotReason::Compacted) } else { verdict })
     }
 
     /// Answers a subscription: the frames that begin the stream, encoded, and the cursor that goes on from there. The
@@ -180,23 +184,31 @@ impl Feed {
         stream: StreamId,
         leader_time: Timestamp,
     ) -> Result<Opening, ReadError> {
-        let digest_there = match resume {
+        let known = match resume {
             Some(resume) => self.digest_at(resume.position.index).await?,
-            None => None,
+            None => Known::Digest(None),
         };
+        let damage = self.shared.store.damage();
         let state = self.shared.read();
         let view = state.view();
-        let verdict = view.verdict(resume, digest_there);
+        let mut verdict = view.verdict(resume, known.digest());
+        let mut floor = view.floor;
+        let damaged = resume.and_then(|resume| damaged_for(resume.position.index, verdict, known, &state, &damage));
+        if let Some(last) = damaged {
+            // As if it had been compacted away: a replica that does not know of damage checks that it stands below the floor.
+            verdict = Verdict::Snapshot(SnapshotReason::Compacted);
+            floor = last;
+        }
         let welcome = Welcome {
             log: view.log,
             term: view.term,
             tail: view.tail.index,
-            floor: view.floor,
+            floor,
             heartbeat_interval: self.shared.heartbeat_interval,
             durability: self.shared.store.durability(),
             leader_time,
             verdict,
-            damaged: false,
+            damaged: damaged.is_some(),
             stream,
         };
         let mut frames = vec![encode(&Frame::Welcome(welcome))];
@@ -214,16 +226,20 @@ impl Feed {
 
     /// The log's digest at `index`. The floor may have passed that index since the last batch was published: without
     /// a look at it, a digest that was compacted away would pass for a divergence.
-    async fn digest_at(&self, index: Index) -> Result<Option<Digest>, ReadError> {
+    async fn digest_at(&self, index: Index) -> Result<Known, ReadError> {
         self.shared.raise_floor(self.shared.store.floor());
         if let Some(digest) = self.shared.read().digest_in_memory(index) {
-            return Ok(digest);
+            return Ok(Known::Digest(digest));
         }
         // Taking turns with cursors, so that no crowd that asks keeps them from reading.
         let _turn = self.shared.bounds.turn().await;
-        let digest = self.shared.store.digest_at(index).await?;
+        let known = match self.shared.store.digest_at(index).await {
+            Ok(digest) => Known::Digest(digest),
+            Err(ReadError::Corrupt(_)) => Known::Damaged,
+            Err(error) => return Err(error),
+        };
         self.shared.raise_floor(self.shared.store.floor());
-        Ok(digest)
+        Ok(known)
     }
 
     /// A cursor whose first event is the one at `next`.
@@ -231,6 +247,38 @@ impl Feed {
     pub fn cursor(&self, next: Index) -> Cursor {
         Cursor::new(Arc::clone(&self.shared), next)
     }
+}
+
+/// What is known of the digest at an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// The digest, if a batch ends there.
+    Digest(Option<Digest>),
+    /// What is stored there is damaged.
+    Damaged,
+}
+
+impl Known {
+    fn digest(self) -> Option<Digest> {
+        if let Self::Digest(digest) = self { digest } else { None }
+    }
+}
+
+/// Whether a replica at `index` can only go on from a snapshot because what it needs is damaged; returns the last event of
+/// the damage, which lies above `index`.
+fn damaged_for(index: Index, verdict: Verdict, known: Known, state: &State, damage: &[Damage]) -> Option<Index> {
+    let view = state.view();
+    let ring_first = state.ring.first_event();
+    let reads_there = |place: &&Damage| index < place.last && ring_first.is_none_or(|first| place.first < first);
+    let needs = match verdict {
+        Verdict::Resumed => view.source(index.next(), ring_first) == Source::Store,
+        // Its digest was compared with nothing.
+        Verdict::Snapshot(SnapshotReason::Diverged) => known == Known::Damaged,
+        Verdict::Snapshot(_) => false,
+    };
+    let last = damage.iter().filter(reads_there).map(|place| place.last).max();
+    let last = if known == Known::Damaged { Some(last.unwrap_or(index.next())) } else { last };
+    last.filter(|_| needs).map(|last| last.min(view.tail.index))
 }
 
 /// The beginning of a stream.

@@ -2,17 +2,24 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use engine::{Batch, Digest, Frame, Index, Refusal, Snapshot, Term};
 use serde::Serialize;
-use store::ReadError;
 use store::sqlite::{SqliteReader, StoredRow};
+use store::{ReadError, Store};
 use thiserror::Error;
 use wire::frame::{FrameError, decode_next};
 
 /// How many bytes of history are read at a time.
 const READ_BYTES: usize = 1 << 20;
+
+/// What [`look_through`] reads at a time, and how long it leaves the disk to others then: a million small events take some
+/// two seconds.
+const LOOK_BYTES: usize = 64 << 10;
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
 
 /// What is stored does not replay to what was committed.
 #[derive(Debug, Error)]
@@ -208,6 +215,30 @@ fn verify_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reads the stored history once, slowly, so that damage in it is told before somebody needs it. The store remembers and
+/// tells it.
+pub async fn look_through(store: Arc<dyn Store>) {
+    let end = store.opened_at().position().index;
+    let mut next = store.floor().next();
+    while next <= end {
+        next = match store.read(next, LOOK_BYTES).await {
+            Ok(batches) => match batches.last() {
+                Some(last) => last.end.index.next(),
+                None => return,
+            },
+            Err(ReadError::Compacted(compacted)) => compacted.floor.next(),
+            Err(ReadError::Corrupt(_)) => {
+                let damage = store.damage();
+                let here = damage.iter().find(|place| place.first <= next && next <= place.last);
+                let Some(here) = here else { return };
+                here.last.next()
+            }
+            Err(ReadError::Unavailable(_)) => return,
+        };
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
 /// One event as a line of JSON. The field names are an interface: README documents them.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -269,7 +300,7 @@ mod tests {
     use bytes::Bytes;
     use engine::{Durability, Heartbeat, LogId, Operation, Position, ProducerChanges, Timestamp, leader::Sequencer};
     use store::sqlite::Options;
-    use store::{Commit, SqliteStore, Store, StoredBatch};
+    use store::{Commit, SqliteStore, StoredBatch};
     use wire::frame::{encode, encode_batch};
 
     use super::*;

@@ -88,6 +88,10 @@ impl Events {
                 return Ok(Some(event));
             }
             match self.cursor.next().await.map_err(|error| read_status(&error))? {
+                // There is no word for a snapshot that leads around damage.
+                Delivery::Frames(_) if let Some(damage) = self.cursor.damage() => {
+                    return Err(read_status(&damage.clone().into()));
+                }
                 Delivery::Frames(span) => self.translate(span)?,
                 Delivery::Goodbye(_) => return Ok(None),
             }

@@ -133,6 +133,7 @@ pub async fn run(
     let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
     let roster = Roster::new(config.limits.streams.with_heartbeat(config.heartbeat_interval));
     let tending = tokio::spawn(tend(roster.clone()));
+    let looking = tokio::spawn(audit::look_through(Arc::clone(&store)));
     let service = service::Calculator::new(feed.clone(), Arc::clone(&store), submitter, roster.clone());
     let server = server::start(
         listener,
@@ -161,6 +162,7 @@ pub async fn run(
     let reason = if ended.is_ok() { GoodbyeReason::ShuttingDown } else { GoodbyeReason::SteppedDown };
     feed.close(Goodbye { reason, retry_after: RETRY_AFTER_SHUTDOWN });
     heartbeats.abort();
+    looking.abort();
     info!(index = %feed.published().tail.position().index, "saying goodbye");
     if !server.stop(GRACE).await {
         warn!("some connections did not end in time and were cut");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use engine::{Frame, Index, Operation, Resume, SnapshotReason, StreamId, Submission, Verdict};
 use feed::{Feed, Member, Roster, read_status};
 use futures_util::Stream;
-use store::{Corrupt, ReadError, Store};
+use store::{Corrupt, Damage, ReadError, Store};
 use tonic::{Code, Request, Response, Status};
 use wire::convert::log_id_bytes;
 use wire::frame::decode_next;
@@ -115,7 +115,7 @@ impl CalculatorService for Calculator {
             uptime_ms: millis(self.started.elapsed()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             log_problem: self.submitter.problem().unwrap_or_default(),
-            log_damage: String::new(),
+            log_damage: damage_text(&self.store.damage()),
         }))
     }
 
@@ -203,6 +203,16 @@ impl Calculator {
         }
         Ok(operations)
     }
+}
+
+/// The first places of all that are damaged, and how many more there are.
+fn damage_text(damage: &[Damage]) -> String {
+    const TOLD: usize = 10;
+    let mut places: Vec<String> = damage.iter().take(TOLD).map(ToString::to_string).collect();
+    if damage.len() > TOLD {
+        places.push(format!("and {} places more", damage.len() - TOLD));
+    }
+    places.join("; ")
 }
 
 fn standing(verdict: Verdict) -> pb::Standing {

@@ -9,8 +9,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{Follower, TestLeader, durable, identity};
-use engine::replica::{Notice, State};
-use engine::{Durability, GoodbyeReason, Index, LogId, Operation, ProducerId, SnapshotReason, Term, Verdict};
+use engine::replica::Notice;
+use engine::{
+    Durability, GoodbyeReason, LogId, Operation, Position, ProducerId, Snapshot, SnapshotReason, Term, Verdict,
+};
 use follower::{Producer, connect};
 use leader::RunError;
 use leader::audit::{export, verify};
@@ -18,8 +20,11 @@ use leader::config::Generator;
 use store::sqlite::{Options, SqliteReader, SqliteStore};
 use store::{AppendError, Store};
 use tempfile::TempDir;
+use tonic_types::StatusExt;
 use wire::pb;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
+use wire::sharedcalculator::GetUpdatesRequest;
+use wire::sharedcalculator::leader_client::LeaderClient;
 
 /// The port stays the same over a restart, so that replicas find the leader again.
 async fn restart(leader: TestLeader, directory: &Path, generator: Generator) -> TestLeader {
@@ -239,7 +244,7 @@ fn rare_bytes() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn damage_in_the_history_stops_the_leader_when_it_is_read_and_damage_at_the_end_when_it_starts() {
+async fn damage_at_the_end_stops_the_leader_when_it_starts_and_damage_in_old_history_does_not() {
     let directory = TempDir::new().unwrap();
     let mut config = durable(Generator::Off, directory.path());
     let leader = TestLeader::start(config.clone()).await;
@@ -266,7 +271,7 @@ async fn damage_in_the_history_stops_the_leader_when_it_is_read_and_damage_at_th
     assert!(stopped.contains("index 2"), "{stopped}");
     assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 1, "the events before it are printed");
 
-    // With a snapshot behind it, the damage is found by whoever reads there.
+    // With a snapshot behind it, the damage takes nothing but those events.
     config.storage = leader::config::Storage::Directory {
         directory: sound.path().to_owned(),
         durability: Durability::Fsync,
@@ -276,12 +281,53 @@ async fn damage_in_the_history_stops_the_leader_when_it_is_read_and_damage_at_th
     leader.calls().submit(Operation::Add(1)).await.unwrap();
     leader.stop().await;
     alter(sound.path(), &rare_bytes());
-    let leader = TestLeader::start(config).await;
-    let follower = Follower::start(&leader.url(), "replica");
-    follower.recorder.until("live", |record| record.state == Some(State::Live)).await;
+    for _ in 0..2 {
+        goes_on_with_the_second_event_damaged(TestLeader::start(config.clone()).await).await;
+    }
+    assert!(verify(sound.path(), &mut Vec::new()).unwrap_err().to_string().contains("index 2"));
+}
+
+async fn goes_on_with_the_second_event_damaged(leader: TestLeader) {
     let mut client = CalculatorServiceClient::new(leader.channel().await);
-    let lost = client.read_events(pb::ReadEventsRequest { first_index: 1, page_size: 9 }).await.unwrap_err();
-    assert_eq!(lost.code(), tonic::Code::DataLoss, "{lost}");
-    let ended = leader.ended().await.unwrap_err();
-    assert!(matches!(&ended, RunError::Damaged { damage, .. } if damage.index == Index(2)), "{ended}");
+    for first_index in [1, 2, 1] {
+        let lost = client.read_events(pb::ReadEventsRequest { first_index, page_size: 9 }).await.unwrap_err();
+        assert_eq!(lost.code(), tonic::Code::DataLoss, "{lost}");
+        assert_eq!(lost.get_details_error_info().unwrap().metadata["index"], "2");
+    }
+    let after = client.read_events(pb::ReadEventsRequest { first_index: 3, page_size: 9 }).await.unwrap().into_inner();
+    assert!(after.operations.len() >= 2, "{after:?}");
+    let status = client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
+    assert!(status.log_damage.starts_with("events 2 to 2: ") && status.log_problem.is_empty(), "{status:?}");
+
+    // The original's stream has no word for it.
+    let mut original = LeaderClient::new(leader.channel().await);
+    let mut events = original.stream_updates(GetUpdatesRequest { from_index: 0 }).await.unwrap().into_inner();
+    assert_eq!(events.message().await.unwrap().unwrap().eventindex, 0);
+    assert_eq!(events.message().await.unwrap_err().code(), tonic::Code::DataLoss);
+
+    // Value and digest as events lead to them; who holds the first event needs the second.
+    let log = LogId(u128::from_be_bytes(status.log_id.try_into().unwrap()));
+    let operations = [Operation::Add(1), Operation::Add(RARE), Operation::Subtract(RARE)];
+    let mut held = Snapshot::take(log, Position::origin(log), 0);
+    for (operation, resumes) in operations.into_iter().zip([false, true, true]) {
+        let value = engine::apply(held.value(), operation).unwrap();
+        let index = held.position().index.next();
+        let digest = held.position().digest.after(index, operation, value);
+        held = Snapshot::take(log, Position { index, digest }, value);
+        let link = connect(&leader.url(), identity("behind")).unwrap();
+        let behind = Follower::start_with(engine::Replica::restore(1, held), link);
+        behind.recorder.until_live().await;
+        let welcome = behind.recorder.read(|record| {
+            let welcomes = record.notices.iter().filter_map(|notice| match notice {
+                Notice::Welcomed(welcome) => Some(*welcome),
+                _ => None,
+            });
+            welcomes.last().unwrap()
+        });
+        let damaged = Verdict::Snapshot(SnapshotReason::Compacted);
+        assert_eq!(welcome.verdict, if resumes { Verdict::Resumed } else { damaged }, "at {index}");
+        assert_eq!((welcome.damaged, welcome.floor > index), (!resumes, !resumes), "at {index}");
+    }
+    leader.calls().submit(Operation::Add(1)).await.unwrap();
+    leader.stop().await;
 }

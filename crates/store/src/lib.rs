@@ -82,6 +82,12 @@ pub trait Store: Send + Sync + 'static {
     /// Events at or below it were compacted away. Never falls.
     fn floor(&self) -> Index;
 
+    /// The damage that is known in history and that the value does not rest on, oldest first. Reading there fails; everything
+    /// else goes on.
+    fn damage(&self) -> Vec<Damage> {
+        Vec::new()
+    }
+
     /// Waits until this leader must stop, and returns why: another leader opened the log, its files were replaced, or what
     /// the value rests on is damaged. A store tells it within two seconds, also when nobody appends. From then on it takes
     /// no commit.
@@ -170,6 +176,18 @@ pub struct Corrupt {
     /// The first event that cannot be trusted.
     pub index: Index,
     /// What is wrong there.
+    pub what: String,
+}
+
+/// Events that are damaged in storage, and that the value does not rest on.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("events {first} to {last}: {what}")]
+pub struct Damage {
+    /// The first event that cannot be read.
+    pub first: Index,
+    /// The last one.
+    pub last: Index,
+    /// What is wrong.
     pub what: String,
 }
 

@@ -13,6 +13,7 @@
 //! commit. Neither waits for the other, but that readers are held up for a moment when the write-ahead log has become
 //! long.
 
+mod damage;
 mod error;
 mod files;
 mod held;
@@ -31,6 +32,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use damage::Known;
 use engine::{Digest, Durability, Index, LogId, Snapshot, Submitted, Term};
 pub use error::OpenError;
 use error::RowError;
@@ -43,7 +45,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use watcher::Watcher;
 use writer::Writer;
 
-use crate::{AppendError, Commit, ReadError, Store, StoredBatch};
+use crate::{AppendError, Commit, Damage, ReadError, Store, StoredBatch};
 
 /// How long the database may be locked by somebody else, such as a backup program, before a commit fails.
 const BUSY: Duration = Duration::from_secs(2);
@@ -80,6 +82,7 @@ pub struct SqliteStore {
     directory: PathBuf,
     /// What every connection takes for granted.
     opened: rows::State,
+    damage: Arc<Known>,
     watcher: Option<Watcher>,
     lost: watch::Sender<Option<AppendError>>,
 }
@@ -117,6 +120,7 @@ impl SqliteStore {
         let writer = Writer::open(Options { durability, ..options }, new_log)?;
         let state = writer.state();
         let held = Arc::new(Held::look(&directory)?);
+        let damage = Arc::new(Known::new(writer.newest_snapshot().position().index));
         let lost = watch::Sender::new(None);
         let looking = connect(&directory, state)?;
         let thread = |reason| OpenError::Files { path: directory.clone(), reason };
@@ -126,8 +130,14 @@ impl SqliteStore {
         let (orders, queue) = mpsc::channel(2);
         let renewing = Arc::new(AtomicBool::new(false));
         let (producers, newest_snapshot) = (writer.producers(), writer.newest_snapshot());
-        let writing =
-            Writing { writer, held, lost: lost.clone(), floor: Arc::clone(&floor), renewing: Arc::clone(&renewing) };
+        let writing = Writing {
+            writer,
+            damage: Arc::clone(&damage),
+            held,
+            lost: lost.clone(),
+            floor: Arc::clone(&floor),
+            renewing: Arc::clone(&renewing),
+        };
         let writing = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || {
@@ -148,6 +158,7 @@ impl SqliteStore {
             readers: Some(readers),
             directory,
             opened: state,
+            damage,
             watcher: Some(watcher),
             lost,
         })
@@ -194,7 +205,9 @@ impl SqliteStore {
     ) -> Result<R, ReadError> {
         let closed = || ReadError::Unavailable("it is being closed".to_owned());
         let result = self.readers.as_ref().ok_or_else(closed)?.run(read).await;
-        if let Err(ReadError::Corrupt(damage)) = &result {
+        if let Err(ReadError::Corrupt(damage)) = &result
+            && !self.damage.is_old(damage.index)
+        {
             self.lost.send_replace(Some(damage.clone().into()));
         }
         result
@@ -209,6 +222,7 @@ fn connect(directory: &Path, state: rows::State) -> Result<SqliteReader, OpenErr
 /// The thread that writes.
 struct Writing {
     writer: Writer,
+    damage: Arc<Known>,
     held: Arc<Held>,
     lost: watch::Sender<Option<AppendError>>,
     floor: Arc<AtomicU64>,
@@ -246,6 +260,7 @@ impl Writing {
             return Err(AppendError::OutcomeUnknown(replaced.to_string()));
         }
         self.floor.store(floor.0, Ordering::Release);
+        self.damage.set_snapshot(self.writer.newest_snapshot().position().index);
         Ok(Appended { is_wal_long: self.writer.is_wal_long() })
     }
 }
@@ -289,16 +304,31 @@ impl Store for SqliteStore {
     }
 
     async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {
-        let rows = self.with_reader(move |reader| reader.rows(from, max_bytes)).await?;
+        self.damage.check(from)?;
+        let damage = Arc::clone(&self.damage);
+        let rows = self.with_reader(move |reader| {
+            let read = reader.rows(from, max_bytes);
+            damage.note(reader, read)
+        });
+        let rows = rows.await?;
         Ok(rows.into_iter().map(|row| row.batch).collect())
     }
 
     async fn digest_at(&self, index: Index) -> Result<Option<Digest>, ReadError> {
-        self.with_reader(move |reader| reader.digest_at(index)).await
+        let damage = Arc::clone(&self.damage);
+        let digest = self.with_reader(move |reader| {
+            let read = reader.digest_at(index);
+            damage.note(reader, read)
+        });
+        digest.await
     }
 
     fn floor(&self) -> Index {
         Index(self.floor.load(Ordering::Acquire))
+    }
+
+    fn damage(&self) -> Vec<Damage> {
+        self.damage.above(self.floor())
     }
 
     async fn lost(&self) -> AppendError {

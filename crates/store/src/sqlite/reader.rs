@@ -110,13 +110,29 @@ impl SqliteReader {
     ///
     /// [`OpenError::Damaged`] if one was altered.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>, OpenError> {
-        let mut snapshots = rows::snapshots(&self.database, self.opened.log).map_err(|error| self.open_error(error))?;
+        let damaged = |damage| self.open_error(RowError::Corrupt(damage));
+        let found = rows::snapshots(&self.database, self.opened.log).map_err(|error| self.open_error(error))?;
+        let mut snapshots = found.into_iter().collect::<Result<Vec<_>, _>>().map_err(damaged)?;
         // What a leader adds or takes away meanwhile is not of interest.
         snapshots.retain(|snapshot| {
             let index = snapshot.position().index;
             self.opened.floor.position().index < index && index <= self.opened.tail.position().index
         });
         Ok(snapshots)
+    }
+
+    /// Those of [`snapshots`](Self::snapshots) that are sound: any of them will do to start from.
+    pub(super) fn sound_snapshots(&self) -> Result<Vec<Snapshot>, OpenError> {
+        let (floor, tail) = (self.opened.floor.position().index, self.opened.tail.position().index);
+        let found = rows::snapshots(&self.database, self.opened.log).map_err(|error| self.open_error(error))?;
+        let sound = found.into_iter().filter_map(|row| match row {
+            Ok(snapshot) => Some(snapshot),
+            Err(damage) => {
+                tracing::error!(%damage, "a snapshot is not used");
+                None
+            }
+        });
+        Ok(sound.filter(|snapshot| floor < snapshot.position().index && snapshot.position().index <= tail).collect())
     }
 
     /// Who submitted what last.
@@ -187,9 +203,60 @@ impl SqliteReader {
         if index < floor.index || index > tail.index {
             return Ok(None);
         }
-        let row = rows_from(&transaction, index, 1)?;
-        let end = row.first().map(|row| row.batch.end);
-        Ok(end.filter(|end| end.index == index).map(|end| end.digest))
+        let damage = match rows_from(&transaction, index, 1) {
+            Ok(row) => {
+                let end = row.first().map(|row| row.batch.end);
+                return Ok(end.filter(|end| end.index == index).map(|end| end.digest));
+            }
+            Err(error) => error,
+        };
+        // A batch that cannot be read leaves its digest in the one after it.
+        match sound_row(&transaction, index.next()) {
+            Some(next) if next.batch.first == index.next() => Ok(Some(next.before)),
+            _ => Err(damage.into()),
+        }
+    }
+
+    /// The first and the last event of the damage that was met at `at`: it reaches from the last batch before it that can be
+    /// read to the first one after it, or to the end.
+    pub(super) fn extent(&mut self, at: Index) -> Result<(Index, Index), ReadError> {
+        let transaction = self.transaction(at)?;
+        let state = State::read(&transaction)?;
+        let (floor, tail) = (state.floor.position().index, state.tail.position().index);
+        let before = transaction.query_row(
+            "SELECT coalesce(max(last), 0) FROM batches WHERE last < ?1",
+            [at.0.cast_signed()],
+            |row| row.get::<_, i64>(0),
+        );
+        let first = match before.map(|last| Index(last.cast_unsigned()).max(floor)) {
+            Ok(before) if before == floor || sound_row(&transaction, before).is_some() => before.next().min(at),
+            // What lies before is damaged too, and is found by whoever reads there.
+            Ok(_) | Err(_) => at,
+        };
+        // A page that cannot be read hides all its batches. So this looks further and further on, and then back.
+        let (mut bad, mut step) = (at, 1);
+        let mut good = loop {
+            let next = bad.plus(step);
+            if next > tail {
+                break None;
+            }
+            match sound_row(&transaction, next) {
+                Some(row) => break Some((next, row.batch.first)),
+                None => (bad, step) = (next, step * 2),
+            }
+        };
+        if good.is_none() {
+            good = sound_row(&transaction, tail).map(|row| (tail, row.batch.first));
+        }
+        let Some((mut good, mut resumes)) = good else { return Ok((first, tail)) };
+        while good.events_since(bad) > 1 {
+            let middle = Index(bad.0 + good.events_since(bad) / 2);
+            match sound_row(&transaction, middle) {
+                Some(row) => (good, resumes) = (middle, row.batch.first),
+                None => bad = middle,
+            }
+        }
+        Ok((first, Index(resumes.0 - 1).max(at)))
     }
 
     /// One consistent view of the database, which may change between two of them.
@@ -245,6 +312,14 @@ fn rows_from(database: &Connection, from: Index, max_bytes: usize) -> Result<Vec
         return Err(RowError::corrupt(from, "the batch is missing"));
     }
     Ok(rows)
+}
+
+/// The batch that holds the event at `index`, or the next one, if it can be read and is itself sound.
+fn sound_row(database: &Connection, index: Index) -> Option<StoredRow> {
+    let text = format!("SELECT {} FROM batches WHERE last >= ?1 ORDER BY last LIMIT 1", StoredRow::COLUMNS);
+    let mut statement = database.prepare_cached(&text).ok()?;
+    let mut found = statement.query([index.0.cast_signed()]).ok()?;
+    StoredRow::from_row(found.next().ok()??, index).ok()
 }
 
 fn next_row(found: &mut Rows<'_>, previous: Option<&StoredRow>, from: Index) -> Result<Option<StoredRow>, RowError> {

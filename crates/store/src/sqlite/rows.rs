@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::error::RowError;
-use crate::StoredBatch;
+use crate::{Corrupt, StoredBatch};
 
 /// The one row that sums the log up. It is rewritten with every commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl StoredRow {
 
 pub(super) fn insert_snapshot(database: &Connection, snapshot: &Snapshot) -> rusqlite::Result<()> {
     let position = snapshot.position();
-    let mut statement = database.prepare_cached("INSERT INTO snapshots VALUES (?1, ?2, ?3, ?4)")?;
+    let mut statement = database.prepare_cached("INSERT OR REPLACE INTO snapshots VALUES (?1, ?2, ?3, ?4)")?;
     statement.execute(params![
         position.index.0.cast_signed(),
         position.digest.0.cast_signed(),
@@ -193,8 +193,8 @@ pub(super) fn insert_snapshot(database: &Connection, snapshot: &Snapshot) -> rus
     Ok(())
 }
 
-/// All snapshots, oldest first.
-pub(super) fn snapshots(database: &Connection, log: LogId) -> Result<Vec<Snapshot>, RowError> {
+/// All snapshots, oldest first, and in their places those that were altered.
+pub(super) fn snapshots(database: &Connection, log: LogId) -> Result<Vec<Result<Snapshot, Corrupt>>, RowError> {
     let at = |error: &rusqlite::Error| RowError::sqlite(error, Index::ZERO);
     let mut statement = database
         .prepare("SELECT position, digest, value, checksum FROM snapshots ORDER BY position")
@@ -207,9 +207,9 @@ pub(super) fn snapshots(database: &Connection, log: LogId) -> Result<Vec<Snapsho
             Ok((position, row.get(2)?, unsigned(row, 3)?))
         };
         let (position, value, checksum) = parse().map_err(|error| at(&error))?;
-        let snapshot = Snapshot::verify(log, position, value, checksum)
-            .map_err(|_| RowError::corrupt(position.index, "a stored snapshot does not have its checksum"))?;
-        snapshots.push(snapshot);
+        let what = "a stored snapshot does not have its checksum";
+        let snapshot = Snapshot::verify(log, position, value, checksum);
+        snapshots.push(snapshot.map_err(|_| Corrupt { index: position.index, what: what.to_owned() }));
     }
     Ok(snapshots)
 }

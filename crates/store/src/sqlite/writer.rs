@@ -37,6 +37,8 @@ pub(super) struct Writer {
     options: Options,
     /// Rows below the floor may be left.
     leftovers: bool,
+    /// They cannot be deleted.
+    is_stuck: bool,
     /// The write-ahead log, and how many bytes of it are too many.
     wal: PathBuf,
     long_wal: u64,
@@ -49,7 +51,7 @@ impl Writer {
         let directory = options.directory.clone();
         // Everything is looked at before anything is written.
         let found = match SqliteReader::open_first(&directory) {
-            Ok(mut reader) => Some((reader.state(), reader.producers()?, reader.snapshots()?)),
+            Ok(mut reader) => Some((reader.state(), reader.producers()?, reader.sound_snapshots()?)),
             Err(OpenError::Missing { .. }) => None,
             Err(error) if is_unfinished(&directory)? => {
                 tracing::debug!(%error, "a log was begun and never finished");
@@ -79,6 +81,7 @@ impl Writer {
             snapshots: snapshots.into(),
             options,
             leftovers: true,
+            is_stuck: false,
             wal,
             long_wal: LONG_WAL_BYTES,
         })
@@ -131,17 +134,21 @@ impl Writer {
             state.floor = floor;
         }
 
-        let (own, near) = (self.state.term, commit.batch.first);
-        let transaction = self
-            .database
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|error| not_begun(&error, near))?;
-        check_term(&transaction, own, near)?;
         let row = StoredRow { batch: commit.batch.clone(), before: tail.digest, value: commit.tail.value() };
-        let deleted =
-            write(&transaction, &state, &row, &commit.producers, taken.as_ref(), self.leftovers || compacted.is_some())
-                .map_err(|error| not_begun(&error, near))?;
-        transaction.commit().map_err(|error| not_committed(&error))?;
+        let changes = Changes { state, row, producers: &commit.producers, snapshot: taken };
+        let cleans = !self.is_stuck && (self.leftovers || compacted.is_some());
+        let deleted = match self.write(&changes, cleans) {
+            Err(WriteError::OldHistory(error)) => {
+                tracing::error!(%error, "old history is damaged and stays on the disk until the leader starts again");
+                self.is_stuck = true;
+                self.write(&changes, false)
+            }
+            written => written,
+        };
+        let deleted = deleted.map_err(|error| match error {
+            WriteError::OldHistory(error) => not_begun(&error, commit.batch.first),
+            WriteError::Append(error) => error,
+        })?;
 
         self.state = state;
         for submitted in &commit.producers.written {
@@ -158,6 +165,25 @@ impl Writer {
         self.leftovers = deleted == DELETE_STEP.unsigned_abs() as usize;
         self.marker.write(&mark(&self.state, self.options.durability));
         Ok(state.floor.position().index)
+    }
+
+    /// Writes what belongs together, in one transaction. Returns how many rows below the floor were deleted.
+    fn write(&mut self, changes: &Changes<'_>, cleans: bool) -> Result<usize, WriteError> {
+        let near = changes.row.batch.first;
+        let failed = |error: rusqlite::Error| WriteError::Append(not_begun(&error, near));
+        let own = self.state.term;
+        let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        check_term(&transaction, own, near).map_err(WriteError::Append)?;
+        changes.write(&transaction).map_err(failed)?;
+        let deleted = match if cleans { delete_old(&transaction, changes.state.floor.position().index) } else { Ok(0) }
+        {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                return Err(WriteError::OldHistory(error));
+            }
+            deleted => deleted.map_err(failed)?,
+        };
+        transaction.commit().map_err(|error| WriteError::Append(not_committed(&error)))?;
+        Ok(deleted)
     }
 
     fn is_snapshot_due(&self, tail: Position) -> bool {
@@ -213,30 +239,37 @@ fn check_term(transaction: &Transaction<'_>, own: Term, near: Index) -> Result<(
     if by == own { Ok(()) } else { Err(Fenced { own, by }.into()) }
 }
 
-/// Returns how many rows below the floor were deleted.
-fn write(
-    transaction: &Transaction<'_>,
-    state: &State,
-    row: &StoredRow,
-    producers: &ProducerChanges,
-    snapshot: Option<&Snapshot>,
-    clean_up: bool,
-) -> rusqlite::Result<usize> {
-    row.insert(transaction)?;
-    state.insert(transaction)?;
-    for producer in &producers.forgotten {
-        rows::delete_producer(transaction, producer)?;
+/// What one commit writes.
+struct Changes<'a> {
+    state: State,
+    row: StoredRow,
+    producers: &'a ProducerChanges,
+    snapshot: Option<Snapshot>,
+}
+
+impl Changes<'_> {
+    fn write(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        self.row.insert(transaction)?;
+        self.state.insert(transaction)?;
+        for producer in &self.producers.forgotten {
+            rows::delete_producer(transaction, producer)?;
+        }
+        for submitted in &self.producers.written {
+            rows::put_producer(transaction, submitted)?;
+        }
+        self.snapshot.as_ref().map_or(Ok(()), |snapshot| rows::insert_snapshot(transaction, snapshot))
     }
-    for submitted in &producers.written {
-        rows::put_producer(transaction, submitted)?;
-    }
-    if let Some(snapshot) = snapshot {
-        rows::insert_snapshot(transaction, snapshot)?;
-    }
-    if !clean_up {
-        return Ok(0);
-    }
-    let floor = state.floor.position().index.0.cast_signed();
+}
+
+enum WriteError {
+    Append(AppendError),
+    /// Old history cannot be deleted. Nothing was written.
+    OldHistory(rusqlite::Error),
+}
+
+/// Deletes some of what lies at or below the floor. Returns how many batches.
+fn delete_old(transaction: &Transaction<'_>, floor: Index) -> rusqlite::Result<usize> {
+    let floor = floor.0.cast_signed();
     transaction.prepare_cached("DELETE FROM snapshots WHERE position <= ?1")?.execute([floor])?;
     transaction
         .prepare_cached(
