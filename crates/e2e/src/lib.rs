@@ -8,3 +8,4 @@ pub mod load;
 pub mod process;
 pub mod proxy;
 pub mod readers;
+pub mod slow_link;

@@ -73,10 +73,12 @@ pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<crate::fetc
     Ok(GrpcLink::new(move |arrivals| crate::fetch::transport(&address, arrivals), Uri::default(), identity))
 }
 
+type Connect<T> = Box<dyn Fn(Option<&Arrivals>) -> T + Send + Sync>;
+
 /// A way to a leader over gRPC.
 pub struct GrpcLink<T> {
     /// Makes a new, unconnected transport: a broken connection must not be met again. One for a stream counts what arrives.
-    connect: Box<dyn Fn(Option<&Arrivals>) -> T + Send + Sync>,
+    connect: Connect<T>,
     /// What the calls beside the newest stream run over: an answer must not wait behind what is queued on the stream.
     calls: T,
     /// Its path goes before the path of each call.
@@ -194,7 +196,7 @@ impl<T: Transport> Reporter for GrpcReporter<T> {
 /// What the answer to a report says of the leader; `None` from one that does not know the fields.
 fn answer(response: &pb::ReportProgressResponse) -> Option<Answer> {
     let log = wire::convert::log_id(&response.log_id).ok()?;
-    (response.term != 0 && response.leader_time_us != 0).then(|| Answer {
+    (response.term != 0 && response.leader_time_us != 0).then_some(Answer {
         log,
         term: Term(response.term),
         tail: Index(response.tail),

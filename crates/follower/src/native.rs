@@ -35,10 +35,10 @@ pub(crate) fn channel(leader: &Uri, arrivals: Option<&Arrivals>) -> Channel {
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW);
     match arrivals.cloned() {
-        Some(arrivals) => endpoint.connect_with_connector_lazy(tcp.map_response(move |stream| {
-            let (stream, arrivals) = (stream.into_inner(), arrivals.clone());
-            TokioIo::new(Counted { stream, arrivals })
-        })),
+        Some(arrivals) => {
+            let counted = move |io: TokioIo<_>| TokioIo::new(Counted { stream: io.into_inner(), arrivals });
+            endpoint.connect_with_connector_lazy(tcp.map_response(counted))
+        }
         None => {
             let (interval, patience) = CALL_KEEPALIVE;
             endpoint.http2_keep_alive_interval(interval).keep_alive_timeout(patience).connect_with_connector_lazy(tcp)

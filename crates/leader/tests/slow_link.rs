@@ -1,10 +1,12 @@
 //! Replicas behind links that are slower than the log.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
+#[path = "../../e2e/src/slow_link.rs"]
+#[allow(unreachable_pub, reason = "it is a public module elsewhere")]
+mod slow_link;
 
-use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::*;
@@ -14,58 +16,17 @@ use engine::{
 };
 use follower::connect;
 use leader::config::{Config, Generator};
+use slow_link::SlowLink;
 use store::sqlite::Options;
 use store::{Commit, SqliteStore, Store, StoredBatch};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Mutex;
 use wire::frame::encode_batch;
 use wire::pb;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 
-/// A proxy that lets so many bytes a second through to a replica, on all connections together, and holds little back itself.
-async fn throttled(target: SocketAddr, bytes_per_second: u32) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    // The link is one: who sends waits until what was sent before is through.
-    let free_at = Arc::new(Mutex::new(tokio::time::Instant::now()));
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let free_at = Arc::clone(&free_at);
-            tokio::spawn(async move {
-                let socket = TcpSocket::new_v4().unwrap();
-                socket.set_recv_buffer_size(4 << 10).unwrap();
-                let Ok(far) = socket.connect(target).await else { return };
-                let (mut near_read, mut near_write) = near.into_split();
-                let (mut far_read, mut far_write) = far.into_split();
-                let up = async { tokio::io::copy(&mut near_read, &mut far_write).await };
-                let down = async {
-                    let mut piece = [0; 512];
-                    loop {
-                        let read = far_read.read(&mut piece).await.unwrap_or(0);
-                        if read == 0 {
-                            return;
-                        }
-                        let takes = Duration::from_secs(1) * u32::try_from(read).unwrap() / bytes_per_second;
-                        let through = {
-                            let mut free_at = free_at.lock().await;
-                            *free_at = (*free_at).max(tokio::time::Instant::now()) + takes;
-                            *free_at
-                        };
-                        tokio::time::sleep_until(through).await;
-                        if near_write.write_all(&piece[..read]).await.is_err() {
-                            return;
-                        }
-                    }
-                };
-                tokio::select! {
-                    _ = up => {}
-                    () = down => {}
-                }
-            });
-        }
-    });
-    address
+async fn slow_link(leader: &TestLeader, bytes_per_second: u32) -> SlowLink {
+    let link = SlowLink::start(leader.address).await.unwrap();
+    link.set_speed(bytes_per_second);
+    link
 }
 
 fn welcomes(follower: &Follower) -> usize {
@@ -76,8 +37,8 @@ fn welcomes(follower: &Follower) -> usize {
 async fn a_replica_behind_a_link_slower_than_the_log_says_so_and_converges() {
     const EVENTS: u64 = 3_000;
     let leader = TestLeader::start(Config { count: Some(EVENTS), ..config(Generator::Rate(1_000)) }).await;
-    let proxy = throttled(leader.address, 7_000).await;
-    let follower = Follower::start(&format!("http://{proxy}"), "slow");
+    let link = slow_link(&leader, 7_000).await;
+    let follower = Follower::start(&format!("http://{}", link.address), "slow");
     let mut status = CalculatorServiceClient::new(leader.channel().await);
     let mut tails = Vec::new();
     let (mut saw_lag, mut saw_exact_lag) = (false, false);
@@ -146,9 +107,9 @@ async fn a_batch_that_takes_longer_than_three_heartbeats_arrives() {
     drop(store);
 
     let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
-    let proxy = throttled(leader.address, 4_000).await;
-    let link = connect(&format!("http://{proxy}"), identity("slow")).unwrap();
-    let follower = Follower::start_with(Replica::restore(1, origin), link);
+    let link = slow_link(&leader, 4_000).await;
+    let to_leader = connect(&format!("http://{}", link.address), identity("slow")).unwrap();
+    let follower = Follower::start_with(Replica::restore(1, origin), to_leader);
     follower.recorder.until_index(2_500).await;
     follower.recorder.until_live().await;
     assert_eq!(welcomes(&follower), 1, "it began again");

@@ -82,3 +82,20 @@ pub fn decode_next(bytes: &mut Bytes) -> Result<Option<Frame>, FrameError> {
     let message = pb::SubscribeResponse::decode(bytes.split_to(length))?;
     Ok(Some(Frame::try_from(message)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use engine::leader::MAX_BATCH_EVENTS;
+    use engine::{Digest, Index, Operation, Term, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn the_largest_new_batch_takes_a_link_of_4_kilobytes_a_second_less_than_four_seconds() {
+        let operations = vec![Operation::Divide(i64::MIN); MAX_BATCH_EVENTS];
+        let end = Index(u64::MAX - MAX_BATCH_EVENTS as u64);
+        let batch = Batch::new(Term(u64::MAX), end, operations, Digest(u64::MAX), Timestamp(u64::MAX)).unwrap();
+        let bytes = encode_batch(&batch).len();
+        assert!(bytes < 4 * 4_000, "{bytes} bytes");
+    }
+}

@@ -188,10 +188,10 @@ fn feed(replica: &mut Replica, row: &str, now: Moment) {
             snapshot_frame(Snapshot::take(LOG, position, 1))
         }
         "snapshot of another log" => snapshot_frame(Snapshot::take(OTHER_LOG, snapshot_at(Index(12)).position(), 1)),
-        "batch at applied + 1" => fresh(batch_at(applied.next(), TERM), now),
+        "batch at applied + 1" => fresh(&batch_at(applied.next(), TERM), now),
         "batches up to the welcome's tail" => {
             let missing = applied.0 + 1..=TAIL.0.max(applied.0 + 1);
-            missing.flat_map(|index| fresh(batch_at(Index(index), TERM), now)).collect()
+            missing.flat_map(|index| fresh(&batch_at(Index(index), TERM), now)).collect()
         }
         "batch at or below applied" => vec![Frame::Batch(batch_at(applied, TERM))],
         "batch after a gap" => vec![Frame::Batch(batch_at(applied.next().next(), TERM))],
@@ -209,7 +209,7 @@ fn feed(replica: &mut Replica, row: &str, now: Moment) {
         "heartbeat that is 2.5 s old" => vec![heartbeat(TERM, applied, ago(2_500, now))],
         "heartbeat that is 1.5 s old" => vec![heartbeat(TERM, applied, ago(1_500, now))],
         "batch at applied + 1 that is 2.5 s old" => {
-            vec![Frame::Batch(committed(batch_at(applied.next(), TERM), ago(2_500, now)))]
+            vec![Frame::Batch(committed(&batch_at(applied.next(), TERM), ago(2_500, now)))]
         }
         "answer to a report, tail ahead" => {
             return replica.handle_report_answer(answer(applied.next(), now), now, now);
@@ -288,11 +288,11 @@ fn ago(millis: u64, now: Moment) -> Timestamp {
     Timestamp(u64::try_from(then.as_micros()).unwrap())
 }
 
-fn committed(batch: Batch, at: Timestamp) -> Batch {
+fn committed(batch: &Batch, at: Timestamp) -> Batch {
     Batch::new(batch.term(), batch.first(), batch.operations().to_vec(), batch.digest(), at).unwrap()
 }
 
-fn fresh(batch: Batch, now: Moment) -> Vec<Frame> {
+fn fresh(batch: &Batch, now: Moment) -> Vec<Frame> {
     vec![Frame::Batch(committed(batch, leader_time(now)))]
 }
 
