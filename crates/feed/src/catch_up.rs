@@ -11,7 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::SPAN_BYTES;
 
-/// How many cursors read the store at a time; the store runs two reads, so that the next ones are at hand.
+/// How many cursors read the store at a time; the store runs one read, and the next ones are at hand.
 const TURNS: usize = 4;
 
 /// What all that wait for a turn get in one round, as far as [`SMALLEST_SPAN`] allows: some 0.1 s of work, far less than

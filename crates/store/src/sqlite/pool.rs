@@ -1,7 +1,6 @@
 //! The threads that read, each with a connection of its own.
 //!
-//! They are not tokio's: whoever writes or answers a call never waits for a thread behind replicas that catch up. On Linux
-//! they also run at a low priority, so that a commit gets the processor first.
+//! They are not tokio's: whoever writes or answers a call never waits for a thread behind replicas that catch up.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -17,12 +16,10 @@ use super::reader::SqliteReader;
 use super::rows::State;
 use crate::ReadError;
 
-/// How many reads run at a time. More would only take turns on the disk and the processors.
-pub(super) const READERS: u32 = 2;
-
-/// How much a reading thread leaves the processor to others: from 0, not at all, to 19.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+/// How many reads run at a time. They use little but the processor, of which one core is what replicas that catch up may
+/// have. (A low priority instead would make writers wait: on a busy machine a thread that holds a lock for a moment then gets
+/// no turn to let go of it.)
+pub(super) const READERS: u32 = 1;
 
 /// The threads. Dropping it waits for the reads that run, and closes their connections.
 #[derive(Debug)]
@@ -95,10 +92,6 @@ impl Connector {
 }
 
 fn read_all(queue: &Mutex<Receiver<Job>>, mut connector: Connector) {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
-        tracing::debug!(%error, "the threads that read have the same priority as all others");
-    }
     loop {
         // Whoever waits for a job holds the lock meanwhile, and the others wait for the lock.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
