@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use engine::{Batch, Digest, Frame, Index, Refusal, Snapshot, Term};
 use serde::Serialize;
 use store::sqlite::{SqliteReader, StoredRow};
@@ -166,14 +165,11 @@ pub fn verify(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
 
 /// Whoever reads the output may stop when they have seen enough.
 fn unless_nobody_reads(done: anyhow::Result<()>) -> anyhow::Result<()> {
-    match done {
-        Err(error)
-            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
-        {
-            Ok(())
-        }
-        done => done,
-    }
+    done.or_else(|error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::BrokenPipe) => Ok(()),
+        Some(_) => Err(error.context("cannot write the output; make room, or write elsewhere")),
+        None => Err(error),
+    })
 }
 
 fn verify_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
@@ -289,7 +285,7 @@ fn print_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
             output.write_all(b"\n")?;
         }
     }
-    output.flush().context("cannot write the last events")?;
+    output.flush()?;
     Ok(())
 }
 

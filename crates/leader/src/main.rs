@@ -7,10 +7,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
 use leader::audit;
 use leader::config::{Args, Cli, Command, Config};
-use program::{allow_many_files, printable, told_to_end};
+use program::{allow_many_files, flags, printable, told_to_end};
 use tokio::runtime::Runtime;
 use tracing::info;
 
@@ -21,8 +20,10 @@ const FILES: u64 = 64;
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
-    // Clap ends the process with code 2 and a message if a flag is wrong.
-    let cli = Cli::parse();
+    let cli: Cli = match flags() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let log = match log::start() {
         Ok(log) => log,
         Err(error) => {

@@ -165,6 +165,32 @@ fn too_few_open_files_are_named_as_what_they_are() {
 }
 
 #[test]
+fn an_output_that_cannot_be_written_is_an_error_that_says_so_and_one_that_nobody_reads_is_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let leading = ["--listen", "0", "--rate", "1000", "--count", "3000", "--data-dir", path];
+    let mut leader = Running::start(Command::new(env!("CARGO_BIN_EXE_calculator-leader")).args(leading));
+    leader.line("leading");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    leader.signal(Signal::TERM);
+    assert!(leader.process.wait().unwrap().success());
+    for arguments in [&["verify", "--data-dir", path][..], &["export", "--data-dir", path], &["--help"], &["--version"]]
+    {
+        let into = |shell: &str| {
+            let script = format!("\"$0\" \"$@\" {shell}");
+            let program = env!("CARGO_BIN_EXE_calculator-leader");
+            Command::new("bash").args(["-c", &script, program]).args(arguments).output().unwrap()
+        };
+        let full = into(">/dev/full");
+        let said = String::from_utf8(full.stderr).unwrap();
+        assert_eq!(full.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.starts_with("error: cannot write ") && said.contains("No space left"), "{said}");
+        let seen_enough = into("| head -c 1 >/dev/null; exit ${PIPESTATUS[0]}");
+        assert!(seen_enough.status.success() && seen_enough.stderr.is_empty(), "{arguments:?}: {seen_enough:?}");
+    }
+}
+
+#[test]
 fn a_filter_that_is_not_understood_is_told() {
     let mut leader = Running::start(program().arg(":0").env("RUST_LOG", "loud,,=,x=y=z"));
     let line = leader.line("RUST_LOG");

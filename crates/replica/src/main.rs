@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use engine::Replica;
 use follower::{connect, follow};
-use program::{Outlet, allow_many_files, printable, told_to_end};
+use program::{Outlet, allow_many_files, flags, printable, told_to_end};
 use replica::output::{Format, Output};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -67,8 +67,10 @@ fn parse_name(name: &str) -> Result<String, String> {
 }
 
 fn main() -> ExitCode {
-    // Clap ends the process with code 2 and a message if a flag is wrong.
-    let args = Args::parse();
+    let args: Args = match flags() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
     let errors = match Outlet::stderr(ERROR_BYTES, |lines| format!("{lines} lines are missing here")) {
         Ok(errors) => errors,
         Err(error) => {
