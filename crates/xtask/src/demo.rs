@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::future::pending;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroU16;
 use std::os::unix::process::ExitStatusExt;
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use program::Outlet;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -30,6 +31,10 @@ const LEADER: &str = "leader";
 /// A leader that takes longer has something wrong with it, or a very long log to read.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(50);
+/// What waits for a reader of the console.
+const CONSOLE_BYTES: usize = 1 << 20;
+/// How long the last lines may wait for it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const HEALTH_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
@@ -83,6 +88,8 @@ struct Demo<'a> {
     /// Where the logs go. The programs run in it too: whatever else they write lies with what was built.
     folder: PathBuf,
     stop: watch::Sender<bool>,
+    /// The demo goes on when what reads its output went away, or stopped reading.
+    console: Outlet,
     /// Dropped with a program still in it, as by a panic, it kills that program.
     running: JoinSet<Result<Ended>>,
 }
@@ -91,7 +98,17 @@ impl<'a> Demo<'a> {
     fn new(args: &'a Args, workspace: &'a Workspace, interrupt: &'a Interrupt) -> Result<Self> {
         let folder = workspace.target_dir.join("demo");
         fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        Ok(Self { args, workspace, interrupt, folder, stop: watch::Sender::new(false), running: JoinSet::new() })
+        let console = Outlet::stdout(CONSOLE_BYTES, |lines| format!("{lines} lines are missing here"), |_| {})
+            .context("cannot write to standard output")?;
+        Ok(Self {
+            args,
+            workspace,
+            interrupt,
+            folder,
+            stop: watch::Sender::new(false),
+            console,
+            running: JoinSet::new(),
+        })
     }
 
     /// Returns when nothing that it started runs any more.
@@ -100,7 +117,7 @@ impl<'a> Demo<'a> {
         let outcome = tokio::select! {
             outcome = self.start_and_watch() => outcome,
             () = interrupt.requested() => {
-                say("\nending the demo (again Ctrl-C: at once)");
+                self.say("\nending the demo (again Ctrl-C: at once)");
                 Ok(())
             }
         };
@@ -108,10 +125,15 @@ impl<'a> Demo<'a> {
         while let Some(ended) = self.running.join_next().await {
             let ended = ended.context("a task of the demo failed")??;
             if ended.status.signal() == Some(Signal::KILL.as_raw()) {
-                say(&format!("{} (pid {}) did not end by itself and was killed", ended.name, ended.pid));
+                self.say(&format!("{} (pid {}) did not end by itself and was killed", ended.name, ended.pid));
             }
         }
+        let _ = self.console.flush(LAST_WORDS);
         outcome
+    }
+
+    fn say(&self, text: &str) {
+        self.console.line(text.to_owned());
     }
 
     /// Ends only with an error: the leader's end is the demo's, and nothing else ends it but the user.
@@ -126,13 +148,13 @@ impl<'a> Demo<'a> {
         for number in 1..=self.args.replicas {
             programs.push(self.start_replica(number)?);
         }
-        say(&self.banner(&programs));
+        self.say(&self.banner(&programs));
         loop {
             let ended = next_end(&mut self.running).await?;
             if ended.name == LEADER {
                 return Err(leader_ended(&ended));
             }
-            say(&format!(
+            self.say(&format!(
                 "{} (pid {}) ended: {}. The rest carries on; a new one starts with\n  {}",
                 ended.name,
                 ended.pid,
@@ -168,7 +190,7 @@ impl<'a> Demo<'a> {
 
     fn start(&mut self, name: String, command: Command) -> Result<Program> {
         let log = self.folder.join(format!("{name}.log"));
-        let child = DemoChild::start(&name, self.name_width(), command, &log)?;
+        let child = DemoChild::start(&name, self.name_width(), command, &log, &self.console)?;
         let program = Program { name, pid: child.pid(), log };
         self.running.spawn(child.finish(self.stop.subscribe(), self.interrupt.clone()));
         Ok(program)
@@ -278,11 +300,6 @@ async fn is_healthy(address: SocketAddr) -> bool {
         io::Result::Ok(answer == WANTED)
     };
     timeout(HEALTH_LIMIT, asked).await.is_ok_and(|answer| answer.unwrap_or(false))
-}
-
-/// Unlike `println!`, no reason to panic: the demo goes on when what reads its output went away.
-fn say(text: &str) {
-    let _ = writeln!(io::stdout(), "{text}");
 }
 
 #[cfg(test)]

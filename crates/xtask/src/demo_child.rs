@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use program::{Outlet, printable};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -38,7 +39,7 @@ impl DemoChild {
     /// Starts a program whose output goes to the log file and, line by line under its name, to the console.
     ///
     /// `width` is that of the longest name, for the lines to align.
-    pub(crate) fn start(name: &str, width: usize, mut command: Command, log: &Path) -> Result<Self> {
+    pub(crate) fn start(name: &str, width: usize, mut command: Command, log: &Path, console: &Outlet) -> Result<Self> {
         let log = Arc::new(Mutex::new(LogFile::create(log)?));
         process::own_group(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -48,10 +49,10 @@ impl DemoChild {
         let prefix = format!("{name:width$} | ");
         let mut output = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
-            output.spawn(copy(stdout, prefix.clone(), Arc::clone(&log)));
+            output.spawn(copy(stdout, prefix.clone(), Arc::clone(&log), console.clone()));
         }
         if let Some(stderr) = child.stderr.take() {
-            output.spawn(copy(stderr, prefix, log));
+            output.spawn(copy(stderr, prefix, log, console.clone()));
         }
         Ok(Self { name: name.to_owned(), pid, child, output })
     }
@@ -85,7 +86,7 @@ async fn turns_true(stop: &mut watch::Receiver<bool>) {
 
 /// Copies lines until the program closes its end. Failures to write are no reason to stop: a program whose output is
 /// not read would stand still.
-async fn copy(from: impl AsyncRead + Unpin, prefix: String, log: Arc<Mutex<LogFile>>) {
+async fn copy(from: impl AsyncRead + Unpin, prefix: String, log: Arc<Mutex<LogFile>>, console: Outlet) {
     let mut from = BufReader::with_capacity(64 << 10, from);
     let mut line = Vec::new();
     while matches!(from.read_until(b'\n', &mut line).await, Ok(length) if length > 0) {
@@ -101,7 +102,8 @@ async fn copy(from: impl AsyncRead + Unpin, prefix: String, log: Arc<Mutex<LogFi
             }
         }
         if !line.starts_with(ONLY_IN_LOG) {
-            let _ = write!(io::stdout(), "{prefix}{}", String::from_utf8_lossy(&line));
+            let line = String::from_utf8_lossy(&line);
+            console.line(format!("{prefix}{}", printable(line.trim_end_matches('\n'))));
         }
         line.clear();
     }
