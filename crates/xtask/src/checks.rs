@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use crate::browser::Browser;
 use crate::interrupt::Interrupt;
+use crate::network;
 use crate::proxies::Proxies;
 use crate::wasm_toolchain::{Choice, WasmToolchain};
 use crate::workspace::Workspace;
@@ -114,6 +115,9 @@ impl Tools {
         }
         if steps.contains(&Step::Clippy) {
             rustup::require_component(workspace, "clippy", "clippy", interrupt).await?;
+        }
+        if steps.contains(&Step::Test) {
+            network::require(interrupt).await?;
         }
         if steps.contains(&Step::Web) || steps.contains(&Step::ClippyWasm) {
             let wasm = WasmToolchain::find_or_install(choice, workspace, interrupt).await?;

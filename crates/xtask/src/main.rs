@@ -9,6 +9,7 @@ mod demo;
 mod demo_child;
 mod dist;
 mod interrupt;
+mod network;
 mod page;
 mod process;
 mod proxies;
