@@ -219,7 +219,9 @@ impl Model {
             return Some(Banner { kind: "no_answer", text });
         }
         if crowded && self.call_unanswered.is_some_and(|at| now.since(at) < EXPLAIN) {
-            return Some(self.crowded("the operation had to wait for a free one. Close a tab and try again."));
+            return Some(
+                self.crowded("an operation has to wait for a free one. Close a tab and it goes on by itself."),
+            );
         }
         None
     }
