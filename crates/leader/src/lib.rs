@@ -33,7 +33,7 @@ use config::{Config, Storage};
 use engine::{Goodbye, GoodbyeReason, LogId};
 use feed::{Feed, Roster};
 use store::sqlite::{OpenError, Options};
-use store::{AppendError, Corrupt, MemoryStore, Replaced, SqliteStore, Store};
+use store::{AppendError, Corrupt, MemoryStore, ReadError, Replaced, SqliteStore, Store};
 use thiserror::Error;
 use thread::Thread;
 use tokio::net::TcpListener;
@@ -182,8 +182,12 @@ async fn open(config: &Config) -> Result<Arc<dyn Store>, RunError> {
     let opening = tokio::task::spawn_blocking(move || {
         let start = Instant::now();
         let store = SqliteStore::open(options, new_log)?;
-        let replayed = audit::verify_from(store.reader()?, store.newest_snapshot())
-            .map_err(|error| RunError::Audit { directory: directory.clone(), error })?;
+        let replayed = audit::verify_from(store.reader()?, store.newest_snapshot()).map_err(|error| match error {
+            AuditError::Read(ReadError::Unavailable(reason)) => {
+                OpenError::Database { directory: directory.clone(), reason }.into()
+            }
+            error => RunError::Audit { directory: directory.clone(), error },
+        })?;
         info!(directory = %directory.display(), replayed, took_ms = start.elapsed().as_millis(), "opened the log");
         Ok(Arc::new(store))
     });

@@ -113,24 +113,14 @@ impl RowError {
 
     /// Sorts what the database says about reading near `index`.
     pub(super) fn sqlite(error: &rusqlite::Error, index: Index) -> Self {
-        use rusqlite::ErrorCode::{
-            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed, OutOfMemory, ReadOnly,
-            SchemaChanged, SystemIoFailure,
-        };
+        use rusqlite::ErrorCode::{ConstraintViolation, DatabaseCorrupt, DiskFull, NotADatabase, TypeMismatch};
         match error.sqlite_error_code() {
+            // Without a code, it is a value of the wrong type, or a row that is not there.
+            None | Some(DatabaseCorrupt | NotADatabase | ConstraintViolation | TypeMismatch) => {
+                Self::corrupt(index, error.to_string())
+            }
             Some(DiskFull) => Self::Unavailable("the disk is full; make room first".to_owned()),
-            Some(
-                CannotOpen
-                | DatabaseBusy
-                | DatabaseLocked
-                | FileLockingProtocolFailed
-                | OutOfMemory
-                | ReadOnly
-                | SchemaChanged
-                | SystemIoFailure,
-            ) => Self::Unavailable(error.to_string()),
-            // Malformed pages, values of the wrong type, rows that are not there.
-            _ => Self::corrupt(index, error.to_string()),
+            Some(code) => Self::Unavailable(unavailable(code, error)),
         }
     }
 
@@ -138,6 +128,57 @@ impl RowError {
         match self {
             Self::Corrupt(damage) => OpenError::Damaged { directory, damage },
             Self::Unavailable(reason) => OpenError::Database { directory, reason },
+        }
+    }
+}
+
+/// What the system refused, as far as that can be known, and what to do.
+fn unavailable(code: rusqlite::ErrorCode, error: &rusqlite::Error) -> String {
+    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, PermissionDenied, ReadOnly, SystemIoFailure};
+    // SQLite keeps the system's own reason to itself. Another file meets the same limit.
+    let descriptors = std::fs::File::open("/dev/null").err();
+    let advice = match (code, descriptors) {
+        (CannotOpen | SystemIoFailure, Some(reason)) => {
+            return format!("{error}: {reason}; allow more open files (ulimit -n)");
+        }
+        (CannotOpen | PermissionDenied, None) => "look at the permissions of the directory and the files in it",
+        (ReadOnly, _) => "the files or their file system cannot be written to",
+        (DatabaseBusy | DatabaseLocked, _) => "another program has it locked; stop that one",
+        (SystemIoFailure, None) => "the disk or its file system failed; look at the system's log",
+        _ => return error.to_string(),
+    };
+    format!("{error}; {advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_stored_wrong_counts_as_damage() {
+        let sorted = |code| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some("it says".to_owned()));
+            RowError::sqlite(&error, Index(7))
+        };
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB, ffi::SQLITE_CONSTRAINT, ffi::SQLITE_MISMATCH] {
+            assert!(matches!(sorted(code), RowError::Corrupt(_)), "{code}");
+        }
+        for (code, advice) in [
+            (ffi::SQLITE_CANTOPEN, "permissions"),
+            (ffi::SQLITE_PERM, "permissions"),
+            (ffi::SQLITE_READONLY, "cannot be written to"),
+            (ffi::SQLITE_BUSY, "another program"),
+            (ffi::SQLITE_IOERR, "the system's log"),
+            (ffi::SQLITE_FULL, "make room"),
+            (ffi::SQLITE_ERROR, "it says"),
+            (ffi::SQLITE_PROTOCOL, "it says"),
+            (ffi::SQLITE_NOLFS, "it says"),
+            (ffi::SQLITE_AUTH, "it says"),
+        ] {
+            let RowError::Unavailable(reason) = sorted(code) else { panic!("{code} counts as damage") };
+            assert!(reason.contains(advice), "{code}: {reason}");
         }
     }
 }

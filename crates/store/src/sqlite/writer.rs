@@ -306,7 +306,11 @@ fn connect(directory: &Path) -> rusqlite::Result<Connection> {
     let database = Connection::open(files::database(directory))?;
     super::configure(&database)?;
     database.pragma_update(None, "page_size", 4096)?;
-    database.pragma_update(None, "journal_mode", "WAL")?;
+    let mode: String = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        let what = format!("the file system cannot keep a write-ahead log: SQLite stays with journal mode {mode}");
+        return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOLFS), Some(what)));
+    }
     database.pragma_update(None, "synchronous", "FULL")?;
     database.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
     Ok(database)
