@@ -1,0 +1,204 @@
+//! Logs that earlier versions wrote: every version opens them, proves them, and goes on with them.
+//!
+//! `recorded/` has a folder for each version that was published with another format. In it are the directory of a leader that
+//! ended well (`closed`), that of one that was killed (`killed`), and what is in them (`meaning.json`). They are never
+//! made again; to record another version, `RECORD=<folder> cargo test -p leader --test recorded -- --ignored`.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod common;
+
+use std::fs;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+
+use common::{Follower, TestLeader, durable, identity};
+use engine::replica::Notice;
+use engine::{Digest, Index, LogId, Operation, Position, Replica, Snapshot, SnapshotReason, Verdict};
+use follower::connect;
+use leader::audit::{export, verify};
+use leader::config::{Config, Generator, Storage};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use wire::pb;
+use wire::pb::calculator_service_client::CalculatorServiceClient;
+
+/// What is in a recorded directory.
+#[derive(Debug, Deserialize, Serialize)]
+struct Meaning {
+    log_id: String,
+    term: u64,
+    floor: u64,
+    tail: u64,
+    value: i64,
+    digest: String,
+    /// The newest submission of each producer.
+    producers: Vec<Submitted>,
+    /// A place in the middle from which a replica resumes.
+    middle: Place,
+    /// `export`, a line an event.
+    events: Vec<serde_json::Value>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Submitted {
+    id: String,
+    sequence: u64,
+    add: i64,
+    index: u64,
+    value: i64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Place {
+    index: u64,
+    digest: String,
+    value: i64,
+}
+
+fn recorded() -> Vec<PathBuf> {
+    let versions = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded")).unwrap();
+    versions.map(|version| version.unwrap().path()).collect()
+}
+
+fn copy(from: &Path) -> TempDir {
+    let to = TempDir::new().unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.path().join(file.file_name())).unwrap();
+    }
+    to
+}
+
+fn exported(directory: &Path) -> Vec<serde_json::Value> {
+    let mut lines = Vec::new();
+    export(directory, &mut lines).unwrap();
+    String::from_utf8(lines).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn config(directory: &Path) -> Config {
+    let storage = Storage::Directory {
+        directory: directory.to_owned(),
+        durability: engine::Durability::Fsync,
+        snapshot_every: NonZeroU64::new(4).unwrap(),
+    };
+    Config { storage, retain: NonZeroU64::new(8).unwrap(), ..durable(Generator::Off, directory) }
+}
+
+fn by(id: &str, sequence: u64, operation: Operation) -> pb::SubmitRequest {
+    let producer = Some(pb::Producer { id: id.to_owned(), sequence });
+    pb::SubmitRequest { operation: Some(operation.into()), producer, expected_index: None }
+}
+
+#[tokio::test]
+async fn every_recorded_log_opens_verifies_and_resumes() {
+    let versions = recorded();
+    assert!(!versions.is_empty());
+    for version in versions {
+        let meaning: Meaning = serde_json::from_slice(&fs::read(version.join("meaning.json")).unwrap()).unwrap();
+        for ending in ["closed", "killed"] {
+            println!("{} {ending}", version.display());
+            goes_on(&version.join(ending), &meaning).await;
+        }
+    }
+}
+
+async fn goes_on(recorded: &Path, meaning: &Meaning) {
+    let directory = copy(recorded);
+    let mut report = Vec::new();
+    verify(directory.path(), &mut report).unwrap();
+    let events = exported(directory.path());
+    assert_eq!(events.len(), meaning.events.len());
+    for (event, recorded) in events.iter().zip(&meaning.events) {
+        // A later version may tell more.
+        for (name, recorded) in recorded.as_object().unwrap() {
+            assert_eq!(&event[name], recorded, "{name} of {event}");
+        }
+    }
+
+    let leader = TestLeader::start(config(directory.path())).await;
+    let mut client = CalculatorServiceClient::new(leader.channel().await);
+    let status = client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
+    let log = LogId(u128::from_str_radix(&meaning.log_id, 16).unwrap());
+    assert_eq!(status.log_id, log.0.to_be_bytes());
+    assert_eq!((status.term, status.floor), (meaning.term + 1, meaning.floor));
+    assert_eq!((status.tail, status.value), (meaning.tail, meaning.value));
+    assert_eq!(format!("{:016x}", status.digest), meaning.digest);
+    for producer in &meaning.producers {
+        let repeat = by(&producer.id, producer.sequence, Operation::Add(producer.add));
+        let answer = client.submit(repeat).await.unwrap().into_inner();
+        assert_eq!((answer.index, answer.value), (producer.index, producer.value), "{}", producer.id);
+    }
+
+    let digest = Digest(u64::from_str_radix(&meaning.middle.digest, 16).unwrap());
+    let held = Snapshot::take(log, Position { index: Index(meaning.middle.index), digest }, meaning.middle.value);
+    let link = connect(&leader.url(), identity("from the middle")).unwrap();
+    let follower = Follower::start_with(Replica::restore(1, held), link);
+    let fresh = Follower::start(&leader.url(), "fresh");
+    let next = client.submit(by("new", 1, Operation::Add(1))).await.unwrap().into_inner();
+    assert_eq!((next.index, next.value), (meaning.tail + 1, meaning.value + 1));
+    for (follower, verdict) in [(follower, Verdict::Resumed), (fresh, Verdict::Snapshot(SnapshotReason::Fresh))] {
+        follower.recorder.until_index(next.index).await;
+        let welcomed = |notice: &Notice| matches!(notice, Notice::Welcomed(welcome) if welcome.verdict == verdict);
+        assert_eq!(follower.recorder.told(welcomed), 1, "{verdict:?}");
+        assert_eq!(follower.recorder.read(|record| record.now.unwrap().value()), next.value);
+    }
+    leader.stop().await;
+    verify(directory.path(), &mut report).unwrap();
+}
+
+/// Writes what [`every_recorded_log_opens_verifies_and_resumes`] reads, as this version writes it.
+#[tokio::test]
+#[ignore = "records this version's format into the folder named by RECORD"]
+async fn record() {
+    use Operation::{Add, Divide, Multiply, PowerOfTwo, SquareRoot, Subtract};
+
+    let folder = PathBuf::from(std::env::var("RECORD").unwrap());
+    let directory = TempDir::new().unwrap();
+    let leader = TestLeader::start(config(directory.path())).await;
+    let mut client = CalculatorServiceClient::new(leader.channel().await);
+    // The floor rises to the end of the subtractions; what follows them is kept.
+    let kept = [PowerOfTwo, SquareRoot, Multiply(i64::from(i32::MAX)), Divide(-3), Subtract(-5), Add(i64::MAX), Divide(1)];
+    for operation in (1..=9).map(Subtract).chain(kept) {
+        client.submit(pb::SubmitRequest { operation: Some(operation.into()), ..Default::default() }).await.unwrap();
+    }
+    leader.stop().await;
+
+    let leader = TestLeader::start(config(directory.path())).await;
+    let mut client = CalculatorServiceClient::new(leader.channel().await);
+    let mut producers = Vec::new();
+    for (id, sequence, add) in [("anna", 1, 10), ("anna", 2, -20), ("01234567-89ab", 1, 30)] {
+        let answer = client.submit(by(id, sequence, Add(add))).await.unwrap().into_inner();
+        producers.push(Submitted { id: id.to_owned(), sequence, add, index: answer.index, value: answer.value });
+    }
+    producers.remove(0);
+    let status = client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
+    fs::create_dir_all(folder.join("killed")).unwrap();
+    fs::create_dir_all(folder.join("closed")).unwrap();
+    // The one who holds the lock, and what only speeds up the look into the write-ahead log, need not be there.
+    for file in ["log.sqlite", "log.sqlite-wal", "acknowledged"] {
+        fs::copy(directory.path().join(file), folder.join("killed").join(file)).unwrap();
+    }
+    leader.stop().await;
+    for file in ["log.sqlite", "acknowledged"] {
+        fs::copy(directory.path().join(file), folder.join("closed").join(file)).unwrap();
+    }
+    let events = exported(directory.path());
+    let middle = &events[events.len() / 2];
+    let text = |of: &serde_json::Value, name: &str| of[name].as_str().unwrap().to_owned();
+    let meaning = Meaning {
+        log_id: status.log_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        term: status.term,
+        floor: status.floor,
+        tail: status.tail,
+        value: status.value,
+        digest: format!("{:016x}", status.digest),
+        producers,
+        middle: Place {
+            index: middle["index"].as_u64().unwrap(),
+            digest: text(middle, "digest"),
+            value: text(middle, "value").parse().unwrap(),
+        },
+        events,
+    };
+    fs::write(folder.join("meaning.json"), serde_json::to_vec_pretty(&meaning).unwrap()).unwrap();
+}
