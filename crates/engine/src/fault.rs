@@ -42,11 +42,15 @@ pub enum Fault {
     TrustOldTerm,
     /// A leader takes a commit whose outcome it does not know for one that did not happen.
     ForgetUnknownOutcome,
+    /// A leader says goodbye to a replica before it has sent it everything.
+    GoodbyeFirst,
+    /// A leader acknowledges what reaches nobody, because it has said goodbye.
+    AcknowledgeAfterGoodbye,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::SkipGapCheck,
         Self::ApplyDuplicates,
         Self::ApplyInPart,
@@ -65,6 +69,8 @@ impl Fault {
         Self::IgnoreFencing,
         Self::TrustOldTerm,
         Self::ForgetUnknownOutcome,
+        Self::GoodbyeFirst,
+        Self::AcknowledgeAfterGoodbye,
     ];
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::Index;
+use engine::fault::{self, Fault};
 use engine::leader::Source;
 use store::{Corrupt, ReadError};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -38,7 +39,7 @@ pub struct Cursor {
 pub enum Delivery {
     /// Encoded frames, one behind the other.
     Frames(Bytes),
-    /// An encoded goodbye: the end.
+    /// An encoded goodbye: the end, after everything that was published.
     Goodbye(Bytes),
 }
 
@@ -91,7 +92,7 @@ impl Cursor {
 
     fn look(&mut self, room: usize) -> Look {
         let state = self.shared.read();
-        if let Some(goodbye) = &state.goodbye {
+        if let Some(goodbye) = state.goodbye.as_ref().filter(|_| fault::active(Fault::GoodbyeFirst)) {
             return Look::Deliver(Delivery::Goodbye(goodbye.clone()));
         }
         let Some(sequence) = self.in_ring else {
@@ -114,7 +115,10 @@ impl Cursor {
                 self.in_ring = None;
                 Look::Again
             }
-            Ok(span) if span.frames.is_empty() => Look::Wait,
+            Ok(span) if span.frames.is_empty() => match &state.goodbye {
+                Some(goodbye) => Look::Deliver(Delivery::Goodbye(goodbye.clone())),
+                None => Look::Wait,
+            },
             Ok(span) => {
                 // Copying happens after the lock is free: the writer waits for nobody's copy.
                 drop(state);
@@ -216,7 +220,7 @@ pub(crate) mod tests {
 
         pub(crate) async fn commit(&mut self, events: usize) -> Batch {
             let (mut stored, tail) = self.store_only(events).await;
-            self.feed.publish(stored.clone(), tail);
+            self.feed.publish(stored.clone(), tail).unwrap();
             let Ok(Some(Frame::Batch(batch))) = decode_next(&mut stored.frame) else { panic!("no batch") };
             batch
         }
@@ -321,22 +325,68 @@ pub(crate) mod tests {
         assert!(largest <= SPAN_BYTES && largest > SPAN_BYTES / 2, "{largest}");
     }
 
+    fn goodbye() -> Goodbye {
+        Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after: Duration::from_secs(1) }
+    }
+
+    async fn read_to_the_goodbye(cursor: &mut Cursor) -> Vec<Frame> {
+        let mut all = Vec::new();
+        loop {
+            let delivery = cursor.next().await.unwrap();
+            let last = matches!(delivery, Delivery::Goodbye(_));
+            all.extend(frames(delivery));
+            if last {
+                return all;
+            }
+        }
+    }
+
     #[tokio::test]
-    async fn closing_ends_every_cursor_with_a_goodbye_even_one_that_is_behind() {
-        let mut world = World::new(u64::MAX, 100);
-        let (mut waiting, mut behind) = (world.feed.cursor(Index(51)), world.feed.cursor(Index(1)));
+    async fn the_goodbye_comes_after_everything_that_was_published() {
+        // One waits at the end, one is behind in the ring, one has to read the store, one needs a snapshot.
+        let mut world = World::new(30, 600);
         for _ in 0..50 {
             world.commit(1).await;
         }
+        let first_in_ring = world.feed.cursor(Index(1)).shared.read().ring.first_event().unwrap();
+        assert!(first_in_ring > Index(40) && world.store.floor() == Index(20));
+        let places = [Index(51), first_in_ring, Index(30), Index(1)];
+        let mut cursors = places.map(|next| world.feed.cursor(next));
         let feed = world.feed.clone();
-        let (first, ()) = tokio::join!(waiting.next(), async {
+        let (waited, ()) = tokio::join!(read_to_the_goodbye(&mut cursors[0]), async {
             tokio::task::yield_now().await;
-            feed.close(Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after: Duration::from_secs(1) });
+            feed.close(goodbye());
         });
-        for delivery in [first.unwrap(), behind.next().await.unwrap()] {
-            assert!(matches!(&delivery, Delivery::Goodbye(_)));
-            assert!(matches!(frames(delivery)[..], [Frame::Goodbye(_)]));
+        assert!(matches!(waited[..], [Frame::Goodbye(_)]));
+        for (cursor, next) in cursors.iter_mut().zip(places).skip(1) {
+            let mut seen = read_to_the_goodbye(cursor).await;
+            assert!(matches!(seen.pop(), Some(Frame::Goodbye(_))));
+            if next == Index(1) {
+                assert!(
+                    matches!(&seen[..], [Frame::Snapshot(snapshot)] if snapshot.snapshot.position().index == Index(50))
+                );
+            } else {
+                let firsts: Vec<_> = batches(seen).iter().map(Batch::first).collect();
+                assert_eq!(firsts, (next.0..=50).map(Index).collect::<Vec<_>>());
+            }
         }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_published_after_the_goodbye_and_the_first_one_counts() {
+        let mut world = World::new(u64::MAX, 500);
+        world.commit(1).await;
+        let mut cursor = world.feed.cursor(Index(1));
+        world.feed.close(goodbye());
+        world.feed.close(Goodbye { reason: GoodbyeReason::SteppedDown, ..goodbye() });
+        let (stored, tail) = world.store_only(1).await;
+        assert_eq!(world.feed.publish(stored, tail), Err(crate::Closed));
+        world.feed.heartbeat(Timestamp(1));
+        let seen = read_to_the_goodbye(&mut cursor).await;
+        let [Frame::Batch(batch), Frame::Goodbye(told)] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!((batch.last(), *told), (Index(1), goodbye()));
+        assert_eq!(world.feed.published().tail.position().index, Index(1));
+        assert!(world.feed.is_closed() && world.feed.goodbye().is_some());
     }
 
     #[tokio::test]
@@ -350,7 +400,7 @@ pub(crate) mod tests {
         let mut cursor = world.feed.cursor(Index(1));
         let seen = batches(read_to(&mut cursor, Index(50)).await);
         assert_eq!(seen.last().unwrap().last(), Index(50));
-        world.feed.publish(stored, tail);
+        world.feed.publish(stored, tail).unwrap();
         let newest = batches(frames(cursor.next().await.unwrap()));
         assert_eq!(newest.iter().map(Batch::first).collect::<Vec<_>>(), [Index(51)]);
     }
@@ -453,7 +503,7 @@ pub(crate) mod tests {
                 (StoredBatch::new(&batch, encode(&Frame::Batch(batch.clone()))), sequencer.committed());
             let producers = ProducerChanges::default();
             store.append(Commit { batch: stored.clone(), tail, producers }).await.unwrap();
-            feed.publish(stored, tail);
+            feed.publish(stored, tail).unwrap();
             (batch, tail)
         };
         let mut tail = commit().await.1;

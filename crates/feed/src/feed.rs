@@ -12,6 +12,7 @@ use engine::{
     Verdict, Welcome,
 };
 use store::{Damage, ReadError, Store, StoredBatch};
+use thiserror::Error;
 use tokio::sync::watch;
 use wire::frame::encode;
 
@@ -45,9 +46,14 @@ pub(crate) struct State {
     pub(crate) tail: Snapshot,
     pub(crate) term: Term,
     pub(crate) floor: Index,
-    /// Set once the feed is closed: the last frame for everybody.
+    /// Set once the feed is closed: the last frame for everybody, behind everything that was published.
     pub(crate) goodbye: Option<Bytes>,
 }
+
+/// What is published after the goodbye would reach nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the feed is closed")]
+pub struct Closed;
 
 /// The end of the log at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +86,10 @@ impl State {
         self.ring.digest_at(index)
     }
 
+    fn is_closed(&self) -> bool {
+        self.goodbye.is_some() && !fault::active(Fault::AcknowledgeAfterGoodbye)
+    }
+
     pub(crate) fn snapshot_frame(&self) -> Frame {
         Frame::Snapshot(SnapshotFrame { term: self.term, snapshot: self.tail })
     }
@@ -108,19 +118,30 @@ impl Feed {
     }
 
     /// Publishes a batch that the store has made durable; `tail` is the state after it.
-    pub fn publish(&self, batch: StoredBatch, tail: Snapshot) {
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`]: nobody gets the batch, so nobody may be told that its operations are done.
+    pub fn publish(&self, batch: StoredBatch, tail: Snapshot) -> Result<(), Closed> {
         let mut state = self.shared.write();
+        if state.is_closed() {
+            return Err(Closed);
+        }
         debug_assert_eq!(batch.first, state.tail.position().index.next(), "batches are published in order");
         state.tail = tail;
         state.floor = self.shared.store.floor().min(tail.position().index);
         state.ring.push_batch(batch.first, batch.end, batch.frame);
         drop(state);
         self.shared.wake();
+        Ok(())
     }
 
     /// Sends everybody a sign of life, behind everything that was published before.
     pub fn heartbeat(&self, leader_time: Timestamp) {
         let mut state = self.shared.write();
+        if state.is_closed() {
+            return;
+        }
         let tail = state.tail.position().index;
         let heartbeat = Heartbeat { term: state.term, tail, floor: state.floor, leader_time };
         state.ring.push_heartbeat(tail, encode(&Frame::Heartbeat(heartbeat)));
@@ -128,10 +149,23 @@ impl Feed {
         self.shared.wake();
     }
 
-    /// Ends every stream, present and future, with a goodbye.
+    /// Publishes nothing more, and ends every stream with a goodbye once it was sent everything that was published. The
+    /// first goodbye counts.
     pub fn close(&self, goodbye: Goodbye) {
-        self.shared.write().goodbye = Some(encode(&Frame::Goodbye(goodbye)));
+        self.shared.write().goodbye.get_or_insert_with(|| encode(&Frame::Goodbye(goodbye)));
         self.shared.wake();
+    }
+
+    /// Whether the last word was said.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.read().is_closed()
+    }
+
+    /// The encoded goodbye of a feed that is closed: all that a subscription that begins after it gets.
+    #[must_use]
+    pub fn goodbye(&self) -> Option<Bytes> {
+        self.shared.read().goodbye.clone()
     }
 
     /// The end of the log now.

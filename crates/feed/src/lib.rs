@@ -16,7 +16,7 @@ mod streams;
 mod subscribe;
 
 pub use cursor::{Cursor, Delivery, SPAN_BYTES};
-pub use feed::{Feed, Published};
+pub use feed::{Closed, Feed, Published};
 pub use roster::{LookUp, Member, Presence, Roster};
 pub use status::{RETRY_AFTER, read_status};
 pub use streams::{Caller, Crowded, Line, Patience};

@@ -69,6 +69,9 @@ impl SubscribeService {
         let request = messages.message().await?.ok_or_else(|| Status::internal("Missing request message."))?;
         let (identity, resume) = parse(request)?;
 
+        if let Some(goodbye) = self.feed.goodbye() {
+            return Ok(respond(stream::iter([goodbye])));
+        }
         let name = identity.name.clone();
         let Ok(presence) = self.roster.join(identity, caller, self.max_subscribers) else {
             info!(name, limit = self.max_subscribers, "turned a subscriber away: too many");
