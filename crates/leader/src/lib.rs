@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 mod connection;
 pub mod generator;
+pub mod health;
 pub mod limits;
 pub mod listen;
 pub mod page;
@@ -22,6 +23,7 @@ pub mod service;
 pub mod status;
 mod tcp;
 mod thread;
+pub mod writing;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -45,7 +47,8 @@ const FLUSH: Duration = Duration::from_millis(500);
 /// How often streams are looked after.
 const TENDING: Duration = Duration::from_secs(1);
 
-/// How long open connections may take to end after the goodbye. With [`FLUSH`] it keeps the promise of five seconds.
+/// How long open connections may take to end: replicas that are behind are sent what they lack, and then the goodbye. With
+/// [`FLUSH`] it keeps the promise of five seconds.
 const GRACE: Duration = Duration::from_secs(4);
 
 /// When replicas should try again after a shutdown: soon, because a restart is the likeliest reason.
@@ -134,16 +137,9 @@ pub async fn run(
     let roster = Roster::new(config.limits.streams.with_heartbeat(config.heartbeat_interval));
     let tending = tokio::spawn(tend(roster.clone()));
     let looking = tokio::spawn(audit::look_through(Arc::clone(&store)));
+    let writing = submitter.writing().clone();
     let service = service::Calculator::new(feed.clone(), Arc::clone(&store), submitter, roster.clone());
-    let server = server::start(
-        listener,
-        service,
-        feed.clone(),
-        roster,
-        config.max_subscribers,
-        config.limits,
-        config.access.clone(),
-    );
+    let server = server::start(listener, service, feed.clone(), roster, writing, &config);
 
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -153,11 +149,13 @@ pub async fn run(
         },
     };
 
-    // Nobody gets into the queue any more; what is in it is committed, answered and sent before the goodbye.
+    // Nobody gets into the queue any more. If the end is orderly, what is in it is committed, answered and sent before the
+    // goodbye; a leader that may not write any more answers nobody.
+    closing.refuse();
     generator.abort();
     server.refuse_new_calls();
-    if tokio::time::timeout(FLUSH, closing.close()).await.is_err() {
-        warn!("the store did not take the last operations in time; who submitted them was not answered");
+    if ended.is_ok() && tokio::time::timeout(FLUSH, closing.close()).await.is_err() {
+        warn!("the store did not take the last operations in time; who submitted them is not told that they are done");
     }
     let reason = if ended.is_ok() { GoodbyeReason::ShuttingDown } else { GoodbyeReason::SteppedDown };
     feed.close(Goodbye { reason, retry_after: RETRY_AFTER_SHUTDOWN });

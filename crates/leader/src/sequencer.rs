@@ -5,29 +5,39 @@
 //! fills with the next batch: group commit without a timer.
 //!
 //! A refusal waits too, if what it was judged by is not durable yet: nobody learns of anything that a crash can undo.
+//!
+//! Once the feed is closed, or the store has noticed that this leader must stop, nothing is acknowledged any more.
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use engine::fault::{self, Fault};
 use engine::leader::{BatchFull, IndexMismatch, ProposeError, Proposed, Sequencer};
 use engine::{Event, ProducerError, Refusal, Submission, Timestamp};
 use feed::Feed;
+use futures_util::FutureExt;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use store::{AppendError, Commit, Store, StoredBatch};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::generator;
+use crate::writing::{self, Noted, Writing};
 
 /// Commands that may wait for the sequencer. A full queue is some milliseconds of work. Beyond that people are told to try
 /// again rather than left waiting.
 const QUEUE: usize = 8_192;
+
+/// How often a store that took nothing is asked again while nobody submits. Without it, health would go on to tell of a
+/// full disk, and whoever heeds that sends no operation that could show better.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 enum Command {
     Submit {
@@ -88,13 +98,17 @@ fn not_committed(error: &AppendError) -> String {
     }
 }
 
+fn ended_first() -> SubmitError {
+    SubmitError::Store(AppendError::OutcomeUnknown("the leader ended before it answered".to_owned()))
+}
+
 /// Sends operations to the sequencer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Submitter {
     commands: mpsc::Sender<Command>,
     /// Set at shutdown: what is committed after the goodbye would reach no replica.
     closed: Arc<AtomicBool>,
-    problem: watch::Receiver<Option<String>>,
+    writing: Writing,
 }
 
 impl Submitter {
@@ -114,9 +128,7 @@ impl Submitter {
             mpsc::error::TrySendError::Closed(_) => SubmitError::ShuttingDown,
         })?;
         // Whatever it did not come to is refused by `run` before it ends, so this was cut off in the middle.
-        let cut_off =
-            || SubmitError::Store(AppendError::OutcomeUnknown("the leader ended before it answered".to_owned()));
-        answer.await.unwrap_or_else(|_| Err(cut_off()))
+        answer.await.unwrap_or_else(|_| Err(ended_first()))
     }
 
     /// Makes up `count` random operations; waits while the queue is full. Returns whether the sequencer still runs.
@@ -124,15 +136,20 @@ impl Submitter {
         self.commands.send(Command::Draw { count }).await.is_ok()
     }
 
-    /// Why the store takes nothing at present, if so.
+    /// Whether operations can be made durable.
     #[must_use]
-    pub fn problem(&self) -> Option<String> {
-        self.problem.borrow().clone()
+    pub fn writing(&self) -> &Writing {
+        &self.writing
+    }
+
+    /// Takes no more operations from anybody.
+    pub fn refuse(&self) {
+        self.closed.store(true, Ordering::Release);
     }
 
     /// Takes no more operations from anybody, and waits until those that were taken are committed and published.
     pub async fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.refuse();
         self.flush().await;
     }
 
@@ -154,7 +171,7 @@ pub fn new(
     clock: impl Fn() -> Timestamp + Send + 'static,
 ) -> (Submitter, Writer) {
     let (sender, commands) = mpsc::channel(QUEUE);
-    let (problem, watched) = watch::channel(None);
+    let (noted, writing) = writing::new();
     let writer = Writer {
         log: Sequencer::new(store.term(), store.opened_at(), store.producers()),
         store,
@@ -163,9 +180,9 @@ pub fn new(
         clock: Box::new(clock),
         waiting: Vec::new(),
         commands,
-        problem,
+        noted,
     };
-    (Submitter { commands: sender, closed: Arc::default(), problem: watched }, writer)
+    (Submitter { commands: sender, closed: Arc::default(), writing }, writer)
 }
 
 /// The one that writes.
@@ -178,7 +195,7 @@ pub struct Writer {
     /// What to answer, and to whom, once the open batch is durable. Bounded by the queue.
     waiting: Vec<(Result<Event, SubmitError>, Reply)>,
     commands: mpsc::Receiver<Command>,
-    problem: watch::Sender<Option<String>>,
+    noted: Noted,
 }
 
 impl Writer {
@@ -189,33 +206,41 @@ impl Writer {
         let mut lost = std::pin::pin!(must_stop(&*store));
         let mut taken = Vec::new();
         loop {
-            let lost = tokio::select! {
+            let troubled = self.noted.is_troubled();
+            let next = tokio::select! {
                 biased;
-                reason = &mut lost => Some(self.step_down(reason)),
+                reason = &mut lost => Next::Stop(reason),
                 received = self.commands.recv_many(&mut taken, QUEUE) => {
                     if received == 0 {
                         return None;
                     }
-                    None
+                    Next::CarryOut
                 }
+                () = sleep(PROBE_EVERY), if troubled => Next::Probe,
             };
             let mut commands = taken.drain(..);
-            let stopped = match lost {
-                Some(reason) => Some(reason),
-                None => self.carry_out(&mut commands).await.err(),
+            let done = match next {
+                Next::Stop(reason) => Err(self.step_down(reason)),
+                Next::CarryOut => self.carry_out(&mut commands).await,
+                Next::Probe => self.probe().await,
             };
-            if stopped.is_some() {
+            if let Err(stopped) = done {
                 self.commands.close();
                 let waiting = std::iter::from_fn(|| self.commands.try_recv().ok());
                 commands.chain(waiting).for_each(Command::refuse);
-                return stopped;
+                return Some(stopped);
             }
         }
     }
 
     /// Everything that waited, in as few batches as it fits.
     async fn carry_out(&mut self, commands: &mut impl Iterator<Item = Command>) -> Result<(), AppendError> {
+        self.may_go_on()?;
         for command in commands {
+            if self.feed.is_closed() {
+                command.refuse();
+                continue;
+            }
             match command {
                 Command::Submit { submission, reply } => self.submit(&submission, reply).await?,
                 Command::Draw { count } => self.draw(count).await?,
@@ -275,44 +300,85 @@ impl Writer {
 
     /// Makes the open batch durable, publishes it and answers who waits for it.
     async fn commit(&mut self) -> Result<(), AppendError> {
+        if self.feed.is_closed() {
+            self.log.roll_back();
+            self.answer(&Err(SubmitError::ShuttingDown));
+            return Ok(());
+        }
         let Some(batch) = self.log.seal((self.clock)()) else { return Ok(()) };
         // The one time that this batch is encoded.
         let batch = StoredBatch::new(&batch, wire::frame::encode_batch(&batch));
         let tail = self.log.newest();
         let commit = Commit { batch: batch.clone(), tail, producers: self.log.producer_changes() };
         if fault::active(Fault::PublishBeforeDurable) {
-            self.feed.publish(batch.clone(), tail);
+            // Whether the feed is closed shows below.
+            let _ = self.feed.publish(batch.clone(), tail);
         }
-        match self.store.append(commit).await {
+        let underway = self.noted.begin();
+        let appended = self.store.append(commit).await;
+        drop(underway);
+        match appended {
             Err(AppendError::Fenced(_)) if fault::active(Fault::IgnoreFencing) => {}
             Err(error) => return self.not_committed(error),
             Ok(()) => {}
         }
         self.log.commit();
-        if !fault::active(Fault::PublishBeforeDurable) {
-            self.feed.publish(batch, tail);
+        if self.noted.solved() {
+            info!("the log can be written again");
+        }
+        if let Err(stopped) = self.may_go_on() {
+            self.answer(&Err(ended_first()));
+            return Err(stopped);
+        }
+        if !fault::active(Fault::PublishBeforeDurable) && self.feed.publish(batch, tail).is_err() {
+            self.answer(&Err(ended_first()));
+            return Ok(());
         }
         for (answer, reply) in self.waiting.drain(..) {
             let _ = reply.send(answer);
         }
-        if self.problem.send_if_modified(|problem| problem.take().is_some()) {
-            info!("the log can be written again");
-        }
         Ok(())
+    }
+
+    /// Everybody who waits gets the same answer.
+    fn answer(&mut self, answer: &Result<Event, SubmitError>) {
+        for (_, reply) in self.waiting.drain(..) {
+            let _ = reply.send(answer.clone());
+        }
+    }
+
+    /// Fails once the store has noticed that this leader must stop: another one leads, or the log is damaged or gone.
+    fn may_go_on(&self) -> Result<(), AppendError> {
+        match must_stop(&*self.store).now_or_never() {
+            Some(reason) => Err(self.step_down(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks a store that took nothing whether it would take something again.
+    async fn probe(&mut self) -> Result<(), AppendError> {
+        let underway = self.noted.begin();
+        let probed = self.store.probe().await;
+        drop(underway);
+        match probed {
+            Ok(()) => {
+                if self.noted.solved() {
+                    info!("the log can be written again");
+                }
+                Ok(())
+            }
+            Err(error) => self.not_committed(error),
+        }
     }
 
     fn not_committed(&mut self, error: AppendError) -> Result<(), AppendError> {
         self.log.roll_back();
-        for (_, reply) in self.waiting.drain(..) {
-            let _ = reply.send(Err(SubmitError::Store(error.clone())));
-        }
+        self.answer(&Err(SubmitError::Store(error.clone())));
         match error {
             AppendError::Unavailable(reason) => {
                 // Said once, and not for every batch until it is over.
-                let news = self.problem.borrow().as_ref() != Some(&reason);
-                if news {
+                if self.noted.trouble(&reason) {
                     warn!(reason, "operations are not taken: the log cannot be written");
-                    self.problem.send_replace(Some(reason));
                 }
                 Ok(())
             }
@@ -327,9 +393,16 @@ impl Writer {
 
     fn step_down(&self, reason: AppendError) -> AppendError {
         error!(%reason, "this leader may not write any more");
-        self.problem.send_replace(Some(reason.to_string()));
+        self.noted.trouble(&reason.to_string());
         reason
     }
+}
+
+/// What the writer does next.
+enum Next {
+    Stop(AppendError),
+    CarryOut,
+    Probe,
 }
 
 /// Waits until the store says that this leader must stop, though nobody appends.

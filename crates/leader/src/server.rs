@@ -1,33 +1,30 @@
-//! One port for everything: native gRPC, gRPC-Web, the page and `/healthz`.
+//! One port for everything: native gRPC, gRPC-Web, the page and health.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
 use feed::{Feed, Roster, SubscribeService};
-use http::StatusCode;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic_health::ServingStatus;
-use tonic_health::server::{HealthReporter, health_reporter};
+use tonic_health::server::health_reporter;
 use tonic_web::GrpcWebLayer;
 use tower::Layer;
 use tracing::warn;
 use wire::pb::calculator_service_server::CalculatorServiceServer;
 use wire::sharedcalculator::leader_server::LeaderServer;
 
-use crate::access::{Access, guard};
+use crate::access::guard;
 use crate::calls::{Deadlines, only_calls};
 use crate::classic::Classic;
-use crate::limits::Limits;
+use crate::config::Config;
+use crate::health::Health;
 use crate::service::Calculator;
+use crate::writing::Writing;
 use crate::{clock, connection, page};
 
 /// A running server.
@@ -36,26 +33,27 @@ pub struct Server {
     /// Ends with whether all connections ended by themselves.
     accepting: JoinHandle<bool>,
     stop: oneshot::Sender<Duration>,
-    health: HealthReporter,
-    healthy: Arc<AtomicBool>,
+    /// Turns true when the leader is about to go.
+    closing: watch::Sender<bool>,
 }
 
-/// Starts to serve on `listener`.
+/// Starts to serve on `listener`. Health tells what `writing` says.
 #[must_use]
 pub fn start(
     listener: TcpListener,
     calculator: Calculator,
     feed: Feed,
     roster: Roster,
-    max_subscribers: usize,
-    limits: Limits,
-    access: Access,
+    writing: Writing,
+    config: &Config,
 ) -> Server {
-    let (health, health_service) = health_reporter();
-    let healthy = Arc::new(AtomicBool::new(true));
-    let subscribe = SubscribeService::new(feed.clone(), roster.clone(), max_subscribers, clock::now);
-    let classic = Classic::new(feed, roster, max_subscribers);
-    let access = Arc::new(access);
+    let (reporter, health_service) = health_reporter();
+    let (closing, watched) = watch::channel(false);
+    let health = Health::new(watched, writing);
+    tokio::spawn(health.clone().report(reporter));
+    let subscribe = SubscribeService::new(feed.clone(), roster.clone(), config.max_subscribers, clock::now);
+    let classic = Classic::new(feed, roster, config.max_subscribers);
+    let access = Arc::new(config.access.clone());
     let mut app = Router::new()
         // The exact path wins over the service's own wildcard.
         .merge(calls(SubscribeService::PATH, subscribe))
@@ -63,24 +61,21 @@ pub fn start(
         .merge(grpc(LeaderServer::new(classic)))
         .merge(grpc(health_service))
         .merge(reflection())
-        .route("/healthz", get(healthz).with_state(Arc::clone(&healthy)))
+        .merge(health.router())
         .merge(page::router(Arc::clone(&access)));
     if let Some(cors) = access.cors() {
         app = app.layer(cors);
     }
     let app = app.layer(from_fn_with_state(access, guard));
     let (stop, stopping) = oneshot::channel();
-    let accepting = tokio::spawn(connection::accept(listener, app, limits, stopping));
-    let server = Server { accepting, stop, health, healthy };
-    server.report(ServingStatus::Serving);
-    server
+    let accepting = tokio::spawn(connection::accept(listener, app, config.limits, stopping));
+    Server { accepting, stop, closing }
 }
 
 impl Server {
     /// Tells health checks that this leader is about to go.
     pub fn refuse_new_calls(&self) {
-        self.healthy.store(false, Ordering::Relaxed);
-        self.report(ServingStatus::NotServing);
+        self.closing.send_replace(true);
     }
 
     /// Accepts nothing more and waits for open connections to end, at most `grace` long; then cuts them. Returns
@@ -89,23 +84,6 @@ impl Server {
         // It fails only if the task is gone already, which the next line notices.
         let _ = self.stop.send(grace);
         self.accepting.await.unwrap_or(false)
-    }
-
-    fn report(&self, status: ServingStatus) {
-        let health = self.health.clone();
-        tokio::spawn(async move {
-            for service in ["", CalculatorServiceServer::<Calculator>::NAME, LeaderServer::<Classic>::NAME] {
-                health.set_service_status(service, status).await;
-            }
-        });
-    }
-}
-
-async fn healthz(State(healthy): State<Arc<AtomicBool>>) -> (StatusCode, &'static str) {
-    if healthy.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
     }
 }
 

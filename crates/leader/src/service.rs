@@ -114,7 +114,7 @@ impl CalculatorService for Calculator {
             durability: pb::Durability::from(self.feed.durability()).into(),
             uptime_ms: millis(self.started.elapsed()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            log_problem: self.submitter.problem().unwrap_or_default(),
+            log_problem: self.submitter.writing().problem().unwrap_or_default(),
             log_damage: damage_text(&self.store.damage()),
         }))
     }

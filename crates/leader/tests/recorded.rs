@@ -157,7 +157,8 @@ async fn record() {
     let leader = TestLeader::start(config(directory.path())).await;
     let mut client = CalculatorServiceClient::new(leader.channel().await);
     // The floor rises to the end of the subtractions; what follows them is kept.
-    let kept = [PowerOfTwo, SquareRoot, Multiply(i64::from(i32::MAX)), Divide(-3), Subtract(-5), Add(i64::MAX), Divide(1)];
+    let kept =
+        [PowerOfTwo, SquareRoot, Multiply(i64::from(i32::MAX)), Divide(-3), Subtract(-5), Add(i64::MAX), Divide(1)];
     for operation in (1..=9).map(Subtract).chain(kept) {
         client.submit(pb::SubmitRequest { operation: Some(operation.into()), ..Default::default() }).await.unwrap();
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::{Event, Index, Operation, ProducerError, ProducerId, Submission};
 use follower::grpc::{SUBMIT_TIMEOUT, SubmitError};
 use follower::{Producer, Submit};
+use leader::sequencer::Submitter;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::oneshot;
@@ -177,9 +178,10 @@ impl Calls {
                 let world = Rc::clone(&self.world);
                 self.world.executor.spawn(async move {
                     sleep(delay).await;
-                    let submitter = world.leaders.newest().and_then(|life| world.leaders.submitter(life));
-                    if let Some(submitter) = submitter {
-                        let answer = submitter.submit(submission.clone()).await;
+                    let life = world.leaders.newest();
+                    let submitter = life.and_then(|life| world.leaders.submitter(life));
+                    if let (Some(life), Some(submitter)) = (life, submitter) {
+                        let answer = world.submit_to(life, &submitter, submission.clone()).await;
                         world.trace(&format!("late: {}: {answer:?}", submission.operation));
                     }
                 });
@@ -193,9 +195,10 @@ impl Calls {
             return Err(SubmitError::Failed("connection refused".to_owned()));
         };
         let (done, answer) = oneshot::channel();
+        let world = Rc::clone(&self.world);
         self.world.executor.spawn(async move {
             // The caller may have given up.
-            let _ = done.send(submitter.submit(submission).await);
+            let _ = done.send(world.submit_to(life, &submitter, submission).await);
         });
         let Ok(Ok(answer)) = timeout(SUBMIT_TIMEOUT, answer).await else { return Err(SubmitError::NoAnswer) };
         if self.world.leaders.is_dead(life) {
@@ -213,6 +216,23 @@ impl Calls {
         }
         self.travel().await;
         answer.map_err(|error| SubmitError::from(&Status::from(error)))
+    }
+}
+
+impl World {
+    /// Submits, and notes what is acknowledged.
+    async fn submit_to(
+        &self,
+        life: Life,
+        submitter: &Submitter,
+        submission: Submission,
+    ) -> Result<Event, leader::sequencer::SubmitError> {
+        let term = self.leaders.term(life);
+        let answer = submitter.submit(submission).await;
+        if let (Some(term), Ok(event)) = (term, &answer) {
+            self.history.borrow_mut().acknowledged.push((term, event.index));
+        }
+        answer
     }
 }
 

@@ -164,13 +164,18 @@ pub(crate) struct SimStore {
 }
 
 impl SimStore {
-    fn check(&self, commit: &Commit, contents: &Contents) -> Result<(), AppendError> {
+    fn check_writable(&self, contents: &Contents) -> Result<(), AppendError> {
         if contents.term != self.term {
             return Err(Fenced { own: self.term, by: contents.term }.into());
         }
         if contents.faults.full {
             return Err(AppendError::Unavailable("the disk is full".to_owned()));
         }
+        Ok(())
+    }
+
+    fn check(&self, commit: &Commit, contents: &Contents) -> Result<(), AppendError> {
+        self.check_writable(contents)?;
         let tail = contents.tail().position().index;
         if commit.batch.first != tail.next() {
             return Err(NotNext { tail, got: commit.batch.first }.into());
@@ -220,6 +225,12 @@ impl Store for SimStore {
             contents.synced = contents.synced.max(written);
         }
         Ok(())
+    }
+
+    async fn probe(&self) -> Result<(), AppendError> {
+        let writing = self.disk.look().draw(4_000);
+        sleep(writing).await;
+        self.check_writable(&self.disk.look())
     }
 
     async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {

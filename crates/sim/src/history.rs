@@ -34,6 +34,8 @@ pub(crate) enum Seen {
     CaughtUp { position: Position, on_disk: bool },
     /// Its state is not the log's: by the leader's word, or by its own digest.
     Diverged { by_digest: bool },
+    /// A leader ended its stream, and it held this then.
+    ToldGoodbye { term: Term, held: Index },
     /// The leader says so too.
     ReportedDiverged(Position),
 }
@@ -56,6 +58,14 @@ pub(crate) enum Outcome {
     NotDone,
     /// Nobody knows.
     Unknown,
+}
+
+/// A leader has said goodbye.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closed {
+    pub(crate) term: Term,
+    /// The newest event that it had published.
+    pub(crate) tail: Index,
 }
 
 /// How a leader's life ended other than by a fault of the world.
@@ -92,6 +102,9 @@ pub(crate) struct History {
     pub(crate) ends: Vec<LeaderEnd>,
     /// The terms of leaders that led on for too long after another one took over.
     pub(crate) lingering: Vec<Term>,
+    pub(crate) closed: Vec<Closed>,
+    /// What leaders acknowledged, whether or not anybody heard of it.
+    pub(crate) acknowledged: Vec<(Term, Index)>,
     /// What the disk holds in the end, and what power cuts took from it.
     pub(crate) log: Vec<Commit>,
     pub(crate) lost: Vec<Commit>,
@@ -109,6 +122,8 @@ impl History {
             terms: Vec::new(),
             ends: Vec::new(),
             lingering: Vec::new(),
+            closed: Vec::new(),
+            acknowledged: Vec::new(),
             log: Vec::new(),
             lost: Vec::new(),
             healed: None,

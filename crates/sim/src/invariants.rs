@@ -3,6 +3,7 @@
 mod acknowledged;
 mod convergence;
 mod digests;
+mod goodbyes;
 mod leaders;
 mod prefix;
 mod terms;
@@ -23,13 +24,14 @@ type Check = fn(&History) -> Vec<String>;
 
 /// Judges everything that was seen.
 pub(crate) fn check(history: &History) -> Vec<Violation> {
-    let checks: [(&'static str, Check); 6] = [
+    let checks: [(&'static str, Check); 7] = [
         ("every replica's history is a prefix of the committed log", prefix::check),
         ("acknowledged means present once, forever", acknowledged::check),
         ("digests agree at equal indexes", digests::check),
         ("terms never go back", terms::check),
         ("after healing, all converge", convergence::check),
         ("a leader ends only for a reason, and when it is replaced", leaders::check),
+        ("a goodbye is the last word", goodbyes::check),
     ];
     let judge = |(invariant, check): (&'static str, Check)| {
         check(history).into_iter().map(move |what| Violation { invariant, what })

@@ -14,7 +14,7 @@ use store::{AppendError, Store};
 use tokio::time::{Instant, sleep};
 
 use crate::executor::TaskId;
-use crate::history::LeaderEnd;
+use crate::history::{Closed, LeaderEnd};
 use crate::world::World;
 
 const HEARTBEAT: Duration = Duration::from_millis(400);
@@ -145,11 +145,18 @@ impl World {
         self.executor.spawn(async move {
             // The shipped leader gives up on the flush after a while too.
             let _ = tokio::time::timeout(Duration::from_millis(500), submitter.close()).await;
-            let retry_after = Duration::from_millis(200);
-            feed.close(Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after });
+            world.say_goodbye(life, &feed, GoodbyeReason::ShuttingDown);
             sleep(Duration::from_millis(300)).await;
             world.end_leader(life, false);
         });
+    }
+
+    fn say_goodbye(&self, life: Life, feed: &Feed, reason: GoodbyeReason) {
+        let Some(term) = self.leaders.term(life).filter(|_| !feed.is_closed()) else { return };
+        feed.close(Goodbye { reason, retry_after: Duration::from_millis(200) });
+        let tail = feed.published().tail.position().index;
+        self.trace(&format!("leader {life} says goodbye at {tail}"));
+        self.history.borrow_mut().closed.push(Closed { term, tail });
     }
 
     /// Another leader starts on the same log while the old one runs. `idle`: nobody asks the old one for anything any more.
@@ -180,8 +187,7 @@ impl World {
     fn step_down(self: &Rc<Self>, life: Life, error: &AppendError) {
         self.trace(&format!("leader {life} steps down: {error}"));
         let Some(feed) = self.leaders.feed(life) else { return };
-        let goodbye = Goodbye { reason: GoodbyeReason::SteppedDown, retry_after: Duration::from_millis(200) };
-        feed.close(goodbye);
+        self.say_goodbye(life, &feed, GoodbyeReason::SteppedDown);
         let Some(leader) = self.leaders.alive.borrow_mut().remove(&life) else { return };
         for task in leader.others {
             self.executor.abort(task);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use engine::replica::{Divergence, Notice, State};
-use engine::{Replica, Resume, Snapshot};
+use engine::{Replica, Resume, Snapshot, Term};
 use follower::{LinkError, Observer, Standing, follow};
 use rand::RngExt;
 use tokio::time::sleep;
@@ -50,7 +50,7 @@ pub(crate) fn start(world: &Rc<World>, number: usize, kept: Option<Snapshot>) {
         None => Replica::new(seed),
     };
     let link = SimLink::new(world, number);
-    let mut watcher = Watcher { world: Rc::clone(world), number };
+    let mut watcher = Watcher { world: Rc::clone(world), number, follows: None };
     watcher.see(Seen::Started);
     let task = world.executor.spawn(async move {
         follow(replica, link, &mut watcher).await;
@@ -81,6 +81,8 @@ pub(crate) fn restart(world: &Rc<World>, number: usize, keeps_state: bool, pause
 struct Watcher {
     world: Rc<World>,
     number: usize,
+    /// The term of the leader that welcomed it last.
+    follows: Option<Term>,
 }
 
 impl Watcher {
@@ -112,7 +114,10 @@ impl Observer for Watcher {
                 self.world.trace(&format!("replica {number} loaded {} with {}", snapshot.position(), snapshot.value()));
                 self.see_held(replica);
             }
-            Notice::Welcomed(welcome) => self.see(Seen::Welcomed { log: welcome.log, term: welcome.term }),
+            Notice::Welcomed(welcome) => {
+                self.follows = Some(welcome.term);
+                self.see(Seen::Welcomed { log: welcome.log, term: welcome.term });
+            }
             Notice::CaughtUp(_) => {
                 let position = replica.position();
                 let disk = self.world.disk.look();
@@ -122,6 +127,12 @@ impl Observer for Watcher {
                 let leads = replica.welcome().is_some_and(|welcome| self.world.leaders.is_led_in(welcome.term));
                 let on_disk = on_disk || !leads;
                 self.see(Seen::CaughtUp { position, on_disk });
+            }
+            Notice::Goodbye(goodbye) => {
+                self.world.trace(&format!("replica {number} is told goodbye: {goodbye:?}"));
+                if let Some(term) = self.follows {
+                    self.see(Seen::ToldGoodbye { term, held: replica.position().index });
+                }
             }
             Notice::Diverged(divergence) => {
                 self.world.trace(&format!("replica {number} diverged: {divergence}"));

@@ -72,6 +72,15 @@ pub trait Store: Send + Sync + 'static {
     /// When this returns `Ok`, it survives whatever [`durability`](Self::durability) promises.
     async fn append(&self, commit: Commit) -> Result<(), AppendError>;
 
+    /// Finds out whether a commit could be made now, by one that changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As with [`append`](Self::append).
+    async fn probe(&self) -> Result<(), AppendError> {
+        Ok(())
+    }
+
     /// Consecutive batches from the one that holds the event at `from`, as many as fit in `max_bytes` of frames but at
     /// least one; none if `from` lies beyond the tail.
     async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError>;

@@ -93,6 +93,9 @@ enum Order {
         commit: Commit,
         done: oneshot::Sender<Result<Appended, AppendError>>,
     },
+    Probe {
+        done: oneshot::Sender<Result<(), AppendError>>,
+    },
     /// Let the write-ahead log begin anew.
     BeginWalAnew {
         /// While it is held, nobody of ours reads.
@@ -235,6 +238,7 @@ impl Writing {
             match order {
                 // Whoever waits for an answer may have been stopped.
                 Order::Append { commit, done } => drop(done.send(self.append(&commit))),
+                Order::Probe { done } => drop(done.send(self.writer.probe())),
                 Order::BeginWalAnew { nobody_reads } => {
                     self.writer.begin_wal_anew();
                     drop(nobody_reads);
@@ -301,6 +305,13 @@ impl Store for SqliteStore {
             self.begin_wal_anew(orders);
         }
         Ok(())
+    }
+
+    async fn probe(&self) -> Result<(), AppendError> {
+        let gone = || AppendError::OutcomeUnknown("the thread that writes it ended".to_owned());
+        let (done, answer) = oneshot::channel();
+        self.orders.as_ref().ok_or_else(gone)?.send(Order::Probe { done }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
     }
 
     async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {

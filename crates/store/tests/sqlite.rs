@@ -162,6 +162,23 @@ async fn a_second_leader_is_refused_at_once_and_readers_are_not() {
 }
 
 #[tokio::test]
+async fn a_probe_writes_to_the_disk_and_changes_nothing() {
+    let directory = TempDir::new().unwrap();
+    let store = open(directory.path());
+    fill(&store, 1, 3, 2).await;
+    let wal = || fs::metadata(directory.path().join("log.sqlite-wal")).unwrap().len();
+    let before = wal();
+    store.probe().await.unwrap();
+    assert!(wal() > before, "only what is written shows that there is room");
+    fill(&store, 7, 1, 2).await;
+    drop(store);
+
+    let again = open(directory.path());
+    assert_eq!((again.term(), again.opened_at().position().index), (Term(2), Index(8)));
+    assert_eq!(firsts(&again.read(Index(1), 1_000).await.unwrap()), [1, 3, 5, 7]);
+}
+
+#[tokio::test]
 async fn a_leader_that_another_one_took_over_from_is_fenced() {
     let directory = TempDir::new().unwrap();
     let first = open(directory.path());

@@ -172,6 +172,19 @@ async fn a_full_disk_stops_acknowledging_keeps_serving_and_recovers() {
     client.check(&leader).await;
     let replica = follow_to_the_end(&leader, "fresh").await;
 
+    // Nobody submits any more, so that only the leader itself can find out that there is room.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert!(leader.status().await.unwrap().log_problem.contains("disk is full"), "it is still full");
+    disk.make_room();
+    let room = Instant::now();
+    while !leader.status().await.unwrap().log_problem.is_empty() {
+        assert!(room.elapsed() < Duration::from_secs(5), "an idle leader does not notice that there is room");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!("an idle leader knew {:?} after there was room", room.elapsed());
+
+    disk.fill_up();
+    client.submit_until_full().await;
     disk.make_room();
     let room = Instant::now();
     while let Err(error) = client.submit().await {

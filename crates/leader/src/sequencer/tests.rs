@@ -1,12 +1,15 @@
 //! The sequencer on stores that take everything, nothing, or another leader's word.
 
 use std::future::Future;
+use std::sync::Mutex;
 use std::task::Poll;
 use std::time::Duration;
 
-use engine::{Index, LogId, Operation, ProducerId, Sequence};
+use engine::{Goodbye, GoodbyeReason, Index, LogId, Operation, ProducerId, Sequence};
 use store::MemoryStore;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::*;
 
@@ -50,14 +53,34 @@ async fn a_full_queue_refuses_people_at_once() {
     assert_eq!(running.await.unwrap(), None, "it ends with the last submitter");
 }
 
-/// Takes one batch and then is full, or another leader's.
-struct Failing {
+/// A store that does what a test tells it.
+struct Scripted {
     inner: MemoryStore,
-    error: AppendError,
+    /// How every commit but the first fails.
+    error: Mutex<Option<AppendError>>,
+    /// While it is false, commits hang.
+    answers: watch::Sender<bool>,
+    lost: watch::Sender<Option<AppendError>>,
+}
+
+impl Scripted {
+    fn new() -> Arc<Self> {
+        let (answers, _) = watch::channel(true);
+        let (lost, _) = watch::channel(None);
+        Arc::new(Self { inner: MemoryStore::new(LogId(1), 100), error: Mutex::default(), answers, lost })
+    }
+
+    fn fail(&self, error: Option<AppendError>) {
+        *self.error.lock().unwrap() = error;
+    }
+
+    fn check(&self) -> Result<(), AppendError> {
+        self.error.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
 }
 
 #[tonic::async_trait]
-impl Store for Failing {
+impl Store for Scripted {
     fn term(&self) -> engine::Term {
         self.inner.term()
     }
@@ -71,7 +94,14 @@ impl Store for Failing {
         self.inner.producers()
     }
     async fn append(&self, commit: Commit) -> Result<(), AppendError> {
-        if commit.batch.first > Index(1) { Err(self.error.clone()) } else { self.inner.append(commit).await }
+        self.answers.subscribe().wait_for(|answers| *answers).await.unwrap();
+        if commit.batch.first > Index(1) {
+            self.check()?;
+        }
+        self.inner.append(commit).await
+    }
+    async fn probe(&self) -> Result<(), AppendError> {
+        self.check()
     }
     async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, store::ReadError> {
         self.inner.read(from, max_bytes).await
@@ -82,13 +112,22 @@ impl Store for Failing {
     fn floor(&self) -> Index {
         self.inner.floor()
     }
+    async fn lost(&self) -> AppendError {
+        self.lost.subscribe().wait_for(Option::is_some).await.unwrap().clone().unwrap()
+    }
 }
 
-fn failing(error: AppendError) -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
-    let store: Arc<dyn Store> = Arc::new(Failing { inner: MemoryStore::new(LogId(1), 100), error });
+fn start_on(store: &Arc<Scripted>) -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
+    let store: Arc<dyn Store> = Arc::clone(store) as _;
     let feed = Feed::new(Arc::clone(&store), Duration::from_secs(1));
     let (submitter, running) = start(store, feed.clone(), 1);
     (feed, submitter, running)
+}
+
+fn failing(error: AppendError) -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
+    let store = Scripted::new();
+    store.fail(Some(error));
+    start_on(&store)
 }
 
 async fn after_a_failure(error: AppendError) -> (Feed, JoinHandle<Option<AppendError>>) {
@@ -170,5 +209,102 @@ async fn a_refusal_that_rests_on_what_is_not_durable_fails_with_it() {
     let (below_zero, root) = tokio::join!(below_zero, root);
     assert_eq!(below_zero, Err(SubmitError::Store(full.clone())));
     assert_eq!(root, Err(SubmitError::Store(full)), "the number never was negative");
-    assert_eq!(submitter.problem().as_deref(), Some("full"));
+    assert_eq!(submitter.writing().problem().as_deref(), Some("full"));
+}
+
+const GOODBYE: Goodbye = Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after: Duration::ZERO };
+
+fn damage() -> AppendError {
+    store::Corrupt { index: Index(1), what: "a bit is wrong".to_owned() }.into()
+}
+
+#[tokio::test]
+async fn a_commit_that_the_goodbye_overtakes_is_not_acknowledged() {
+    let store = Scripted::new();
+    let (feed, submitter, _running) = start_on(&store);
+    store.answers.send_replace(false);
+    let (answer, ()) = tokio::join!(submitter.submit(Operation::Add(1)), async {
+        assert!(tokio::time::timeout(Duration::from_millis(50), submitter.close()).await.is_err());
+        feed.close(GOODBYE);
+        store.answers.send_replace(true);
+    });
+    assert!(matches!(answer, Err(SubmitError::Store(AppendError::OutcomeUnknown(_)))), "{answer:?}");
+    assert_eq!(feed.published().tail.position().index, Index(0));
+}
+
+#[tokio::test]
+async fn what_slips_in_after_the_goodbye_is_refused_and_not_stored() {
+    let store = Scripted::new();
+    let (feed, submitter, _running) = start_on(&store);
+    let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
+    let submission = Submission { operation: Operation::Add(5), producer, expected: None };
+    submitter.submit(submission.clone()).await.unwrap();
+    // Somebody had looked whether the queue is open just before it was closed.
+    feed.close(GOODBYE);
+    let (new, repeat) = tokio::join!(submitter.submit(Operation::Add(1)), submitter.submit(submission));
+    assert_eq!((new, repeat), (Err(SubmitError::ShuttingDown), Err(SubmitError::ShuttingDown)));
+    assert!(submitter.draw(3).await);
+    submitter.close().await;
+    assert_eq!(store.inner.read(Index(1), 1_000).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_once_damage_was_noticed() {
+    // While a commit is under way, and before one begins.
+    let store = Scripted::new();
+    let (feed, submitter, running) = start_on(&store);
+    store.answers.send_replace(false);
+    let (answer, ()) = tokio::join!(submitter.submit(Operation::Add(1)), async {
+        tokio::task::yield_now().await;
+        store.lost.send_replace(Some(damage()));
+        store.answers.send_replace(true);
+    });
+    assert!(matches!(answer, Err(SubmitError::Store(AppendError::OutcomeUnknown(_)))), "{answer:?}");
+    assert_eq!(running.await.unwrap(), Some(damage()));
+    assert_eq!(feed.published().tail.position().index, Index(0));
+
+    let store = Scripted::new();
+    let (_feed, submitter, running) = start_on(&store);
+    store.lost.send_replace(Some(damage()));
+    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::ShuttingDown));
+    assert_eq!(running.await.unwrap(), Some(damage()));
+    assert_eq!(store.inner.read(Index(1), 1_000).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_hangs_is_told_until_it_is_done() {
+    let store = Scripted::new();
+    let (_feed, submitter, _running) = start_on(&store);
+    store.answers.send_replace(false);
+    let (answer, ()) = tokio::join!(submitter.submit(Operation::Add(1)), async {
+        sleep(Duration::from_millis(1_900)).await;
+        assert_eq!(submitter.writing().problem(), None, "a slow disk is no problem");
+        sleep(Duration::from_millis(200)).await;
+        let problem = submitter.writing().problem().unwrap();
+        assert!(problem.contains("a commit hangs, for 2 s"), "{problem}");
+        store.answers.send_replace(true);
+    });
+    assert!(answer.is_ok());
+    assert_eq!(submitter.writing().problem(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_that_has_room_again_is_found_out_without_an_operation() {
+    let store = Scripted::new();
+    store.fail(Some(AppendError::Unavailable("full".to_owned())));
+    let (_feed, submitter, running) = start_on(&store);
+    submitter.submit(Operation::Add(1)).await.unwrap();
+    assert!(submitter.submit(Operation::Add(1)).await.is_err());
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(submitter.writing().problem().as_deref(), Some("full"), "it is still full");
+    store.fail(None);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(submitter.writing().problem(), None);
+
+    // One that was replaced meanwhile learns it the same way.
+    store.fail(Some(AppendError::Unavailable("full".to_owned())));
+    assert!(submitter.submit(Operation::Add(1)).await.is_err());
+    let fenced = AppendError::from(store::Fenced { own: engine::Term(1), by: engine::Term(2) });
+    store.fail(Some(fenced.clone()));
+    assert_eq!(running.await.unwrap(), Some(fenced));
 }

@@ -186,6 +186,20 @@ impl Writer {
         Ok(deleted)
     }
 
+    /// Commits nothing, to find out whether something could be committed.
+    pub(super) fn probe(&mut self) -> Result<(), AppendError> {
+        let (own, near) = (self.state.term, self.state.tail.position().index.next());
+        let failed = |error: rusqlite::Error| not_begun(&error, near);
+        let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        check_term(&transaction, own, near)?;
+        // What is written as it stands is not written at all.
+        for _there_and_back in 0..2 {
+            transaction.execute("UPDATE state SET term = -term WHERE id = 1", []).map_err(failed)?;
+        }
+        // Whatever becomes of it, the log is the same.
+        transaction.commit().map_err(failed)
+    }
+
     fn is_snapshot_due(&self, tail: Position) -> bool {
         tail.index.events_since(self.newest_snapshot().position().index) >= self.options.snapshot_every.get()
     }

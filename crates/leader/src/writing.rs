@@ -1,0 +1,90 @@
+//! Whether operations can be made durable at present.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// A commit that takes longer than this is told: a disk that is merely slow is done long before.
+pub(crate) const HANGS: Duration = Duration::from_secs(2);
+
+/// What the sequencer notes of its commits, for anybody to look at. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Writing {
+    problem: watch::Receiver<Option<String>>,
+    commit: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Writing {
+    /// Why operations cannot be made durable, if so.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        match self.hangs() {
+            Some(since) => Some(format!("a commit hangs, for {} s so far: the disk does not answer", since.as_secs())),
+            None => self.problem.borrow().clone(),
+        }
+    }
+
+    /// For how long a commit has been under way, if that is too long.
+    #[must_use]
+    pub fn hangs(&self) -> Option<Duration> {
+        let began = *commit(&self.commit);
+        began.map(|began| began.elapsed()).filter(|since| *since >= HANGS)
+    }
+}
+
+/// The sequencer's end of [`Writing`].
+#[derive(Debug)]
+pub(crate) struct Noted {
+    problem: watch::Sender<Option<String>>,
+    commit: Arc<Mutex<Option<Instant>>>,
+}
+
+pub(crate) fn new() -> (Noted, Writing) {
+    let (problem, watched) = watch::channel(None);
+    let commit = Arc::default();
+    (Noted { problem, commit: Arc::clone(&commit) }, Writing { problem: watched, commit })
+}
+
+impl Noted {
+    /// Whether the store did not take what it was last given.
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.problem.borrow().is_some()
+    }
+
+    /// Notes why the store takes nothing. Returns whether that is news.
+    pub(crate) fn trouble(&self, reason: &str) -> bool {
+        let differs = |problem: &mut Option<String>| {
+            let news = problem.as_deref() != Some(reason);
+            *problem = Some(reason.to_owned());
+            news
+        };
+        self.problem.send_if_modified(differs)
+    }
+
+    /// Notes that the store takes what it is given. Returns whether that is news.
+    pub(crate) fn solved(&self) -> bool {
+        self.problem.send_if_modified(|problem| problem.take().is_some())
+    }
+
+    /// Notes that the store works on something, until the result is dropped.
+    pub(crate) fn begin(&self) -> Underway<'_> {
+        *commit(&self.commit) = Some(Instant::now());
+        Underway(&self.commit)
+    }
+}
+
+/// The store works on something.
+pub(crate) struct Underway<'a>(&'a Mutex<Option<Instant>>);
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        *commit(self.0) = None;
+    }
+}
+
+fn commit(commit: &Mutex<Option<Instant>>) -> MutexGuard<'_, Option<Instant>> {
+    // Held for one assignment.
+    commit.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,149 @@
+//! Health tells apart whether the leader serves and whether it can make operations durable.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Durability, Index, LogId, Operation, Snapshot, Submitted, Term};
+use feed::{Feed, Roster};
+use leader::config::Generator;
+use leader::health::WRITING;
+use leader::server::{self, Server};
+use leader::{clock, sequencer, service};
+use store::{AppendError, Commit, MemoryStore, ReadError, Store, StoredBatch};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use wire::pb;
+use wire::pb::calculator_service_client::CalculatorServiceClient;
+
+/// A disk that does not answer while `answers` is false.
+struct Disk {
+    inner: MemoryStore,
+    answers: watch::Sender<bool>,
+}
+
+#[tonic::async_trait]
+impl Store for Disk {
+    fn term(&self) -> Term {
+        self.inner.term()
+    }
+    fn opened_at(&self) -> Snapshot {
+        self.inner.opened_at()
+    }
+    fn durability(&self) -> Durability {
+        self.inner.durability()
+    }
+    fn producers(&self) -> Vec<Submitted> {
+        self.inner.producers()
+    }
+    async fn append(&self, commit: Commit) -> Result<(), AppendError> {
+        self.answers.subscribe().wait_for(|answers| *answers).await.unwrap();
+        self.inner.append(commit).await
+    }
+    async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {
+        self.inner.read(from, max_bytes).await
+    }
+    async fn digest_at(&self, index: Index) -> Result<Option<engine::Digest>, ReadError> {
+        self.inner.digest_at(index).await
+    }
+    fn floor(&self) -> Index {
+        self.inner.floor()
+    }
+}
+
+struct World {
+    disk: Arc<Disk>,
+    server: Server,
+    address: std::net::SocketAddr,
+    channel: Channel,
+}
+
+impl World {
+    async fn start() -> Self {
+        let (answers, _) = watch::channel(true);
+        let disk = Arc::new(Disk { inner: MemoryStore::new(LogId(1), 100), answers });
+        let store = Arc::clone(&disk) as Arc<dyn Store>;
+        let feed = Feed::new(Arc::clone(&store), Duration::from_secs(1));
+        let (submitter, writer) = sequencer::new(Arc::clone(&store), feed.clone(), 1, clock::now);
+        tokio::spawn(writer.run());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = common::config(Generator::Off);
+        let (roster, writing) = (Roster::new(config.limits.streams), submitter.writing().clone());
+        let calculator = service::Calculator::new(feed.clone(), store, submitter, roster.clone());
+        let server = server::start(listener, calculator, feed, roster, writing, &config);
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        Self { disk, server, address, channel }
+    }
+
+    /// The status code and the body.
+    async fn get(&self, path: &str) -> (u16, String) {
+        let mut connection = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    async fn check(&self, service: &str) -> ServingStatus {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        HealthClient::new(self.channel.clone()).check(request).await.unwrap().into_inner().status()
+    }
+
+    async fn log_problem(&self) -> String {
+        let mut client = CalculatorServiceClient::new(self.channel.clone());
+        client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner().log_problem
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_hangs_is_told_while_the_leader_goes_on_serving() {
+    let world = World::start().await;
+    let request = HealthCheckRequest { service: WRITING.to_owned() };
+    let mut watched = HealthClient::new(world.channel.clone()).watch(request).await.unwrap().into_inner();
+    let mut next = async || {
+        let status = tokio::time::timeout(Duration::from_secs(10), watched.message()).await;
+        status.expect("watchers are told").unwrap().unwrap().status()
+    };
+    while next().await != ServingStatus::Serving {}
+    assert_eq!(world.get("/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(world.get("/healthz/write").await, (200, "ok\n".to_owned()));
+    assert_eq!(world.log_problem().await, "");
+
+    world.disk.answers.send_replace(false);
+    let mut client = CalculatorServiceClient::new(world.channel.clone());
+    let submitted = tokio::spawn(async move {
+        let operation = Some(Operation::Add(1).into());
+        client.submit(pb::SubmitRequest { operation, ..Default::default() }).await
+    });
+    assert_eq!(next().await, ServingStatus::NotServing);
+    let (code, body) = world.get("/healthz").await;
+    assert!(code == 200 && body.starts_with("ok\n") && body.contains("a commit hangs"), "{code} {body}");
+    let (code, body) = world.get("/healthz/write").await;
+    assert!(code == 503 && body.contains("a commit hangs"), "{code} {body}");
+    assert!(world.log_problem().await.contains("a commit hangs"));
+    for service in ["", "calculator.v1.CalculatorService", "sharedcalculator.Leader"] {
+        assert_eq!(world.check(service).await, ServingStatus::Serving, "{service}");
+    }
+    assert_eq!(world.check(WRITING).await, ServingStatus::NotServing);
+
+    world.disk.answers.send_replace(true);
+    assert_eq!(submitted.await.unwrap().unwrap().into_inner().index, 1);
+    assert_eq!(next().await, ServingStatus::Serving);
+    assert_eq!(world.get("/healthz/write").await, (200, "ok\n".to_owned()));
+
+    world.server.refuse_new_calls();
+    assert_eq!(next().await, ServingStatus::NotServing);
+    for path in ["/healthz", "/healthz/write"] {
+        assert_eq!(world.get(path).await, (503, "shutting down\n".to_owned()), "{path}");
+    }
+}
