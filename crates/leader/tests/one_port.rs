@@ -1,4 +1,4 @@
-//! Everything on one port: gRPC-Web over HTTP/1.1, health, reflection, the page, and the original demo's service.
+//! Everything on one port: gRPC-Web over HTTP/1.1, health, reflection, and the page.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod common;
@@ -8,8 +8,6 @@ use engine::{Frame, Operation};
 use leader::config::Generator;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_stream::StreamExt;
-use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -18,8 +16,6 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use wire::frame::decode_next;
-use wire::sharedcalculator::leader_client::LeaderClient;
-use wire::sharedcalculator::{GetMostRecentValueRequest, GetUpdatesRequest};
 
 /// Sends an HTTP/1.1 request and reads until `enough` says so or the server closes.
 async fn http1(leader: &TestLeader, head: &str, body: &[u8], enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
@@ -142,100 +138,5 @@ async fn grpc_health_and_reflection_answer() {
         assert!(names.iter().any(|listed| listed == name), "{name} is not in {names:?}");
     }
     drop(answers);
-    leader.stop().await;
-}
-
-/// Does what the original demo's replica does: asks for the value, follows from there, and starts over when an event
-/// does not follow.
-async fn follow_as_the_original_does(channel: Channel, until_events: usize) -> (i64, u64, usize) {
-    let mut client = LeaderClient::new(channel);
-    let (mut applied, mut resyncs) = (0, 0);
-    loop {
-        let now = client.get_most_recent_value(GetMostRecentValueRequest {}).await.unwrap().into_inner();
-        let (mut value, mut next) = (now.current_value, now.latest_index);
-        let request = GetUpdatesRequest { from_index: next };
-        let mut events = client.stream_updates(request).await.unwrap().into_inner();
-        while let Some(event) = events.next().await {
-            let event = event.unwrap();
-            if event.eventindex != next {
-                resyncs += 1;
-                break;
-            }
-            value = match event.operation.as_str() {
-                "ADD" => value + event.argument,
-                "SUBTRACT" => value - event.argument,
-                "MULTIPLY" => value * event.argument,
-                "DIVIDE" => value / event.argument,
-                "SQUARE_ROOT" => value.isqrt(),
-                "POWER_OF_TWO" => value * value,
-                other => panic!("the original knows no operation {other}"),
-            };
-            next += 1;
-            applied += 1;
-            if applied >= until_events {
-                return (value, next, resyncs);
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_original_demos_replica_can_follow() {
-    let leader = TestLeader::start(config(Generator::Rate(500))).await;
-    let (value, index, resyncs) = follow_as_the_original_does(leader.channel().await, 500).await;
-    assert_eq!(resyncs, 0);
-    let follower = common::Follower::start(&leader.url(), "judge");
-    follower.recorder.until_live().await;
-    // History gives the value at that very index.
-    let mut client = wire::pb::calculator_service_client::CalculatorServiceClient::new(leader.channel().await);
-    let request = wire::pb::ReadEventsRequest { first_index: 1, page_size: i32::try_from(index).unwrap() };
-    let history = client.read_events(request).await.unwrap().into_inner().operations;
-    let replayed = history
-        .into_iter()
-        .fold(0, |value, operation| engine::apply(value, Operation::try_from(operation).unwrap()).unwrap());
-    assert_eq!(value, replayed, "at index {index}");
-    leader.stop().await;
-}
-
-#[tokio::test]
-async fn the_original_demos_indexes_start_at_zero_and_a_request_beyond_the_log_shows_it() {
-    let leader = TestLeader::start(config(Generator::Off)).await;
-    let calls = leader.calls();
-    for n in 1..=3 {
-        calls.submit(Operation::Add(n)).await.unwrap();
-    }
-    calls.submit(Operation::SquareRoot).await.unwrap();
-    let mut client = LeaderClient::new(leader.channel().await);
-    let now = client.get_most_recent_value(GetMostRecentValueRequest {}).await.unwrap().into_inner();
-    assert_eq!((now.current_value, now.latest_index), (2, 4));
-
-    let events = client.stream_updates(GetUpdatesRequest { from_index: 1 }).await.unwrap().into_inner();
-    let events: Vec<_> = events.take(3).map(|event| event.unwrap()).collect().await;
-    let summary: Vec<_> = events.iter().map(|e| (e.eventindex, e.operation.as_str(), e.argument)).collect();
-    assert_eq!(summary, [(1, "ADD", 2), (2, "ADD", 3), (3, "SQUARE_ROOT", 0)]);
-
-    // As a replica does that followed a longer log before this leader started anew.
-    let mut beyond = client.stream_updates(GetUpdatesRequest { from_index: 100 }).await.unwrap().into_inner();
-    calls.submit(Operation::Add(1)).await.unwrap();
-    assert_eq!(beyond.next().await.unwrap().unwrap().eventindex, 4, "not 100, so that it starts over");
-    leader.stop().await;
-}
-
-#[tokio::test]
-async fn the_original_demos_streams_start_at_the_oldest_event_that_is_left_and_count_as_subscribers() {
-    let mut small = config(Generator::Off);
-    small.retain = std::num::NonZeroU64::new(5).unwrap();
-    small.max_subscribers = 1;
-    let leader = TestLeader::start(small).await;
-    let calls = leader.calls();
-    for n in 1..=20 {
-        calls.submit(Operation::Add(n)).await.unwrap();
-    }
-    let mut client = LeaderClient::new(leader.channel().await);
-    let mut events = client.stream_updates(GetUpdatesRequest { from_index: 0 }).await.unwrap().into_inner();
-    assert_eq!(events.next().await.unwrap().unwrap().eventindex, 15, "events 0 to 14 are gone");
-    let second = client.stream_updates(GetUpdatesRequest { from_index: 0 }).await.unwrap_err();
-    assert_eq!(second.code(), tonic::Code::ResourceExhausted);
-    drop(events);
     leader.stop().await;
 }
