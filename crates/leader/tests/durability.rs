@@ -318,11 +318,11 @@ async fn goes_on_with_the_second_event_damaged(leader: TestLeader) {
         let behind = Follower::start_with(engine::Replica::restore(1, held), link);
         behind.recorder.until_live().await;
         let welcome = behind.recorder.read(|record| {
-            let welcomes = record.notices.iter().filter_map(|notice| match notice {
+            let mut welcomes = record.notices.iter().filter_map(|notice| match notice {
                 Notice::Welcomed(welcome) => Some(*welcome),
                 _ => None,
             });
-            welcomes.last().unwrap()
+            welcomes.next_back().unwrap()
         });
         let damaged = Verdict::Snapshot(SnapshotReason::Compacted);
         assert_eq!(welcome.verdict, if resumes { Verdict::Resumed } else { damaged }, "at {index}");
