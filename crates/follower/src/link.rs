@@ -85,7 +85,8 @@ fn describe(status: &tonic::Status) -> String {
     let mut cause = std::error::Error::source(status);
     while let Some(error) = cause {
         let message = error.to_string();
-        if !text.contains(&message) {
+        // Tonic's own name for whatever is below it says nothing.
+        if message != "transport error" && !text.contains(&message) {
             text = format!("{text}: {message}");
         }
         cause = error.source();

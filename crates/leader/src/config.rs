@@ -137,8 +137,14 @@ pub struct Args {
     #[arg(long = "host", env = "CALCULATOR_HOST", value_name = "NAME", value_delimiter = ',')]
     pub hosts: Vec<HostName>,
 
-    /// Site whose pages may call this leader, such as https://app.example.com; may be given several times
-    #[arg(long = "allow-origin", env = "CALCULATOR_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    /// Sites whose pages may call this leader.
+    #[arg(
+        help = "Site whose pages may call this leader, such as https://app.example.com; may be given several times",
+        long = "allow-origin",
+        env = "CALCULATOR_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
     pub allow_origins: Vec<Origin>,
 }
 

@@ -44,8 +44,14 @@ Environment:
 #[derive(Debug, Parser)]
 #[command(name = "calculator-replica", version, after_help = MORE_HELP)]
 struct Args {
-    /// The leader's address: http://HOST[:PORT][/PATH], HOST:PORT, or HOST for port 8080
-    #[arg(long, default_value = "http://127.0.0.1:8080", env = "CALCULATOR_LEADER", value_name = "URL")]
+    /// The leader's address.
+    #[arg(
+        help = "The leader's address: http://HOST[:PORT][/PATH], HOST:PORT, or HOST for port 8080",
+        long,
+        default_value = "http://127.0.0.1:8080",
+        env = "CALCULATOR_LEADER",
+        value_name = "URL"
+    )]
     leader: String,
 
     /// A name for people, at most 64 bytes. "replica-" and four random digits if not given
