@@ -16,6 +16,7 @@
 mod damage;
 mod error;
 mod files;
+mod forced;
 mod held;
 mod pool;
 mod reader;

@@ -87,6 +87,18 @@ pub enum OpenError {
         /// Where and what.
         damage: Corrupt,
     },
+    /// What is there could not be forced to the disk, so a power cut may take it.
+    #[error(
+        "{} cannot be forced to the disk: {reason}. What was read may be in memory only, so nothing is built on it. Look at \
+         the disk and at the system's log; copy the directory to a sound disk while it can be read, and start there",
+        path.display()
+    )]
+    NotForced {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The database refuses.
     #[error("the log in {} cannot be opened: {reason}", directory.display())]
     Database {

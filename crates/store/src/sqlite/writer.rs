@@ -11,7 +11,7 @@ use super::error::{OpenError, RowError};
 use super::files::{self, Mark, Marker};
 use super::reader::SqliteReader;
 use super::rows::{self, State, StoredRow};
-use super::{Options, schema};
+use super::{Options, forced, schema};
 use crate::{AppendError, Commit, Fenced, NotNext};
 
 /// How many rows below the floor one commit deletes: more than it adds, so that they come to an end, and few enough
@@ -49,6 +49,7 @@ impl Writer {
     /// there is none.
     pub(super) fn open(options: Options, new_log: LogId) -> Result<Self, OpenError> {
         let directory = options.directory.clone();
+        forced::force_files(&directory)?;
         // Everything is looked at before anything is written.
         let found = match SqliteReader::open_first(&directory) {
             Ok(mut reader) => Some((reader.state(), reader.producers()?, reader.sound_snapshots()?)),
@@ -61,6 +62,7 @@ impl Writer {
         };
         let fail = |error: rusqlite::Error| RowError::sqlite(&error, Index::ZERO).into_open(directory.clone());
         let mut database = connect(&directory).map_err(fail)?;
+        forced::write_anew(&database, &directory)?;
         let (mut state, producers, snapshots) = match found {
             Some(found) => found,
             None => (begin(&mut database, new_log).map_err(fail)?, Vec::new(), Vec::new()),

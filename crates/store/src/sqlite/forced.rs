@@ -1,0 +1,55 @@
+//! What a log is built on when it is opened must be on the disk.
+//!
+//! After a write to the disk failed, the system says so once and then takes its copy in memory for written: it can be read,
+//! forcing it again changes nothing, and a power cut takes it. A leader that was told ends; the next one must not build on
+//! that copy. So it has everything written once more that the write-ahead log holds, and appends nothing behind it.
+//! Pages that are only in the database need no such care: SQLite keeps a page in the write-ahead log until the database was
+//! forced to the disk with it. The mark is written anew whenever a log is opened.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use engine::Index;
+use rusqlite::{Connection, ErrorCode};
+
+use super::error::{OpenError, RowError};
+use super::files::{self, Mark};
+
+/// Forces the files to the disk as they are, which tells of failures that nobody has been told of. Only for a process
+/// without a connection to the database: closing the file gives up SQLite's locks on it.
+pub(super) fn force_files(directory: &Path) -> Result<(), OpenError> {
+    let database = files::database(directory);
+    // The write-ahead log is beside the real database, if there is a symbolic link to it.
+    let wal = files::beside(&database.canonicalize().unwrap_or_else(|_| database.clone()), "-wal");
+    for path in [Mark::path(directory), wal, database, directory.to_owned()] {
+        match File::open(&path) {
+            Ok(file) => file
+                .sync_all()
+                .map_err(|error| OpenError::NotForced { path: path.clone(), reason: error.to_string() })?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(reason) => return Err(OpenError::Files { path, reason }),
+        }
+    }
+    Ok(())
+}
+
+/// Writes what the write-ahead log holds into the database, forces that to the disk, and begins the write-ahead log anew.
+pub(super) fn write_anew(database: &Connection, directory: &Path) -> Result<(), OpenError> {
+    let busy = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    let error = match busy {
+        Ok(0) => return Ok(()),
+        Ok(_) => {
+            let reason = "another program has been reading it for too long, so that the write-ahead log cannot be moved \
+                          into the database and forced to the disk; stop that program, or wait until it is done";
+            return Err(OpenError::Database { directory: directory.to_owned(), reason: reason.to_owned() });
+        }
+        Err(error) => error,
+    };
+    match (error.sqlite_error(), error.sqlite_error_code()) {
+        (Some(precise), Some(ErrorCode::SystemIoFailure)) => {
+            Err(OpenError::NotForced { path: files::database(directory), reason: precise.to_string() })
+        }
+        _ => Err(RowError::sqlite(&error, Index::ZERO).into_open(directory.to_owned())),
+    }
+}
