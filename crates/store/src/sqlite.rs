@@ -22,6 +22,7 @@ mod pool;
 mod reader;
 mod rows;
 mod schema;
+mod unwritable;
 mod watcher;
 mod writer;
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, Rows, Transaction};
 use super::error::{OpenError, RowError};
 use super::files::{self, Mark};
 use super::rows::{self, State, StoredRow};
-use super::schema;
+use super::{schema, unwritable};
 use crate::{Compacted, Corrupt, ReadError};
 
 /// A log opened for reading. It changes nothing in the log, and a leader may write to the log meanwhile. (SQLite may
@@ -54,7 +54,7 @@ impl SqliteReader {
         }
         let damaged = |error: RowError| error.into_open(directory.to_owned());
         let failed = |error: rusqlite::Error| RowError::sqlite(&error, Index::ZERO).into_open(directory.to_owned());
-        let mut database = connect(&path).map_err(failed)?;
+        let mut database = connect_first(&path).map_err(failed)?;
         let transaction = database.transaction().map_err(failed)?;
         schema::check(&transaction, &path)?;
         let opened = State::read(&transaction).map_err(damaged)?;
@@ -276,6 +276,12 @@ impl From<RowError> for ReadError {
             RowError::Unavailable(reason) => Self::Unavailable(reason),
         }
     }
+}
+
+fn connect_first(path: &Path) -> rusqlite::Result<Connection> {
+    let Some(database) = unwritable::connect(path)? else { return connect(path) };
+    super::configure(&database)?;
+    Ok(database)
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
