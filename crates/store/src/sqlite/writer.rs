@@ -312,24 +312,34 @@ fn not_committed(error: &rusqlite::Error) -> AppendError {
 }
 
 fn told(error: &rusqlite::Error) -> String {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
-        _ => error.to_string(),
+    if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+        return "the disk is full".to_owned();
+    }
+    match RowError::sqlite(error, Index::ZERO) {
+        RowError::Unavailable(reason) => reason,
+        RowError::Corrupt(_) => error.to_string(),
     }
 }
 
 fn connect(directory: &Path) -> rusqlite::Result<Connection> {
     let database = Connection::open(files::database(directory))?;
-    super::configure(&database)?;
+    prepare(&database)?;
+    Ok(database)
+}
+
+fn prepare(database: &Connection) -> rusqlite::Result<()> {
+    super::configure(database)?;
     database.pragma_update(None, "page_size", 4096)?;
     let mode: String = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
-        let what = format!("the file system cannot keep a write-ahead log: SQLite stays with journal mode {mode}");
+        let what = format!(
+            "the file system cannot keep a write-ahead log (SQLite stays with journal mode {mode}); choose a directory on \
+             another one with --data-dir"
+        );
         return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOLFS), Some(what)));
     }
     database.pragma_update(None, "synchronous", "FULL")?;
-    database.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
-    Ok(database)
+    database.pragma_update(None, "journal_size_limit", WAL_BYTES)
 }
 
 /// Makes the tables of a new log.
@@ -394,5 +404,20 @@ mod tests {
         assert_eq!((now.tail, now.term), (tail, Term(1)), "nothing was changed");
         assert!(take_term(&mut database, &mut now).is_ok());
         assert_eq!(State::read(&database).ok().unwrap().term, Term(2));
+    }
+    #[test]
+    fn a_file_system_without_shared_memory_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        // Locks by making files, as for file systems that have neither locks nor shared memory.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let path = files::database(directory.path());
+        let database = Connection::open_with_flags_and_vfs(&path, flags, "unix-dotfile").unwrap();
+        let error = prepare(&database).unwrap_err();
+        let refused = RowError::sqlite(&error, Index::ZERO).into_open(directory.path().to_owned());
+        assert!(matches!(refused, OpenError::Database { .. }), "{refused}");
+        let text = refused.to_string();
+        for words in ["the file system cannot keep a write-ahead log", "journal mode delete", "--data-dir"] {
+            assert!(text.contains(words), "{text}");
+        }
     }
 }
