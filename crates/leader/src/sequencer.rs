@@ -11,8 +11,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use engine::fault::{self, Fault};
@@ -56,10 +56,10 @@ enum Command {
 
 impl Command {
     /// Nobody will carry it out.
-    fn refuse(self) {
+    fn refuse(self, why: SubmitError) {
         match self {
             // Whoever waits may have gone away.
-            Self::Submit { reply, .. } => drop(reply.send(Err(SubmitError::ShuttingDown))),
+            Self::Submit { reply, .. } => drop(reply.send(Err(why))),
             Self::Flush { done } => drop(done.send(())),
             Self::Draw { .. } => {}
         }
@@ -98,6 +98,15 @@ fn not_committed(error: &AppendError) -> String {
     }
 }
 
+/// The answer to an operation that comes after the end, which `stopped` names unless the end is orderly. A commit of unknown
+/// outcome is not its own.
+fn too_late(stopped: Option<&AppendError>) -> SubmitError {
+    match stopped {
+        None | Some(AppendError::OutcomeUnknown(_) | AppendError::Unavailable(_)) => SubmitError::ShuttingDown,
+        Some(reason) => SubmitError::Store(reason.clone()),
+    }
+}
+
 fn ended_first() -> SubmitError {
     SubmitError::Store(AppendError::OutcomeUnknown("the leader ended before it answered".to_owned()))
 }
@@ -108,6 +117,8 @@ pub struct Submitter {
     commands: mpsc::Sender<Command>,
     /// Set at shutdown: what is committed after the goodbye would reach no replica.
     closed: Arc<AtomicBool>,
+    /// Why the sequencer stopped, if this leader may not write any more.
+    stopped: Arc<OnceLock<AppendError>>,
     writing: Writing,
 }
 
@@ -119,13 +130,13 @@ impl Submitter {
     /// [`SubmitError`]: the operation is not in the log, unless the error says that this is not known.
     pub async fn submit(&self, submission: impl Into<Submission>) -> Result<Event, SubmitError> {
         if self.closed.load(Ordering::Acquire) {
-            return Err(SubmitError::ShuttingDown);
+            return Err(too_late(self.stopped.get()));
         }
         let (reply, answer) = oneshot::channel();
         let submission = submission.into();
         self.commands.try_send(Command::Submit { submission, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SubmitError::QueueFull,
-            mpsc::error::TrySendError::Closed(_) => SubmitError::ShuttingDown,
+            mpsc::error::TrySendError::Closed(_) => too_late(self.stopped.get()),
         })?;
         // Whatever it did not come to is refused by `run` before it ends, so this was cut off in the middle.
         answer.await.unwrap_or_else(|_| Err(ended_first()))
@@ -172,6 +183,7 @@ pub fn new(
 ) -> (Submitter, Writer) {
     let (sender, commands) = mpsc::channel(QUEUE);
     let (noted, writing) = writing::new();
+    let stopped = Arc::default();
     let writer = Writer {
         log: Sequencer::new(store.term(), store.opened_at(), store.producers()),
         store,
@@ -180,9 +192,10 @@ pub fn new(
         clock: Box::new(clock),
         waiting: Vec::new(),
         commands,
+        stopped: Arc::clone(&stopped),
         noted,
     };
-    (Submitter { commands: sender, closed: Arc::default(), writing }, writer)
+    (Submitter { commands: sender, closed: Arc::default(), stopped, writing }, writer)
 }
 
 /// The one that writes.
@@ -195,6 +208,7 @@ pub struct Writer {
     /// What to answer, and to whom, once the open batch is durable. Bounded by the queue.
     waiting: Vec<(Result<Event, SubmitError>, Reply)>,
     commands: mpsc::Receiver<Command>,
+    stopped: Arc<OnceLock<AppendError>>,
     noted: Noted,
 }
 
@@ -225,9 +239,10 @@ impl Writer {
                 Next::Probe => self.probe().await,
             };
             if let Err(stopped) = done {
+                let stopped = self.stopped.get_or_init(|| stopped).clone();
                 self.commands.close();
                 let waiting = std::iter::from_fn(|| self.commands.try_recv().ok());
-                commands.chain(waiting).for_each(Command::refuse);
+                commands.chain(waiting).for_each(|command| command.refuse(too_late(Some(&stopped))));
                 return Some(stopped);
             }
         }
@@ -238,7 +253,7 @@ impl Writer {
         self.may_go_on()?;
         for command in commands {
             if self.feed.is_closed() {
-                command.refuse();
+                command.refuse(SubmitError::ShuttingDown);
                 continue;
             }
             match command {
@@ -269,7 +284,8 @@ impl Writer {
                 Err(ProposeError::Producer(error)) => break Err(error.into()),
                 Err(ProposeError::Full(BatchFull)) => {
                     if let Err(stopped) = self.commit().await {
-                        Command::Submit { submission: submission.clone(), reply }.refuse();
+                        // The caller may have gone away meanwhile.
+                        let _ = reply.send(Err(too_late(Some(&stopped))));
                         return Err(stopped);
                     }
                 }

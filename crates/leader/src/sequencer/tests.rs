@@ -161,9 +161,12 @@ async fn a_leader_that_stops_leaves_nobody_waiting() {
     // The flush ends the batch, and with it the leader; what comes after it is never judged.
     let (first, (), after) =
         tokio::join!(submitter.submit(Operation::Add(1)), submitter.flush(), submitter.submit(Operation::Add(1)));
-    assert_eq!((first, after), (Err(SubmitError::Store(fenced.clone())), Err(SubmitError::ShuttingDown)));
+    let refused = Err(SubmitError::Store(fenced.clone()));
+    assert_eq!((first, after), (refused.clone(), refused.clone()));
     assert_eq!(running.await.unwrap(), Some(fenced));
-    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::ShuttingDown));
+    assert_eq!(submitter.submit(Operation::Add(1)).await, refused);
+    submitter.refuse();
+    assert_eq!(submitter.submit(Operation::Add(1)).await, refused, "the cause stays the same when the leader ends");
 }
 
 #[tokio::test]
@@ -266,7 +269,7 @@ async fn nothing_is_acknowledged_once_damage_was_noticed() {
     let store = Scripted::new();
     let (_feed, submitter, running) = start_on(&store);
     store.lost.send_replace(Some(damage()));
-    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::ShuttingDown));
+    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::Store(damage())));
     assert_eq!(running.await.unwrap(), Some(damage()));
     assert_eq!(store.inner.read(Index(1), 1_000).await.unwrap(), []);
 }
