@@ -4,6 +4,7 @@
 mod access;
 mod loading;
 mod put_in;
+mod slow_link;
 
 use std::collections::BTreeMap;
 use std::future::Future;

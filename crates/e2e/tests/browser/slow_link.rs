@@ -1,0 +1,60 @@
+//! The page behind a link that is slower than the log.
+
+use std::time::{Duration, Instant};
+
+use e2e::process::Leader;
+use e2e::slow_link::SlowLink;
+use engine::Operation;
+
+use crate::{in_browser, index, live};
+
+/// What the page may be behind and still call itself live: late is 2 s, the rest is for a machine that is busy.
+const TOLERATED: Duration = Duration::from_millis(4_000);
+
+/// All that is put in takes some 8 s on this link.
+#[tokio::test]
+async fn a_page_behind_a_slow_link_says_so_and_converges() {
+    const OPERATIONS: u64 = 4_000;
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--no-generator", "--heartbeat-interval", "200ms"]).await?;
+        let link = SlowLink::start(leader.address).await?;
+        browser.open(&format!("http://{}", link.address)).await?;
+        live(&browser).await?;
+
+        link.set_speed(7_000);
+        let client = leader.client().await?;
+        let calls =
+            (0..OPERATIONS).map(|n| {
+                let sign = if n % 2 == 0 { 1 } else { -1 };
+                let operation = wire::pb::Operation::from(Operation::Add(sign * (1 << 61)));
+                let mut client = client.clone();
+                async move {
+                    client.submit(wire::pb::SubmitRequest { operation: Some(operation), ..Default::default() }).await
+                }
+            });
+        for answer in futures_util::future::join_all(calls).await {
+            answer?;
+        }
+        let put_in = Instant::now();
+        let mut saw_at_least = false;
+        while index(&browser).await? < OPERATIONS {
+            assert!(put_in.elapsed() < Duration::from_secs(30), "it never converged");
+            // The states come first: what they are read beside is then no older than they.
+            let state = browser.value("state").await?;
+            let in_step = browser.value("in-step").await?;
+            let lag = browser.text("lag-events").await?;
+            saw_at_least |= lag.contains('≥');
+            if put_in.elapsed() > TOLERATED && index(&browser).await? < OPERATIONS {
+                assert_ne!(state.as_deref(), Some("live"), "after {:?}", put_in.elapsed());
+                assert_ne!(in_step.as_deref(), Some("yes"), "after {:?}", put_in.elapsed());
+            }
+        }
+        assert!(put_in.elapsed() > TOLERATED, "the link was not slower than the log");
+        assert!(saw_at_least, "an exact lag was shown all the time");
+        live(&browser).await?;
+        assert_eq!(index(&browser).await?, OPERATIONS);
+        assert_eq!(browser.value("reconnect").await?, None, "it began again");
+        Ok(())
+    })
+    .await;
+}
