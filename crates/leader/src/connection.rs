@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use crate::limits::Limits;
 use crate::listen;
 use crate::peer::{CallTasks, Calls, Judgement, Peer, PeerIo};
+use crate::readers::Place;
 
 /// How many calls one HTTP/2 connection may have under way. A page or a replica needs a handful; proxies and load tests
 /// put many subscribers on one connection, and open another when it is full.
@@ -45,11 +46,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TRIES: u32 = 3;
 
 /// Serves `app` on every connection until told to stop; then waits for open ones to end, as long as it was told, and cuts
-/// the rest. Returns whether all ended by themselves.
+/// the rest. Returns whether all ended by themselves. Connections that carry streams are served by `readers`.
 pub(crate) async fn accept(
     listener: TcpListener,
     app: Router,
     limits: Limits,
+    readers: Handle,
     mut stopping: oneshot::Receiver<Duration>,
 ) -> bool {
     let (stop, stopped) = watch::channel(());
@@ -61,7 +63,9 @@ pub(crate) async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     failing = false;
-                    connections.spawn(serve(stream, app.clone(), limits, stopped.clone()));
+                    let place = Place::new(readers.clone());
+                    let serving = serve(stream, app.clone(), limits, Arc::clone(&place), stopped.clone());
+                    connections.spawn(move_when_it_reads(place, serving));
                 }
                 Err(error) => {
                     // Most often too many open files. Trying again at once would only burn the processor.
@@ -80,17 +84,31 @@ pub(crate) async fn accept(
     tokio::time::timeout(grace, all_ended).await.is_ok()
 }
 
+/// Serves a connection here until it opens a stream, and from then on among the readers.
+async fn move_when_it_reads(place: Arc<Place>, serving: impl Future<Output = ()> + Send + 'static) {
+    let mut serving = Box::pin(serving);
+    tokio::select! {
+        biased;
+        () = &mut serving => return,
+        () = place.reads() => {}
+    }
+    // Dropping the set cuts the connection.
+    let mut moved = JoinSet::new();
+    moved.spawn_on(serving, place.readers());
+    moved.join_next().await;
+}
+
 /// Serves one connection until it ends, or `stopped` has no sender any more and what is under way is done.
-async fn serve(stream: TcpStream, app: Router, limits: Limits, mut stopped: watch::Receiver<()>) {
+async fn serve(stream: TcpStream, app: Router, limits: Limits, place: Arc<Place>, mut stopped: watch::Receiver<()>) {
     if let Err(error) = tune(&stream) {
         debug!(%error, "a connection could not be tuned");
     }
     let socket = Arc::new(stream);
     let peer = Peer::new(&socket, limits);
     let io = PeerIo { socket: Arc::clone(&socket), peer: Arc::clone(&peer) };
-    let calls = Calls { app, peer: Arc::clone(&peer) };
-    let builder = builder();
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(calls)));
+    let calls = Calls { app, peer: Arc::clone(&peer), place: Arc::clone(&place) };
+    let builder = builder(place);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), calls));
     let (mut stopping, mut asked_to_end, mut look_at) = (false, false, Instant::now());
     let serving = async {
         loop {
@@ -123,8 +141,8 @@ async fn serve(stream: TcpStream, app: Router, limits: Limits, mut stopped: watc
     }
 }
 
-fn builder() -> Builder<CallTasks> {
-    let mut builder = Builder::new(CallTasks);
+fn builder(place: Arc<Place>) -> Builder<CallTasks> {
+    let mut builder = Builder::new(CallTasks(place));
     // `Peer` keeps the time: hyper's limit begins only when it is known that HTTP/1 is spoken, and it also ends
     // connections that merely wait for their next call.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES as usize);
@@ -143,4 +161,65 @@ fn tune(stream: &TcpStream) -> std::io::Result<()> {
     SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
     SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_TRIES))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use axum::body::Body;
+    use axum::routing::post;
+    use feed::SubscribeService;
+    use http::Request;
+    use tonic::transport::Channel;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::readers::Readers;
+
+    /// Longer than any call takes that waits for nothing.
+    const BLOCKED: Duration = Duration::from_secs(5);
+
+    async fn call(channel: &Channel, path: &str) -> http::Response<tonic::body::Body> {
+        let request = Request::post(path).body(tonic::body::Body::empty()).unwrap();
+        channel.clone().oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_call_is_answered_while_all_that_serves_streams_is_busy() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (begun, mut blocking) = tokio::sync::mpsc::channel(1);
+        let (release, released) = mpsc::channel::<()>();
+        let released = Arc::new(std::sync::Mutex::new(released));
+        let stream = move || async move {
+            begun.send(std::thread::current().name().map(str::to_owned)).await.unwrap();
+            tokio::task::yield_now().await;
+            // All of the one thread.
+            if released.lock().unwrap().recv_timeout(BLOCKED).is_ok() {
+                "released"
+            } else {
+                "nobody was served meanwhile"
+            }
+        };
+        let app = Router::new().route(SubscribeService::PATH, post(stream)).route("/other", post(|| async { "other" }));
+        let readers = Readers::with_threads(1).unwrap();
+        let (stop, stopping) = oneshot::channel();
+        let accepting = tokio::spawn(accept(listener, app, Limits::default(), readers.handle(), stopping));
+
+        let connect = || Channel::from_shared(url.clone()).unwrap().connect_lazy();
+        let (reading, writing) = (connect(), connect());
+        let stream = tokio::spawn(async move {
+            let body = Body::new(call(&reading, SubscribeService::PATH).await.into_body());
+            axum::body::to_bytes(body, 100).await.unwrap()
+        });
+        assert_eq!(blocking.recv().await.unwrap().as_deref(), Some("readers"));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(call(&writing, "/other").await.status().is_success());
+        release.send(()).unwrap();
+        assert_eq!(stream.await.unwrap(), "released");
+        drop(writing);
+        stop.send(Duration::from_secs(5)).unwrap();
+        assert!(accepting.await.unwrap(), "all connections end by themselves");
+    }
 }

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod listen;
 pub mod page;
 mod peer;
+mod readers;
 pub mod sequencer;
 pub mod server;
 pub mod service;
@@ -34,6 +35,7 @@ use audit::AuditError;
 use config::{Config, Storage};
 use engine::{Goodbye, GoodbyeReason, LogId};
 use feed::{Feed, Roster};
+use readers::Readers;
 use store::sqlite::{OpenError, Options};
 use store::{AppendError, Corrupt, MemoryStore, ReadError, Replaced, SqliteStore, Store};
 use thiserror::Error;
@@ -139,7 +141,8 @@ pub async fn run(
     let looking = tokio::spawn(audit::look_through(Arc::clone(&store)));
     let writing = submitter.writing().clone();
     let service = service::Calculator::new(feed.clone(), Arc::clone(&store), submitter, roster.clone());
-    let server = server::start(listener, service, feed.clone(), roster, writing, &config);
+    let readers = Readers::start().map_err(RunError::Thread)?;
+    let server = server::start(listener, service, feed.clone(), roster, writing, readers.handle(), &config);
 
     let ended = tokio::select! {
         () = shutdown => Ok(()),

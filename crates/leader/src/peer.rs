@@ -24,6 +24,7 @@ use wire::status::status;
 
 use crate::calls::Form;
 use crate::limits::Limits;
+use crate::readers::Place;
 use crate::tcp;
 
 tokio::task_local! {
@@ -159,15 +160,15 @@ async fn cuttable<F: Future>(cut: Arc<Notify>, future: F) -> Option<F::Output> {
 
 /// Runs each call of an HTTP/2 connection as a task of its own that can be cut, whatever it waits for: one that waits for
 /// its reader's window is asked nothing otherwise.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CallTasks;
+#[derive(Clone, Debug)]
+pub(crate) struct CallTasks(pub(crate) Arc<Place>);
 
 impl<F> hyper::rt::Executor<F> for CallTasks
 where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, call: F) {
-        tokio::spawn(cuttable(Arc::default(), call));
+        self.0.spawn(cuttable(Arc::default(), call));
     }
 }
 
@@ -225,9 +226,11 @@ impl Drop for UnderWay {
 pub(crate) struct Calls<S> {
     pub(crate) app: S,
     pub(crate) peer: Arc<Peer>,
+    pub(crate) place: Arc<Place>,
 }
 
-impl<S, B> Service<Request<B>> for Calls<S>
+// Not tower's trait: hyper-util's adapter gets to know of a call only in the call's own task, which is somewhere by then.
+impl<S, B> hyper::service::Service<Request<B>> for Calls<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Future: Send> + Clone + Send + 'static,
     B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
@@ -236,11 +239,9 @@ where
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&self, request: Request<B>) -> Self::Future {
+        // hyper spawns the call's task after this.
+        self.place.called(request.uri().path());
         let (app, peer) = (self.app.clone(), Arc::clone(&self.peer));
         let under_way = UnderWay::new(Arc::clone(&peer), request.version());
         let deadline = Instant::now() + peer.limits.body;

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use feed::{Feed, Roster, SubscribeService};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::body::Body;
@@ -37,7 +38,7 @@ pub struct Server {
     closing: watch::Sender<bool>,
 }
 
-/// Starts to serve on `listener`. Health tells what `writing` says.
+/// Starts to serve on `listener`, and streams on `readers`. Health tells what `writing` says.
 #[must_use]
 pub fn start(
     listener: TcpListener,
@@ -45,6 +46,7 @@ pub fn start(
     feed: Feed,
     roster: Roster,
     writing: Writing,
+    readers: Handle,
     config: &Config,
 ) -> Server {
     let (reporter, health_service) = health_reporter();
@@ -68,7 +70,7 @@ pub fn start(
     }
     let app = app.layer(from_fn_with_state(access, guard));
     let (stop, stopping) = oneshot::channel();
-    let accepting = tokio::spawn(connection::accept(listener, app, config.limits, stopping));
+    let accepting = tokio::spawn(connection::accept(listener, app, config.limits, readers, stopping));
     Server { accepting, stop, closing }
 }
 

@@ -78,7 +78,8 @@ impl World {
         let config = common::config(Generator::Off);
         let (roster, writing) = (Roster::new(config.limits.streams), submitter.writing().clone());
         let calculator = service::Calculator::new(feed.clone(), store, submitter, roster.clone());
-        let server = server::start(listener, calculator, feed, roster, writing, &config);
+        let server =
+            server::start(listener, calculator, feed, roster, writing, tokio::runtime::Handle::current(), &config);
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self { disk, server, address, channel }
     }
