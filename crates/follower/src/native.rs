@@ -20,6 +20,10 @@ use crate::Arrivals;
 /// link than 10 MB/s at 6 ms needs none.
 const WINDOW: u32 = 64 << 10;
 
+/// What all of a connection may carry ahead: far more than its one stream may. After a stall a window's worth of small frames
+/// arrives at once, and HTTP/2's guard against floods of such frames allows more of them the larger this is.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
 /// When a connection for calls that waits for an answer is asked for a sign of life, and how long that may take. Without, a
 /// call over a broken path would wait for TCP to give up.
 const CALL_KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
@@ -33,7 +37,7 @@ pub(crate) fn channel(leader: &Uri, arrivals: Option<&Arrivals>) -> Channel {
     let endpoint = Endpoint::from(leader.clone())
         .connect_timeout(WELCOME_TIMEOUT)
         .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW);
+        .initial_connection_window_size(CONNECTION_WINDOW);
     match arrivals.cloned() {
         Some(arrivals) => {
             let counted = move |io: TokioIo<_>| TokioIo::new(Counted { stream: io.into_inner(), arrivals });

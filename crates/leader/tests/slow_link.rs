@@ -76,6 +76,28 @@ async fn a_replica_behind_a_link_slower_than_the_log_says_so_and_converges() {
     leader.stop().await;
 }
 
+/// What waited arrives as many small frames at once, which HTTP/2 may take for a flood.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stall_on_the_way_cuts_no_stream() {
+    const EVENTS: u64 = 6_000;
+    let config =
+        Config { count: Some(EVENTS), heartbeat_interval: Duration::from_secs(2), ..config(Generator::Rate(1_000)) };
+    let leader = TestLeader::start(config).await;
+    let link = slow_link(&leader, u32::MAX).await;
+    let follower = Follower::start(&format!("http://{}", link.address), "stalled");
+    follower.recorder.until_live().await;
+    for _ in 0..2 {
+        // The next piece takes 1.3 s, and all that come after it nothing.
+        link.set_speed(400);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        link.set_speed(u32::MAX);
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+    }
+    follower.recorder.until_index(EVENTS).await;
+    assert_eq!(welcomes(&follower), 1, "it began again");
+    leader.stop().await;
+}
+
 /// A log of an earlier version, whose batches held up to 8,192 events: this one takes 8 s on the link, and a heartbeat is due
 /// every 200 ms.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
