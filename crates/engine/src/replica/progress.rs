@@ -77,7 +77,11 @@ impl Replica {
         if (answer.log, answer.term) != (session.welcome.log, session.welcome.term) {
             return;
         }
-        session.timeliness.tail_known_until = Some(now.plus(TAIL_KNOWN_FOR));
+        // The answer may have been written as early as it was asked for.
+        let until = asked.plus(TAIL_KNOWN_FOR);
+        if until > now {
+            session.timeliness.tail_known_until = Some(until);
+        }
         self.tail = self.tail.max(answer.tail);
         if self.clock.handle_exchange(answer.leader_time, asked, now) {
             self.applied_at = None;
