@@ -94,7 +94,6 @@ impl Replica {
         }
         self.see_term(snapshot.log(), term);
         self.hold(snapshot);
-        self.backoff.reset();
         if let Link::Open(Session { resync: Some(resync), .. }) = &mut self.link {
             resync.snapshot = Some(position);
             resync.events = 0;
