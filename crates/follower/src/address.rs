@@ -86,6 +86,10 @@ fn parse(address: &str) -> Result<Uri, AddressProblem> {
     if authority.contains('@') {
         return Err(AddressProblem::Credentials);
     }
+    // A number alone is a port of this machine, as for the leader; taken for a host it would be an address such as 0.0.70.180.
+    if bare && let Ok(port) = rest.parse::<u16>() {
+        return format!("http://127.0.0.1:{port}").parse().map_err(|_| AddressProblem::NotAUrl);
+    }
     let path = path.trim_end_matches('/');
     let uri: Uri = format!("http://{authority}{path}").parse().map_err(|_| AddressProblem::NotAUrl)?;
     let host = uri.host().filter(|host| !host.is_empty()).ok_or(AddressProblem::NotAUrl)?;
@@ -124,6 +128,7 @@ mod tests {
             ("127.0.0.1:8080", "http://127.0.0.1:8080/"),
             ("leader:9000/calc", "http://leader:9000/calc"),
             ("leader", "http://leader:8080/"),
+            ("9000", "http://127.0.0.1:9000/"),
             ("[::1]", "http://[::1]:8080/"),
             ("http://example.com:81/a/b%20c//", "http://example.com:81/a/b%20c"),
         ] {
