@@ -177,6 +177,8 @@ pub enum GoodbyeReason {
     Overloaded,
     /// Another leader took over the log, or this one cannot write to it any more.
     SteppedDown,
+    /// It did not say, or for a reason that this version does not know.
+    Unknown,
 }
 
 impl fmt::Display for GoodbyeReason {
@@ -185,6 +187,7 @@ impl fmt::Display for GoodbyeReason {
             Self::ShuttingDown => "shutting_down",
             Self::Overloaded => "overloaded",
             Self::SteppedDown => "stepped_down",
+            Self::Unknown => "unknown",
         })
     }
 }

@@ -359,6 +359,7 @@ impl From<Goodbye> for pb::Goodbye {
             GoodbyeReason::ShuttingDown => pb::GoodbyeReason::ShuttingDown,
             GoodbyeReason::Overloaded => pb::GoodbyeReason::Overloaded,
             GoodbyeReason::SteppedDown => pb::GoodbyeReason::SteppedDown,
+            GoodbyeReason::Unknown => pb::GoodbyeReason::Unspecified,
         };
         Self { reason: reason.into(), retry_after_ms: millis(goodbye.retry_after) }
     }
@@ -369,8 +370,9 @@ impl From<pb::Goodbye> for Goodbye {
         let reason = match goodbye.reason() {
             pb::GoodbyeReason::Overloaded => GoodbyeReason::Overloaded,
             pb::GoodbyeReason::SteppedDown => GoodbyeReason::SteppedDown,
-            // A reason that this version does not know ends the stream all the same.
-            pb::GoodbyeReason::ShuttingDown | pb::GoodbyeReason::Unspecified => GoodbyeReason::ShuttingDown,
+            pb::GoodbyeReason::ShuttingDown => GoodbyeReason::ShuttingDown,
+            // One that this version does not know ends the stream all the same.
+            pb::GoodbyeReason::Unspecified => GoodbyeReason::Unknown,
         };
         Self { reason, retry_after: Duration::from_millis(goodbye.retry_after_ms.into()) }
     }
@@ -448,6 +450,7 @@ mod tests {
             GoodbyeReason::ShuttingDown,
             GoodbyeReason::Overloaded,
             GoodbyeReason::SteppedDown,
+            GoodbyeReason::Unknown,
         ]);
         let goodbye = (reason, any::<u32>()).prop_map(|(reason, millis)| {
             Frame::Goodbye(Goodbye { reason, retry_after: Duration::from_millis(millis.into()) })
@@ -538,6 +541,7 @@ mod tests {
         assert_eq!(newer(pb::Verdict::Snapshot, 0).verdict, Verdict::Snapshot(SnapshotReason::Unknown));
         assert_eq!(newer(pb::Verdict::Unspecified, 99).verdict, Verdict::Snapshot(SnapshotReason::Unknown));
         let goodbye = pb::Goodbye { reason: 99, retry_after_ms: 5 };
-        assert_eq!(Goodbye::from(goodbye).retry_after, Duration::from_millis(5));
+        let unknown = Goodbye { reason: GoodbyeReason::Unknown, retry_after: Duration::from_millis(5) };
+        assert_eq!(Goodbye::from(goodbye), unknown);
     }
 }

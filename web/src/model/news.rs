@@ -110,6 +110,7 @@ pub(crate) fn tell(
                 GoodbyeReason::ShuttingDown => "it is shutting down",
                 GoodbyeReason::Overloaded => "it has too much to do",
                 GoodbyeReason::SteppedDown => "it leads no longer",
+                GoodbyeReason::Unknown => "it did not say why",
             };
             let after = words::duration(goodbye.retry_after);
             (format!("The leader said goodbye: {why}. Trying again in {after}."), Tone::Warn)

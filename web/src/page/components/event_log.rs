@@ -107,7 +107,7 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
                 <div class="probe-box" aria-hidden="true">
                     <div class="row-probe" node_ref=probe></div>
                 </div>
-                <p class="empty" hidden=move || log_length.get() != 0>"No events yet."</p>
+                <p class="empty" hidden=move || log_length.get() != 0>"No events since the page was opened."</p>
                 <button
                     type="button"
                     class="jump"

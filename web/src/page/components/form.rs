@@ -78,6 +78,12 @@ pub(super) fn FormCard(signals: Signals, session: StoredValue<Rc<Session>, Local
                     data-testid="op-submit"
                     aria-describedby="op-result"
                     aria-disabled=move || is_open.get().to_string()
+                    // The second half of a double click is not meant as another operation.
+                    on:click=move |event| {
+                        if event.detail() > 1 {
+                            event.prevent_default();
+                        }
+                    }
                     node_ref=apply
                 >
                     {move || match put_in.with(|told| told.as_ref().map(|told| told.kind)) {
