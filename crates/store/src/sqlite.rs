@@ -15,6 +15,7 @@
 
 mod damage;
 mod error;
+mod extent;
 mod files;
 mod forced;
 mod held;

@@ -95,6 +95,26 @@ async fn a_page_that_is_lost_takes_its_events_and_no_others() {
     fill(&store, EVENTS + 1..=EVENTS + 10).await;
 }
 
+/// Rows that say that they are elsewhere lead a search astray, also one for where the damage begins.
+#[tokio::test]
+async fn a_row_that_claims_to_be_another_takes_no_more_than_its_page() {
+    for claimed in [1_u16, 40, 1_000, 2_900] {
+        // The key in front of the row, as SQLite writes numbers from 128 to 16,383, and forces smaller ones to be written.
+        let key = |last: u16| [0x80 | (last >> 7) as u8, (last & 0x7f) as u8];
+        let directory = log_with(1_500, |page| {
+            let at = page.windows(2).position(|window| window == key(1_500)).unwrap();
+            page[at..at + 2].copy_from_slice(&key(claimed));
+        })
+        .await;
+        let store = SqliteStore::open(options(directory.path(), u64::MAX), LOG).unwrap();
+        let lost = lost(&store).await;
+        let near = 1_400..=1_600;
+        assert!(lost.contains(&1_500) && lost.iter().all(|index| near.contains(index)), "{claimed}: {lost:?}");
+        let damage = store.damage();
+        assert!(damage.iter().all(|place| near.contains(&place.first.0) && near.contains(&place.last.0)), "{damage:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_page_below_the_floor_stops_nobody() {
     let directory = log_with(500, |page| page.fill(0)).await;

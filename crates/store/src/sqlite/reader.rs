@@ -6,6 +6,7 @@ use engine::{Digest, Durability, Index, LogId, Snapshot, Submitted, Term};
 use rusqlite::{Connection, OpenFlags, Rows, Transaction};
 
 use super::error::{OpenError, RowError};
+use super::extent;
 use super::files::{self, Mark};
 use super::rows::{self, State, StoredRow};
 use super::{schema, unwritable};
@@ -159,8 +160,16 @@ impl SqliteReader {
             let mut statement = self.database.prepare("PRAGMA integrity_check(20)")?;
             statement.query_map([], |row| row.get(0))?.collect()
         };
-        let found = examine().map_err(|error| self.open_error(RowError::sqlite(&error, Index::ZERO)))?;
-        Ok(found.into_iter().filter(|line| line != "ok").collect())
+        match examine() {
+            Ok(found) => {
+                Ok(found.iter().flat_map(|text| text.lines()).filter(|line| *line != "ok").map(str::to_owned).collect())
+            }
+            // It does not get past some kinds of damage.
+            Err(error) => match RowError::sqlite(&error, Index::ZERO) {
+                RowError::Corrupt(damage) => Ok(vec![damage.what]),
+                error => Err(self.open_error(error)),
+            },
+        }
     }
 
     /// Consecutive rows from the one that holds the event at `from`, as many as fit in `max_bytes` of frames but at
@@ -211,52 +220,17 @@ impl SqliteReader {
             Err(error) => error,
         };
         // A batch that cannot be read leaves its digest in the one after it.
-        match sound_row(&transaction, index.next()) {
+        match extent::sound_row(&transaction, index.next()) {
             Some(next) if next.batch.first == index.next() => Ok(Some(next.before)),
             _ => Err(damage.into()),
         }
     }
 
-    /// The first and the last event of the damage that was met at `at`: it reaches from the last batch before it that can be
-    /// read to the first one after it, or to the end.
+    /// The first and the last event of the damage that was met at `at`.
     pub(super) fn extent(&mut self, at: Index) -> Result<(Index, Index), ReadError> {
         let transaction = self.transaction(at)?;
         let state = State::read(&transaction)?;
-        let (floor, tail) = (state.floor.position().index, state.tail.position().index);
-        let before = transaction.query_row(
-            "SELECT coalesce(max(last), 0) FROM batches WHERE last < ?1",
-            [at.0.cast_signed()],
-            |row| row.get::<_, i64>(0),
-        );
-        let first = match before.map(|last| Index(last.cast_unsigned()).max(floor)) {
-            Ok(before) if before == floor || sound_row(&transaction, before).is_some() => before.next().min(at),
-            // What lies before is damaged too, and is found by whoever reads there.
-            Ok(_) | Err(_) => at,
-        };
-        // A page that cannot be read hides all its batches. So this looks further and further on, and then back.
-        let (mut bad, mut step) = (at, 1);
-        let mut good = loop {
-            let next = bad.plus(step);
-            if next > tail {
-                break None;
-            }
-            match sound_row(&transaction, next) {
-                Some(row) => break Some((next, row.batch.first)),
-                None => (bad, step) = (next, step * 2),
-            }
-        };
-        if good.is_none() {
-            good = sound_row(&transaction, tail).map(|row| (tail, row.batch.first));
-        }
-        let Some((mut good, mut resumes)) = good else { return Ok((first, tail)) };
-        while good.events_since(bad) > 1 {
-            let middle = Index(bad.0 + good.events_since(bad) / 2);
-            match sound_row(&transaction, middle) {
-                Some(row) => (good, resumes) = (middle, row.batch.first),
-                None => bad = middle,
-            }
-        }
-        Ok((first, Index(resumes.0 - 1).max(at)))
+        Ok(extent::of(&transaction, state.floor.position().index, state.tail.position().index, at))
     }
 
     /// One consistent view of the database, which may change between two of them.
@@ -318,14 +292,6 @@ fn rows_from(database: &Connection, from: Index, max_bytes: usize) -> Result<Vec
         return Err(RowError::corrupt(from, "the batch is missing"));
     }
     Ok(rows)
-}
-
-/// The batch that holds the event at `index`, or the next one, if it can be read and is itself sound.
-fn sound_row(database: &Connection, index: Index) -> Option<StoredRow> {
-    let text = format!("SELECT {} FROM batches WHERE last >= ?1 ORDER BY last LIMIT 1", StoredRow::COLUMNS);
-    let mut statement = database.prepare_cached(&text).ok()?;
-    let mut found = statement.query([index.0.cast_signed()]).ok()?;
-    StoredRow::from_row(found.next().ok()??, index).ok()
 }
 
 fn next_row(found: &mut Rows<'_>, previous: Option<&StoredRow>, from: Index) -> Result<Option<StoredRow>, RowError> {
