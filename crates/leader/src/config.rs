@@ -116,12 +116,12 @@ pub struct Args {
     pub durability: DurabilityArg,
 
     /// Events from one snapshot of the value to the next; starting verifies what follows the newest one
-    #[arg(long, default_value = "100000", value_name = "EVENTS")]
+    #[arg(long, default_value = "100000", value_name = "EVENTS", value_parser = parse_events)]
     pub snapshot_every: NonZeroU64,
 
     /// Events of history to keep at least, for replicas that resume and for ReadEvents; older ones are compacted away,
     /// in a directory by whole snapshots. An event takes up to some 150 bytes of disk, or 200 of memory
-    #[arg(long, default_value = "1000000", value_name = "EVENTS")]
+    #[arg(long, default_value = "1000000", value_name = "EVENTS", value_parser = parse_events)]
     pub retain: NonZeroU64,
 
     /// How often subscribers hear a sign of life; three missed ones make them reconnect (10ms to 60s)
@@ -276,6 +276,10 @@ impl FromStr for Pace {
         let (min, max) = (time(min)?, time(max)?);
         if min > max || max.is_zero() { Err(InvalidPace::Backwards) } else { Ok(Self { min, max }) }
     }
+}
+
+fn parse_events(text: &str) -> Result<NonZeroU64, String> {
+    text.parse().map_err(|_| "choose a whole number from 1 on".to_owned())
 }
 
 fn parse_heartbeat(text: &str) -> Result<Duration, String> {

@@ -100,7 +100,7 @@ fn resynced(resync: &Resync, replica: &Replica) -> String {
 pub fn retry(retry: &Retry<'_>) -> String {
     let (address, attempt, pause) = (retry.address, retry.attempt, millis(retry.pause));
     match (retry.failure, attempt) {
-        (Some(failure), 0) => format!("No link to the leader at {address}: {failure}; trying again in {pause}"),
+        (Some(failure), 0) => format!("The link to the leader at {address} ended: {failure}; trying again in {pause}"),
         (Some(failure), _) => {
             format!("No link to the leader at {address}: {failure}; attempt {attempt} failed, trying again in {pause}")
         }

@@ -159,7 +159,7 @@ mod tests {
             fail(output, "refused", State::Connecting, 3_000);
         };
         let expected = [
-            "No link to the leader at http://leader:8080: broken; trying again in 10 ms",
+            "The link to the leader at http://leader:8080 ended: broken; trying again in 10 ms",
             "No link to the leader at http://leader:8080: refused; attempt 1 failed, trying again in 20 ms",
             "No link to the leader at http://leader:8080: refused; attempt 2 failed, trying again in 3000 ms",
         ];

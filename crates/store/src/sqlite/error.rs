@@ -12,7 +12,10 @@ use crate::Corrupt;
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The directory or a file in it cannot be used.
-    #[error("cannot use {}: {reason}", path.display())]
+    #[error(
+        "cannot use {}: {reason}; see that the log's directory is one that this program may use, or name another with --data-dir",
+        path.display()
+    )]
     Files {
         /// The directory or file.
         path: PathBuf,
