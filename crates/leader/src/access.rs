@@ -122,6 +122,9 @@ pub enum Refusal {
          `--allow-origin {0}`"
     )]
     Origin(String),
+    /// The page that calls is of a site that it does not name, as one in a file or a sandbox.
+    #[error("this leader does not answer pages that do not say which site they are from; open its own page instead")]
+    NoOrigin,
 }
 
 impl Access {
@@ -148,7 +151,8 @@ impl Access {
         for authority in in_uri.into_iter().chain(in_headers) {
             let host = authority.ok().and_then(host_of).ok_or(Refusal::NoHost)?;
             if !self.is_own(&host) {
-                return Err(Refusal::Host(shown(&host)));
+                let host = shown(&host);
+                return Err(if host.parse::<HostName>().is_ok() { Refusal::Host(host) } else { Refusal::NoHost });
             }
             named = true;
         }
@@ -176,8 +180,10 @@ impl Access {
         let asks = method == Method::OPTIONS;
         let foreign = |site: &HeaderValue| *site != "same-origin" && *site != "none";
         if several || asks || headers.get_all("sec-fetch-site").iter().any(foreign) {
-            let origin = origin.map_or_else(|| "?".into(), |origin| String::from_utf8_lossy(origin.as_bytes()));
-            return Err(Refusal::Origin(shown(&origin)));
+            let origin = origin.and_then(|origin| origin.to_str().ok()).map(shown);
+            // Only one that the flag takes is worth naming.
+            let named = origin.filter(|origin| origin.parse::<Origin>().is_ok());
+            return Err(named.map_or(Refusal::NoOrigin, Refusal::Origin));
         }
         Ok(())
     }
@@ -201,6 +207,7 @@ impl Refusal {
                 Self::NoHost => ("HOST_NOT_ALLOWED", vec![]),
                 Self::Host(host) => ("HOST_NOT_ALLOWED", vec![("host", host.clone())]),
                 Self::Origin(origin) => ("ORIGIN_NOT_ALLOWED", vec![("origin", origin.clone())]),
+                Self::NoOrigin => ("ORIGIN_NOT_ALLOWED", vec![]),
             };
             return form.answer(status(Code::PermissionDenied, reason, &metadata, &self.to_string()));
         }

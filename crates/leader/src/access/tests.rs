@@ -115,6 +115,25 @@ fn calls_come_from_the_leaders_own_page_or_from_sites_that_are_allowed() {
 }
 
 #[test]
+fn what_a_refusal_tells_to_allow_can_be_allowed() {
+    for origin in
+        ["https://evil.example", "http://[::1]:3000", "null", "", "file://", "https://a b", "\u{fc}", "https://x@y"]
+    {
+        let lines = [("host", "127.0.0.1"), ("origin", origin), ("sec-fetch-site", "cross-site")];
+        match judge(&Method::POST, "/x", &lines, false).unwrap_err() {
+            Refusal::Origin(named) => assert!(named.parse::<Origin>().is_ok(), "{named}"),
+            refusal => assert_eq!(refusal, Refusal::NoOrigin, "{origin}"),
+        }
+    }
+    for host in ["evil.example", "evil.example.", "[fe80::1%25eth0]", "[::1]x", "a b", "h\u{fc}tte.example", "-_.-"] {
+        match judge(&Method::GET, "/", &[("host", host)], true).unwrap_err() {
+            Refusal::Host(named) => assert!(named.parse::<HostName>().is_ok(), "{named}"),
+            refusal => assert_eq!(refusal, Refusal::NoHost, "{host}"),
+        }
+    }
+}
+
+#[test]
 fn only_allowed_sites_get_permission_to_call() {
     for (origin, allowed) in [
         ("https://app.example", true),
