@@ -1,11 +1,14 @@
-//! A world in which one seed decides everything: what is submitted, what fails and when, who goes on first.
+//! A world in which one seed decides everything: what is submitted, what fails and when, which task runs next.
 //!
-//! The code in it is the code that ships: the leader's sequencer, the feed and its cursors, the encoded frames, the
-//! follower's session loop and its producer, the replica. Simulated are time, the disk, the network, and the leader's
-//! restarts. Not in it are SQLite and HTTP, which are tested with real files and real processes.
+//! The world runs the code that ships: the leader's sequencer, the feed and its cursors, the encoded frames, the
+//! follower's session loop and its producer, the replica. It simulates time, the disk, the network, and the leader's
+//! restarts. SQLite and HTTP are not in it; other tests cover them with real files and real processes.
 //!
-//! [`run`] makes a world from a seed, lets it suffer, heals it, and judges what everybody saw by the
+//! [`run`] makes a world from a seed, injects failures, heals them, and checks the
 //! [invariants](invariants::Violation). The same seed gives the same trace, byte for byte.
+//!
+//! With the feature `faults`, `run_with_fault` runs a world with a deliberate fault in the code, to show that the
+//! invariants catch it.
 
 mod client;
 mod disk;
@@ -19,27 +22,26 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use engine::fault::{self, Fault};
 pub use history::Nature;
 pub use invariants::Violation;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What came of a seed.
+/// The result of one seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
     /// What could go wrong.
     pub nature: Nature,
-    /// Everything that happened, a line each.
+    /// Everything that happened, one line each.
     pub trace: String,
-    /// Which promises were broken.
+    /// The invariants that did not hold.
     pub violations: Vec<Violation>,
     /// Events in the log at the end.
     pub events: u64,
-    /// Operations that clients were told are done.
+    /// Operations that were acknowledged to clients.
     pub acknowledged: u64,
-    /// Leaders that there were.
+    /// Leaders that opened the log.
     pub leaders: u64,
 }
 
@@ -51,13 +53,10 @@ impl Report {
     }
 }
 
-/// Runs the world of `seed`, with `fault` in its code if one is given.
+/// Runs the world of `seed`.
 #[must_use]
-pub fn run(seed: u64, fault: Option<Fault>) -> Report {
-    fault::switch(fault);
-    let report = catch_unwind(AssertUnwindSafe(|| world::run(seed)));
-    fault::switch(None);
-    report.unwrap_or_else(|panic| {
+pub fn run(seed: u64) -> Report {
+    catch_unwind(AssertUnwindSafe(|| world::run(seed))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let what = text.unwrap_or_else(|| "something panicked".to_owned());
@@ -71,4 +70,14 @@ pub fn run(seed: u64, fault: Option<Fault>) -> Report {
             leaders: 0,
         }
     })
+}
+
+/// Runs the world of `seed` with `fault` switched on in the code under test.
+#[cfg(feature = "faults")]
+#[must_use]
+pub fn run_with_fault(seed: u64, fault: engine::fault::Fault) -> Report {
+    engine::fault::switch(Some(fault));
+    let report = run(seed);
+    engine::fault::switch(None);
+    report
 }

@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use clap::Parser;
 use engine::fault::Fault;
-use sim::{Report, run};
+use sim::Report;
 
 /// Simulated worlds in which one seed decides everything.
 #[derive(Parser)]
 #[command(name = "sim", version)]
 struct Args {
-    /// Replay the world of this seed, and print everything that happens in it
+    /// Run the world of this seed, and print everything that happens in it
     #[arg(long, value_name = "N", conflicts_with = "seeds", required_unless_present = "seeds")]
     seed: Option<u64>,
 
@@ -22,26 +22,34 @@ struct Args {
     #[arg(long, value_name = "A..B", value_parser = range)]
     seeds: Option<Range<u64>>,
 
-    /// Put a deliberate defect into the code, such as skip-gap-check
+    /// Switch a deliberate fault on, such as skip-gap-check; needs `cargo run -p sim --features faults`
     #[arg(long, value_name = "NAME", value_parser = fault)]
     fault: Option<Fault>,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let sound = match (args.seed, args.seeds) {
+    if let Some(fault) = args.fault.filter(|_| !cfg!(feature = "faults")) {
+        let worlds = match (args.seed, args.seeds) {
+            (Some(seed), _) => format!("--seed {seed}"),
+            (None, seeds) => seeds.map(|seeds| format!("--seeds {}..{}", seeds.start, seeds.end)).unwrap_or_default(),
+        };
+        eprintln!("this build has no faults in it; run: {}", command(&worlds, Some(fault)));
+        return ExitCode::FAILURE;
+    }
+    let all_held = match (args.seed, args.seeds) {
         (Some(seed), _) => replay(seed, args.fault),
         (None, Some(seeds)) => run_many(seeds, args.fault),
         (None, None) => true,
     };
-    if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if all_held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn replay(seed: u64, fault: Option<Fault>) -> bool {
     let report = run(seed, fault);
     print!("{}", report.trace);
     println!("trace {:016x}", report.fingerprint());
-    tell(&report, fault)
+    print_violations(&report, fault)
 }
 
 fn run_many(seeds: Range<u64>, fault: Option<Fault>) -> bool {
@@ -51,7 +59,7 @@ fn run_many(seeds: Range<u64>, fault: Option<Fault>) -> bool {
     let total = seeds.end.saturating_sub(seeds.start);
     for seed in seeds {
         let report = run(seed, fault);
-        if !tell(&report, fault) {
+        if !print_violations(&report, fault) {
             broken += 1;
         }
         done += 1;
@@ -60,24 +68,42 @@ fn run_many(seeds: Range<u64>, fault: Option<Fault>) -> bool {
         leaders += report.leaders;
         if done % 50 == 0 || done == total {
             let seconds = started.elapsed().as_secs_f64();
-            println!("{done} of {total} worlds in {seconds:.1} s, {broken} with a broken promise");
+            println!("{done} of {total} worlds in {seconds:.1} s, {broken} that broke an invariant");
         }
     }
     println!("{events} events, {acknowledged} acknowledged operations, {leaders} leaders");
     broken == 0
 }
 
-/// Says which promises were broken; returns whether none was.
-fn tell(report: &Report, fault: Option<Fault>) -> bool {
+/// Prints the invariants that did not hold. Returns whether all held.
+fn print_violations(report: &Report, fault: Option<Fault>) -> bool {
     for violation in &report.violations {
-        eprintln!("seed {}: broken: {}: {}", report.seed, violation.invariant, violation.what);
+        eprintln!("seed {}: {}: {}", report.seed, violation.invariant, violation.what);
     }
     if report.violations.is_empty() {
         return true;
     }
-    let fault = fault.map(|fault| format!(" --fault {}", name(fault))).unwrap_or_default();
-    eprintln!("replay it with: cargo run -p sim -- --seed {}{fault}", report.seed);
+    eprintln!("replay it with: {}", command(&format!("--seed {}", report.seed), fault));
     false
+}
+
+/// The command that runs `worlds`, such as `--seed 25`, with `fault`.
+fn command(worlds: &str, fault: Option<Fault>) -> String {
+    match fault {
+        None => format!("cargo run -p sim -- {worlds}"),
+        Some(fault) => format!("cargo run -p sim --features faults -- {worlds} --fault {}", name(fault)),
+    }
+}
+
+#[cfg(feature = "faults")]
+fn run(seed: u64, fault: Option<Fault>) -> Report {
+    fault.map_or_else(|| sim::run(seed), |fault| sim::run_with_fault(seed, fault))
+}
+
+/// `main` refuses `--fault` in a build without faults.
+#[cfg(not(feature = "faults"))]
+fn run(seed: u64, _fault: Option<Fault>) -> Report {
+    sim::run(seed)
 }
 
 fn range(text: &str) -> Result<Range<u64>, String> {

@@ -50,6 +50,8 @@ enum Step {
     Test,
     /// Five hundred simulated worlds keep every promise
     Sim,
+    /// The simulation is deterministic, and catches each deliberate fault
+    Faults,
     /// The leader and the replica compile, optimised, for the next two steps
     Bins,
     /// Killed leaders and full disks lose nothing
@@ -179,7 +181,12 @@ impl Checks<'_> {
         match step {
             Step::Fmt => self.cargo("fmt", &["--all", "--check"]).await,
             Step::Web => page::build(false, self.tools.wasm()?, self.workspace, self.interrupt).await,
-            Step::Clippy => self.cargo("clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]).await,
+            Step::Clippy => {
+                self.cargo("clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]).await?;
+                // Some code of the simulation, and of the crates below it, is compiled with its feature only.
+                let sim = ["--package", "sim", "--features", "faults", "--all-targets", "--", "-D", "warnings"];
+                self.cargo("clippy", &sim).await
+            }
             Step::ClippyWasm => {
                 // Clippy looks at all of the workspace that the page depends on. The engine by itself is another
                 // matter: then no other crate has switched on features for it.
@@ -193,6 +200,7 @@ impl Checks<'_> {
             }
             Step::Test => self.cargo("test", &["--workspace", "--exclude", "e2e"]).await,
             Step::Sim => self.cargo("run", &["--package", "sim", "--", "--seeds", SIMULATED_SEEDS]).await,
+            Step::Faults => self.cargo("test", &["--package", "sim", "--features", "faults"]).await,
             Step::Bins => self.cargo("build", &["--release", "--package", "leader", "--package", "replica"]).await,
             Step::Durability => {
                 self.finish("the durability tests", self.end_to_end("durability", &["--test-threads=1"])?).await
