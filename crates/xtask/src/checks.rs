@@ -198,7 +198,7 @@ impl Checks<'_> {
                 cargo.args(["--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
                 self.finish("cargo doc", cargo).await
             }
-            Step::Test => self.cargo("test", &["--workspace", "--exclude", "e2e"]).await,
+            Step::Test => self.cargo("test", &["--workspace", "--exclude", "e2e", "--exclude", "bench"]).await,
             Step::Sim => self.cargo("run", &["--package", "sim", "--", "--seeds", SIMULATED_SEEDS]).await,
             Step::Faults => self.cargo("test", &["--package", "sim", "--features", "faults"]).await,
             Step::Bins => self.cargo("build", &["--release", "--package", "leader", "--package", "replica"]).await,

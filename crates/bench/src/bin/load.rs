@@ -1,4 +1,4 @@
-//! Prints how many events a leader delivers and what that costs it.
+//! Measures how many events a leader delivers, and its processor time.
 
 use clap::Parser;
 use e2e::load::{Load, run};
@@ -8,13 +8,13 @@ use e2e::load::{Load, run};
 /// Build the leader first: cargo build --release -p leader
 #[derive(Debug, Parser)]
 struct Args {
-    /// Operations a second that the leader makes up
+    /// Random operations a second
     #[arg(long, default_value_t = 100_000)]
     rate: u32,
-    /// For how long, in seconds
+    /// Duration of the load, in seconds
     #[arg(long, default_value_t = 10)]
     seconds: u32,
-    /// How many replicas follow
+    /// Number of replicas that follow the leader
     #[arg(long, default_value_t = 20)]
     subscribers: usize,
 }

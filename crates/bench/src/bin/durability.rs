@@ -1,4 +1,4 @@
-//! Prints what durability costs: commits and operations a second, disk, and the time to recover.
+//! Measures what durability costs: commits and operations a second, disk space, and the time to recover.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,28 +16,28 @@ use follower::{Producer, connect};
 use tempfile::TempDir;
 use wire::{Identity, ReplicaKind};
 
-/// Measures, in one run: how often the disk makes a write durable, how many operations a second a leader acknowledges
-/// with and without that, how much disk an event takes, and how long a leader takes to start on a long log.
+/// Measures, in one run: how many writes a second the disk makes durable, how many operations a second a leader
+/// acknowledges with and without durability, the disk space of an event, and how long a leader takes to start on a long log.
 ///
 /// Build the leader first: cargo build --release -p leader
 #[derive(Debug, Parser)]
 struct Args {
-    /// For how long each way is measured, in seconds
+    /// Duration of each measurement, in seconds
     #[arg(long, default_value_t = 3)]
     seconds: u64,
-    /// How many clients submit at a time, one operation each
+    /// Numbers of clients to measure with; each client waits for its answer before it submits again
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 256])]
     clients: Vec<usize>,
-    /// How often everything is measured; the table tells medians
+    /// How often to repeat all measurements; the table shows medians
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Where to make a directory to measure in; it should be on a disk and not in memory
+    /// Where to create the logs' directories; it should be on a disk, not in memory
     #[arg(long, default_value = "target", value_name = "DIR")]
     data_dir: PathBuf,
-    /// Events of the log that is recovered; 0 leaves that out
+    /// Events in the log that is recovered; 0 skips this measurement
     #[arg(long, default_value_t = 10_000_000)]
     events: u64,
-    /// Also recover a log of as many events in batches of one, which takes minutes to make
+    /// Also recover a log of as many events in batches of one; writing it takes minutes
     #[arg(long)]
     single: bool,
 }
@@ -46,45 +46,45 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let directory = tempfile::Builder::new().prefix("durability-").tempdir_in(&args.data_dir);
-    let directory = directory.with_context(|| format!("no room in {}", args.data_dir.display()))?;
-    let room = Room { directory, made: 0 };
-    measure(&args, room).await
+    let directory = directory.with_context(|| format!("cannot create a directory in {}", args.data_dir.display()))?;
+    let directories = LogDirectories { parent: directory, used: 0 };
+    measure(&args, directories).await
 }
 
-/// Makes directories of their own for logs.
-struct Room {
-    directory: TempDir,
-    made: u32,
+/// Gives each log a path of its own.
+struct LogDirectories {
+    parent: TempDir,
+    used: u32,
 }
 
-impl Room {
+impl LogDirectories {
     fn next(&mut self) -> PathBuf {
-        self.made += 1;
-        self.directory.path().join(self.made.to_string())
+        self.used += 1;
+        self.parent.path().join(self.used.to_string())
     }
 }
 
 #[expect(clippy::print_stdout, reason = "printing is what the program is for")]
-async fn measure(args: &Args, mut room: Room) -> anyhow::Result<()> {
+async fn measure(args: &Args, mut directories: LogDirectories) -> anyhow::Result<()> {
     let time = Duration::from_secs(args.seconds);
-    println!("write and fdatasync, again and again; and a leader whose clients submit one operation after the other.");
+    println!("A loop of write and fdatasync; and a leader whose clients each submit one operation after the other.");
     println!("Medians of {} rounds of {} s each.\n", args.rounds, args.seconds);
     println!("what                                operations/s   (lowest to highest)   commits/s   p50 ms   p99 ms");
-    let mut ways = Vec::new();
-    let bare = |bytes, when| Way::Bare { bytes, when };
-    ways.extend([bare(4096, "before"), bare(200, "before")]);
+    let mut rows = Vec::new();
+    let bare = |bytes, when| Row::Bare { bytes, when };
+    rows.extend([bare(4096, "before"), bare(200, "before")]);
     for storage in [Storage::Fsync, Storage::Os, Storage::Memory] {
-        ways.extend(args.clients.iter().map(|&clients| Way::Leader { storage, clients }));
+        rows.extend(args.clients.iter().map(|&clients| Row::Leader { storage, clients }));
     }
-    ways.extend([bare(4096, "after"), bare(200, "after")]);
-    let mut figures = vec![Vec::new(); ways.len()];
+    rows.extend([bare(4096, "after"), bare(200, "after")]);
+    let mut figures = vec![Vec::new(); rows.len()];
     for _ in 0..args.rounds {
-        // One way after the other and not one round of each, so that what the machine does meanwhile meets all alike.
-        for (way, figures) in ways.iter().zip(&mut figures) {
-            figures.push(way.measure(&room.next(), time).await?);
+        // Each round measures everything once, so that other load on the machine affects all rows alike.
+        for (row, figures) in rows.iter().zip(&mut figures) {
+            figures.push(row.measure(&directories.next(), time).await?);
         }
     }
-    for (way, figures) in ways.iter().zip(&figures) {
+    for (row, figures) in rows.iter().zip(&figures) {
         let of = |pick: fn(&Figures) -> f64| median(figures.iter().map(pick));
         let commits = figures.iter().all(|figures| figures.commits.is_some());
         let commits =
@@ -93,7 +93,7 @@ async fn measure(args: &Args, mut room: Room) -> anyhow::Result<()> {
         let (lowest, highest) = (rounds.clone().fold(f64::INFINITY, f64::min), rounds.fold(0.0, f64::max));
         println!(
             "{:<34} {:>13.0} {:>21} {commits:>11} {:>8.2} {:>8.2}",
-            way.name(),
+            row.name(),
             of(|figures| figures.operations),
             format!("({lowest:.0} to {highest:.0})"),
             of(|figures| figures.p50_ms),
@@ -103,7 +103,7 @@ async fn measure(args: &Args, mut room: Room) -> anyhow::Result<()> {
 
     println!("\nevents in a batch   bytes of log.sqlite for each event");
     for per_batch in [1, 10, 100, 1_000] {
-        let (events, directory) = ((per_batch * 20_000).min(1_000_000), room.next());
+        let (events, directory) = ((per_batch * 20_000).min(1_000_000), directories.next());
         fill(&directory, events, per_batch).await?;
         println!("{per_batch:>17}   {:>34.1}", float(size(&directory)?) / float(events));
         fs::remove_dir_all(&directory)?;
@@ -115,9 +115,9 @@ async fn measure(args: &Args, mut room: Room) -> anyhow::Result<()> {
         );
         let sizes: &[u64] = if args.single { &[1_000, 1] } else { &[1_000] };
         for &per_batch in sizes {
-            let directory = room.next();
+            let directory = directories.next();
             let start = Instant::now();
-            // Just before the next snapshot is due, so that as many events as can be are replayed.
+            // Just before the next snapshot is due, so that recovery replays as many events as possible.
             let events = args.events / 100_000 * 100_000 + 99_000;
             fill(&directory, events, per_batch).await?;
             let (made, bytes) = (start.elapsed(), size(&directory)?);
@@ -130,12 +130,12 @@ async fn measure(args: &Args, mut room: Room) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is measured.
+/// A row of the table.
 #[derive(Clone, Copy, Debug)]
-enum Way {
-    /// Appending and `fdatasync` in a loop, without anything else.
+enum Row {
+    /// A loop of `write` and `fdatasync`.
     Bare { bytes: usize, when: &'static str },
-    /// A leader process, with its clients in this one.
+    /// A leader process, with its clients in this process.
     Leader { storage: Storage, clients: usize },
 }
 
@@ -147,18 +147,18 @@ enum Storage {
     Memory,
 }
 
-/// What came of it.
+/// The result of one measurement.
 #[derive(Clone, Copy, Debug)]
 struct Figures {
-    /// A second.
+    /// Per second.
     operations: f64,
-    /// A second; not known of a log in memory.
+    /// Per second; none for a log in memory.
     commits: Option<f64>,
     p50_ms: f64,
     p99_ms: f64,
 }
 
-impl Way {
+impl Row {
     fn name(self) -> String {
         match self {
             Self::Bare { bytes, when } => format!("fdatasync of {bytes} bytes, {when}"),
@@ -214,7 +214,7 @@ async fn lead(directory: &Path, storage: Storage, clients: usize, time: Duration
         let identity = Identity { id: client.to_string(), name: "load".to_owned(), kind: ReplicaKind::Native };
         let calls = connect(&leader.url(), identity)?.calls();
         let mut producer = Producer::new(calls, || ProducerId::from_random(rand::random()));
-        // The connection is made before time is taken.
+        // Connects before the measurement starts.
         producer.submit(Operation::Add(1), None).await?;
         let stop = Arc::clone(&stop);
         tasks.push(async move {
@@ -243,7 +243,7 @@ async fn lead(directory: &Path, storage: Storage, clients: usize, time: Duration
 
     let commits = match storage {
         Storage::Memory => None,
-        // Each operation of the warm-up was a commit of its own, for nobody else submitted then.
+        // Each operation of the warm-up was a commit of its own, because only one client submitted at a time.
         _ => Some(float(batches(data).await? - warm_up) / seconds),
     };
     if !matches!(storage, Storage::Memory) {
@@ -254,17 +254,18 @@ async fn lead(directory: &Path, storage: Storage, clients: usize, time: Duration
     Ok(Figures { operations, commits, p50_ms, p99_ms })
 }
 
-/// How many batches the log has.
+/// The number of batches in the log.
 async fn batches(data: &str) -> anyhow::Result<u64> {
     let output = run_to_end("calculator-leader", &["verify", "--data-dir", data]).await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report = String::from_utf8(output.stdout)?;
     let words: Vec<&str> = report.split_whitespace().collect();
-    let at = words.iter().position(|word| *word == "batches,").context("the report counts no batches")?;
+    let at =
+        words.iter().position(|word| *word == "batches,").context("the report of `verify` has no number of batches")?;
     Ok(words[at - 1].parse()?)
 }
 
-/// Kills leaders and starts them again: the median and the worst time to the first answer, in milliseconds.
+/// Kills and restarts a leader: the median and the worst time to its first answer, in milliseconds.
 async fn recoveries(directory: &Path, events: u64) -> anyhow::Result<(f64, f64)> {
     let data = directory.to_str().context("the directory's name is not UTF-8")?;
     let arguments = ["--data-dir", data, "--retain", "1000000000", "--no-generator"];
@@ -272,7 +273,7 @@ async fn recoveries(directory: &Path, events: u64) -> anyhow::Result<(f64, f64)>
     for life in 0..=5 {
         let recovered = recover(&arguments).await?;
         ensure!(recovered.status.tail >= events, "the log is too short");
-        // The first one finds a log that was closed properly.
+        // The first leader opens a log that was closed in order.
         if life > 0 {
             took.push(milliseconds(recovered.took));
         }
@@ -291,7 +292,7 @@ fn size(directory: &Path) -> anyhow::Result<u64> {
     Ok(fs::metadata(directory.join("log.sqlite"))?.len())
 }
 
-/// The 50th and the 99th, in milliseconds.
+/// The 50th and the 99th percentile, in milliseconds.
 fn percentiles(mut took: Vec<Duration>) -> [f64; 2] {
     took.sort_unstable();
     [50, 99].map(|percent| took.get(took.len() * percent / 100).copied().map_or(f64::NAN, milliseconds))
@@ -307,7 +308,7 @@ fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+#[expect(clippy::cast_precision_loss, reason = "rounded for the table anyway")]
 fn float(number: u64) -> f64 {
     number as f64
 }

@@ -1,4 +1,4 @@
-//! Prints what writers notice of readers that catch up.
+//! Measures how much readers that catch up slow a writer down.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,28 +8,28 @@ use clap::Parser;
 use e2e::fill::fill;
 use e2e::readers::{Submits, measure};
 
-/// Measures how long a submission takes while nobody reads, and while many replicas catch up from storage; and the
+/// Measures the latency of submissions with no readers, and while many replicas catch up from storage; and the
 /// leader's memory. The readers drop their bytes undecoded, but they share the processors with the leader.
 ///
 /// Build the leader first: cargo build --release -p leader
 #[derive(Debug, Parser)]
 struct Args {
-    /// How many replicas catch up
+    /// Number of replicas that catch up
     #[arg(long, default_value_t = 1_000)]
     readers: usize,
-    /// The readers take their first bytes and then nothing more
+    /// Let the readers stop reading after their first bytes
     #[arg(long)]
     stuck: bool,
-    /// How many events the log has
+    /// Events in the log
     #[arg(long, default_value_t = 100_000)]
     events: u64,
-    /// How many of them are in each batch
+    /// Events in each batch
     #[arg(long, default_value_t = 1)]
     per_batch: u64,
-    /// For how long operations are submitted, alone and beside readers, in seconds
+    /// Duration of each of the two measurements, alone and beside readers, in seconds
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Where to make a directory to measure in; it should be on a disk and not in memory
+    /// Where to create the log's directory; it should be on a disk, not in memory
     #[arg(long, default_value = "target", value_name = "DIR")]
     data_dir: PathBuf,
 }
@@ -39,7 +39,7 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let directory = tempfile::Builder::new().prefix("readers-").tempdir_in(&args.data_dir);
-    let directory = directory.with_context(|| format!("no room in {}", args.data_dir.display()))?;
+    let directory = directory.with_context(|| format!("cannot create a directory in {}", args.data_dir.display()))?;
     fill(directory.path(), args.events, args.per_batch).await?;
     let time = Duration::from_secs(args.seconds);
     let measured = measure(directory.path(), args.readers, !args.stuck, time).await?;
