@@ -16,8 +16,7 @@ mod tests;
 use std::time::Duration;
 
 use engine::replica::{Lag, Notice, State};
-use engine::{Durability, Index, Moment, Replica, Resume, Snapshot, Term};
-use follower::Standing;
+use engine::{Durability, Index, Moment, Replica, Resume, Snapshot, Standing, Term};
 
 use crate::words::TimeOfDay;
 use announcement::Announcer;

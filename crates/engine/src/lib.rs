@@ -11,6 +11,7 @@
 //! | how the digest is computed | [`digest`] |
 //! | what a committed batch and a snapshot are | [`batch`], [`snapshot`] |
 //! | what travels on the stream | [`frame`] |
+//! | how a leader finds a position that a replica reports | [`standing`] |
 //! | who submitted what last, for exactly-once | [`producer`] |
 //! | the leader's half: validating, sealing, the verdict | [`leader`] |
 //! | the replica's half: every state and input in one table | [`replica`] |
@@ -25,6 +26,7 @@ pub mod position;
 pub mod producer;
 pub mod replica;
 pub mod snapshot;
+pub mod standing;
 pub mod time;
 
 pub use batch::{Batch, EmptyBatch, Event};
@@ -36,4 +38,5 @@ pub use position::{Digest, Index, LogId, Position, Term};
 pub use producer::{ProducerChanges, ProducerError, ProducerId, Producers, Sequence, Submission, Submitted};
 pub use replica::Replica;
 pub use snapshot::{Snapshot, SnapshotMismatch};
+pub use standing::Standing;
 pub use time::{Moment, Timestamp};

@@ -22,7 +22,7 @@ use crate::Arrivals;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::address::Address;
 use crate::address::InvalidAddress;
-use crate::link::{Answered, Link, LinkError, Report, Reporter, Standing};
+use crate::link::{Answered, Link, LinkError, Report, Reporter};
 use crate::timer::Clock;
 
 /// How long [`Calls::submit`] waits for an answer.
@@ -181,15 +181,7 @@ impl<T: Transport> Reporter for GrpcReporter<T> {
         };
         let response = client(&self.transport, &self.base).report_progress(request).await.map_err(LinkError::Call)?;
         let response = response.into_inner();
-        let standing = match response.standing() {
-            pb::Standing::InStep => Some(Standing::InStep),
-            pb::Standing::OtherLog => Some(Standing::OtherLog),
-            pb::Standing::Ahead => Some(Standing::Ahead),
-            pb::Standing::Compacted => Some(Standing::Compacted),
-            pb::Standing::Diverged => Some(Standing::Diverged),
-            pb::Standing::Unspecified => None,
-        };
-        Ok(Answered { standing, answer: answer(&response) })
+        Ok(Answered { standing: response.standing().into(), answer: answer(&response) })
     }
 }
 

@@ -24,7 +24,7 @@ mod timer;
 pub use address::{Address, AddressProblem, InvalidAddress};
 pub use arrivals::Arrivals;
 pub use grpc::{Calls, GrpcLink, connect};
-pub use link::{Link, LinkError, Standing};
+pub use link::{Link, LinkError};
 pub use observer::Observer;
 pub use producer::{Outbox, Producer, Submit};
 pub use session::follow;

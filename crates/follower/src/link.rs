@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::replica::Answer;
-use engine::{Frame, Resume, StreamId, Subscribe};
+use engine::{Frame, Resume, Standing, StreamId, Subscribe};
 use futures_util::Stream;
 use thiserror::Error;
 
@@ -46,25 +46,10 @@ pub struct Report {
 /// A leader's answer to a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// How it finds the position; `None` for a judgement of a newer leader that this version does not know.
-    pub standing: Option<Standing>,
+    /// How the position compares with the leader's log.
+    pub standing: Standing,
     /// Where its log ends; `None` from leaders that do not say of which log and when.
     pub answer: Option<Answer>,
-}
-
-/// How a leader finds a reported position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// It holds exactly what the leader held at that index.
-    InStep,
-    /// It is in another log.
-    OtherLog,
-    /// It is beyond the leader's tail.
-    Ahead,
-    /// It is below the leader's floor: there is nothing left to compare with.
-    Compacted,
-    /// The digests differ.
-    Diverged,
 }
 
 /// Why a link could not be opened, or ended.

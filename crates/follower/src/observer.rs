@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use engine::replica::Notice;
-use engine::{Replica, Resume};
+use engine::{Replica, Resume, Standing};
 
-use crate::{LinkError, Standing};
+use crate::LinkError;
 
 /// Is told what happens to a replica. Every method is called from within the session loop and should return quickly.
 pub trait Observer {
@@ -22,7 +22,7 @@ pub trait Observer {
         let _ = pause;
     }
 
-    /// The leader judged a reported position.
+    /// The leader judged a reported position. It is never [`Standing::Unknown`].
     fn standing(&mut self, standing: Standing, at: Resume) {
         let _ = (standing, at);
     }

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::pin::pin;
 
 use engine::replica::{Action, State};
-use engine::{Replica, Resume, Subscribe};
+use engine::{Replica, Resume, Standing, Subscribe};
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 
@@ -129,7 +129,8 @@ fn handle_answer(exchange: &Exchange, replica: &mut Replica, observer: &mut impl
     if let Some(answer) = exchange.answered.answer {
         replica.handle_report_answer(answer, exchange.asked, exchange.came);
     }
-    if let Some(standing) = exchange.answered.standing {
+    let standing = exchange.answered.standing;
+    if standing != Standing::Unknown {
         observer.standing(standing, exchange.report.at);
     }
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Frame, Index, Operation, Resume, SnapshotReason, StreamId, Submission, Verdict};
+use engine::{Frame, Index, Operation, Resume, Standing, StreamId, Submission, Verdict};
 use feed::{Feed, Member, Roster, read_status};
 use futures_util::Stream;
 use store::{Corrupt, Damage, ReadError, Store};
@@ -134,7 +134,7 @@ impl CalculatorService for Calculator {
         self.roster.report(&identity, at, verdict, lag);
         let published = self.feed.published();
         Ok(Response::new(pb::ReportProgressResponse {
-            standing: standing(verdict).into(),
+            standing: standing(verdict.into()),
             tail: published.tail.position().index.0,
             log_id: log_id_bytes(published.tail.log()),
             term: published.term.0,
@@ -215,16 +215,8 @@ fn damage_text(damage: &[Damage]) -> String {
     places.join("; ")
 }
 
-fn standing(verdict: Verdict) -> pb::Standing {
-    match verdict {
-        Verdict::Resumed => pb::Standing::InStep,
-        Verdict::Snapshot(SnapshotReason::OtherLog) => pb::Standing::OtherLog,
-        Verdict::Snapshot(SnapshotReason::Ahead) => pb::Standing::Ahead,
-        Verdict::Snapshot(SnapshotReason::Compacted) => pb::Standing::Compacted,
-        Verdict::Snapshot(SnapshotReason::Diverged) => pb::Standing::Diverged,
-        // Only a request without a position is fresh.
-        Verdict::Snapshot(SnapshotReason::Fresh | SnapshotReason::Unknown) => pb::Standing::Unspecified,
-    }
+fn standing(standing: Standing) -> i32 {
+    pb::Standing::from(standing).into()
 }
 
 fn replica_status(member: Member) -> pb::ReplicaStatus {
@@ -232,7 +224,7 @@ fn replica_status(member: Member) -> pb::ReplicaStatus {
         replica: Some(member.identity.into()),
         connected: member.connected,
         position: member.position.map(|(at, _)| at.into()),
-        standing: member.position.map_or(pb::Standing::Unspecified, |(_, verdict)| standing(verdict)).into(),
+        standing: standing(member.position.map_or(Standing::Unknown, |(_, verdict)| verdict.into())),
         lag_ms: u32::try_from(member.lag.as_millis()).unwrap_or(u32::MAX),
         last_heard_ms: millis(member.last_heard),
     }

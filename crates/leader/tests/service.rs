@@ -175,7 +175,7 @@ async fn history_below_the_floor_is_out_of_range_and_the_message_says_where_it_s
 async fn the_leader_checks_the_digest_of_a_report_and_lists_who_follows() {
     let leader = TestLeader::start(config(Generator::Rate(100))).await;
     let follower = Follower::start(&leader.url(), "replica-1");
-    follower.recorder.until("in step", |record| record.standings.contains(&follower::Standing::InStep)).await;
+    follower.recorder.until("in step", |record| record.standings.contains(&engine::Standing::InStep)).await;
 
     let mut client = client(&leader).await;
     let held = follower.recorder.read(|record| record.now.unwrap());

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use common::{Follower, TestLeader, config};
 use engine::{
-    Digest, Durability, Frame, Index, LogId, Operation, Position, SnapshotReason, StreamId, Term, Timestamp, Verdict,
-    Welcome, apply,
+    Digest, Durability, Frame, Index, LogId, Operation, Position, SnapshotReason, Standing, StreamId, Term, Timestamp,
+    Verdict, Welcome, apply,
 };
-use follower::Standing;
 use futures_util::Stream;
 use leader::config::Generator;
 use prost::Message;

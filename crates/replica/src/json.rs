@@ -1,8 +1,7 @@
 //! One JSON object a line. The field names are an interface: README documents them, and they do not change.
 
 use engine::replica::{Notice, Resync};
-use engine::{Replica, Resume, Verdict};
-use follower::Standing;
+use engine::{Replica, Resume, Standing, Verdict};
 use serde::Serialize;
 
 use crate::output::Retry;
@@ -96,7 +95,7 @@ enum Line {
         silence_ms: f64,
     },
     Standing {
-        standing: &'static str,
+        standing: String,
         index: u64,
         digest: String,
     },
@@ -187,13 +186,7 @@ pub fn dropped(lines: u64) -> String {
 /// The line for a judgement.
 #[must_use]
 pub fn standing(standing: Standing, at: Resume) -> Option<String> {
-    let standing = match standing {
-        Standing::InStep => "in_step",
-        Standing::OtherLog => "other_log",
-        Standing::Ahead => "ahead",
-        Standing::Compacted => "compacted",
-        Standing::Diverged => "diverged",
-    };
+    let standing = standing.to_string();
     Line::Standing { standing, index: at.position.index.0, digest: at.position.digest.to_string() }.write()
 }
 
@@ -239,6 +232,10 @@ mod tests {
         assert_eq!(
             notice(&Notice::CaughtUp(resync), &replica).unwrap(),
             r#"{"type":"live","index":7,"verdict":"resumed","from_index":7,"snapshot_index":null,"dropped_because":null,"events":12,"took_ms":1.5,"damaged":false}"#
+        );
+        assert_eq!(
+            standing(Standing::InStep, Resume { log: LogId(1), position }).unwrap(),
+            r#"{"type":"standing","standing":"in_step","index":7,"digest":"00000000000000ab"}"#
         );
         assert_eq!(dropped(3), r#"{"type":"dropped","lines":3}"#);
         assert_eq!(notice(&Notice::LinkLost, &replica).unwrap(), r#"{"type":"link_lost"}"#);

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use engine::replica::{Lag, Notice, Resync, State};
-use engine::{Replica, Resume, SnapshotReason, Verdict};
-use follower::Standing;
+use engine::{Replica, Resume, SnapshotReason, Standing, Verdict};
 
 use crate::output::Retry;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use engine::replica::{Notice, State};
-use engine::{Replica, Resume};
-use follower::{LinkError, Observer, Standing};
+use engine::{Replica, Resume, Standing};
+use follower::{LinkError, Observer};
 use program::{Outlet, printable};
 
 use crate::{json, log};

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::replica::Answer;
-use engine::{Batch, Frame, Operation, StreamId, Subscribe, Verdict};
+use engine::{Batch, Frame, Operation, Standing, StreamId, Subscribe};
 use feed::{Cursor, Delivery};
 use follower::link::{Answered, Report, Reporter};
-use follower::{Arrivals, Link, LinkError, Standing};
+use follower::{Arrivals, Link, LinkError};
 use futures_util::Stream;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -307,7 +307,7 @@ impl Reporter for SimReporter {
             return std::future::pending().await;
         }
         let feed = self.world.leaders.feed(self.life).ok_or_else(unreachable_leader)?;
-        let verdict = feed.judge(at).await.map_err(|_| unreachable_leader())?;
+        let standing = feed.judge(at).await.map(Standing::from).map_err(|_| unreachable_leader())?;
         let published = feed.published();
         let answer = Answer {
             log: published.tail.log(),
@@ -315,24 +315,11 @@ impl Reporter for SimReporter {
             tail: published.tail.position().index,
             leader_time: self.world.timestamp(),
         };
-        let standing = match verdict {
-            Verdict::Resumed => Standing::InStep,
-            Verdict::Snapshot(reason) => {
-                use engine::SnapshotReason::{Ahead, Compacted, Diverged, Fresh, OtherLog, Unknown};
-                match reason {
-                    Fresh | OtherLog | Unknown => Standing::OtherLog,
-                    Ahead => Standing::Ahead,
-                    Compacted => Standing::Compacted,
-                    Diverged => {
-                        let seen = Seen::ReportedDiverged(at.position);
-                        if let Some(replica) = self.world.history.borrow_mut().seen.get_mut(self.replica) {
-                            replica.push(seen);
-                        }
-                        Standing::Diverged
-                    }
-                }
-            }
-        };
-        Ok(Answered { standing: Some(standing), answer: Some(answer) })
+        if standing == Standing::Diverged
+            && let Some(replica) = self.world.history.borrow_mut().seen.get_mut(self.replica)
+        {
+            replica.push(Seen::ReportedDiverged(at.position));
+        }
+        Ok(Answered { standing, answer: Some(answer) })
     }
 }

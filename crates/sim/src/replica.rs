@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use engine::replica::{Divergence, Notice, State};
-use engine::{Replica, Resume, Snapshot, Term};
-use follower::{LinkError, Observer, Standing, follow};
+use engine::{Replica, Resume, Snapshot, Standing, Term};
+use follower::{LinkError, Observer, follow};
 use rand::RngExt;
 use tokio::time::sleep;
 

@@ -6,8 +6,8 @@ use engine::frame::SnapshotFrame;
 use engine::producer::InvalidProducerId;
 use engine::{
     Batch, Digest, Durability, EmptyBatch, Frame, Goodbye, GoodbyeReason, Heartbeat, Index, LogId, Operation, Position,
-    ProducerId, Resume, Sequence, Snapshot, SnapshotMismatch, SnapshotReason, StreamId, Submission, Term, Timestamp,
-    Verdict, Welcome,
+    ProducerId, Resume, Sequence, Snapshot, SnapshotMismatch, SnapshotReason, Standing, StreamId, Submission, Term,
+    Timestamp, Verdict, Welcome,
 };
 use thiserror::Error;
 
@@ -378,6 +378,32 @@ impl From<pb::Goodbye> for Goodbye {
     }
 }
 
+impl From<Standing> for pb::Standing {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::InStep => Self::InStep,
+            Standing::OtherLog => Self::OtherLog,
+            Standing::Ahead => Self::Ahead,
+            Standing::Compacted => Self::Compacted,
+            Standing::Diverged => Self::Diverged,
+            Standing::Unknown => Self::Unspecified,
+        }
+    }
+}
+
+impl From<pb::Standing> for Standing {
+    fn from(standing: pb::Standing) -> Self {
+        match standing {
+            pb::Standing::InStep => Self::InStep,
+            pb::Standing::OtherLog => Self::OtherLog,
+            pb::Standing::Ahead => Self::Ahead,
+            pb::Standing::Compacted => Self::Compacted,
+            pb::Standing::Diverged => Self::Diverged,
+            pb::Standing::Unspecified => Self::Unknown,
+        }
+    }
+}
+
 /// Whole milliseconds, saturating at 49 days.
 fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
@@ -501,6 +527,17 @@ mod tests {
         assert_eq!(Submission::try_from(with("", 1)), Err(InvalidProducerId(0).into()));
         let nothing = pb::SubmitRequest::default();
         assert_eq!(Submission::try_from(nothing), Err(Missing("operation").into()));
+    }
+
+    #[test]
+    fn a_standing_survives_the_wire() {
+        use Standing::{Ahead, Compacted, Diverged, InStep, OtherLog, Unknown};
+        for (number, standing) in (0..).zip([Unknown, InStep, OtherLog, Ahead, Compacted, Diverged]) {
+            let sent = pb::Standing::from(standing);
+            assert_eq!((i32::from(sent), Standing::from(sent)), (number, standing));
+        }
+        let newer = pb::ReportProgressResponse { standing: 99, ..Default::default() };
+        assert_eq!(Standing::from(newer.standing()), Unknown);
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use engine::replica::{Notice, State, WELCOME_TIMEOUT};
-use engine::{GoodbyeReason, Index, Resume};
-use follower::Standing;
+use engine::{GoodbyeReason, Index, Resume, Standing};
 
 use super::Numbers;
 use super::status::Tone;
@@ -143,7 +142,7 @@ pub(crate) fn tell(
 pub(crate) fn tell_standing(standing: Standing, at: Resume) -> Option<String> {
     let at = index(at.position.index);
     match standing {
-        Standing::InStep | Standing::Compacted => None,
+        Standing::InStep | Standing::Compacted | Standing::Unknown => None,
         Standing::OtherLog => Some(format!("The leader says that {at} of this tab is in another log.")),
         Standing::Ahead => Some(format!("The leader says that this tab is ahead of it at {at}.")),
         Standing::Diverged => Some(format!("The leader says that this tab holds something else at {at}.")),

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use engine::Moment;
 use engine::replica::State;
-use follower::Standing;
+use engine::{Moment, Standing};
 
 use super::{Known, Model, Now, Unanswered};
 use crate::tabs::STREAMS;
@@ -168,14 +167,18 @@ impl Model {
     /// Live, every batch's digest was right; beside that counts what the leader found.
     fn judged_mark(&self, now: Moment) -> Mark {
         let (detail, wrong) = match self.standing {
-            None | Some((Standing::Compacted, ..)) => ("Every digest matched so far".to_owned(), false),
+            None | Some((Standing::Compacted | Standing::Unknown, ..)) => {
+                ("Every digest matched so far".to_owned(), false)
+            }
             Some((standing, at, judged)) => {
                 let at = words::grouped_count(at.position.index.0);
                 match standing {
                     Standing::InStep if now.since(judged.at) > JUDGED => {
                         (format!("The leader last confirmed #{at}, at {}", judged.time), false)
                     }
-                    Standing::InStep | Standing::Compacted => (format!("The leader confirmed #{at}"), false),
+                    Standing::InStep | Standing::Compacted | Standing::Unknown => {
+                        (format!("The leader confirmed #{at}"), false)
+                    }
                     Standing::OtherLog => (format!("The leader says #{at} is in another log"), true),
                     Standing::Ahead => (format!("The leader says #{at} is ahead of it"), true),
                     Standing::Diverged => (format!("The leader holds something else at #{at}"), true),

@@ -5,8 +5,8 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use engine::replica::Notice;
-use engine::{Replica, Resume};
-use follower::{LinkError, Observer, Standing};
+use engine::{Replica, Resume, Standing};
+use follower::{LinkError, Observer};
 use futures_util::future::{AbortHandle, abortable};
 use leptos::prelude::*;
 use leptos::task::spawn_local;

@@ -8,12 +8,12 @@ use engine::frame::SnapshotFrame;
 use engine::replica::{Answer, Notice, State};
 use engine::{
     Batch, Durability, Frame, Heartbeat, Index, LogId, Operation, Position, Replica, Snapshot, SnapshotReason,
-    StreamId, Subscribe, Term, Timestamp, Verdict, Welcome,
+    Standing, StreamId, Subscribe, Term, Timestamp, Verdict, Welcome,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::link::{Answered, Report, Reporter, Standing};
+use crate::link::{Answered, Report, Reporter};
 use crate::{Arrivals, Link, LinkError, Observer, follow};
 
 const LOG: LogId = LogId(5);
@@ -154,7 +154,7 @@ impl Reporter for Reports {
         let leader_time = self.0.lock().unwrap().time();
         sleep(takes / 2).await;
         let answer = Answer { log: LOG, term: Term(1), tail: report.at.position.index, leader_time };
-        Ok(Answered { standing: Some(Standing::InStep), answer: Some(answer) })
+        Ok(Answered { standing: Standing::InStep, answer: Some(answer) })
     }
 }
 

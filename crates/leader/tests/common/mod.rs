@@ -13,8 +13,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use engine::replica::{Lag, Notice, State};
-use engine::{Batch, Digest, Durability, Frame, Index, LogId, Operation, Replica, Resume, Snapshot, Subscribe};
-use follower::{Arrivals, Calls, Link, LinkError, Observer, Standing, connect, follow};
+use engine::{
+    Batch, Digest, Durability, Frame, Index, LogId, Operation, Replica, Resume, Snapshot, Standing, Subscribe,
+};
+use follower::{Arrivals, Calls, Link, LinkError, Observer, connect, follow};
 use futures_util::Stream;
 use leader::RunError;
 use leader::config::{Config, Generator, Storage};
