@@ -87,8 +87,38 @@ pub fn decode_next(bytes: &mut Bytes) -> Result<Option<Frame>, FrameError> {
 mod tests {
     use engine::leader::MAX_BATCH_EVENTS;
     use engine::{Digest, Index, Operation, Term, Timestamp};
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::convert::arbitrary::frame;
+
+    proptest! {
+        #[test]
+        fn a_run_of_frames_survives_the_wire(frames in prop::collection::vec(frame(), 0..8)) {
+            let mut bytes: Bytes = frames.iter().flat_map(encode).collect();
+            let mut decoded = Vec::new();
+            while let Some(frame) = decode_next(&mut bytes).unwrap() {
+                decoded.push(frame);
+            }
+            prop_assert_eq!(decoded, frames);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let mut bytes = Bytes::from(bytes);
+            while let Ok(Some(_)) = decode_next(&mut bytes) {}
+        }
+
+        #[test]
+        fn a_frame_that_is_cut_off_is_an_error(frame in frame(), cut: prop::sample::Index) {
+            let whole = encode(&frame);
+            let mut part = whole.slice(..cut.index(whole.len() - 1) + 1);
+            if part.len() < whole.len() {
+                let truncated = matches!(decode_next(&mut part), Err(FrameError::Truncated { .. }));
+                prop_assert!(truncated);
+            }
+        }
+    }
 
     #[test]
     fn the_largest_new_batch_takes_a_link_of_4_kilobytes_a_second_less_than_four_seconds() {
