@@ -6,7 +6,7 @@ use crate::{Digest, Index, Operation, Position, Refusal, Term, Timestamp, apply}
 
 /// Consecutive events that were committed together: the unit of durability, of sending and of applying. Immutable,
 /// never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Batch {
     term: Term,
     first: Index,
@@ -16,7 +16,7 @@ pub struct Batch {
 }
 
 /// A batch without events. No leader makes one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[error("the batch that starts at index {first} holds no events")]
 pub struct EmptyBatch {
     /// Where the batch claims to start.
@@ -24,7 +24,7 @@ pub struct EmptyBatch {
 }
 
 /// One event of a batch with the value it yielded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Event {
     /// The event's place in the log.
     pub index: Index,

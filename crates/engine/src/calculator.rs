@@ -89,7 +89,7 @@ impl fmt::Display for Operation {
 }
 
 /// Why an operation cannot be applied to a value. A refused operation never enters the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 pub enum Refusal {
     /// The result lies outside -2^63 to 2^63 - 1.
     #[error(transparent)]
@@ -109,7 +109,7 @@ pub enum Refusal {
 }
 
 /// The result of `operation` on `value` does not fit into a signed 64-bit integer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[error("{value} {operation} overflows: the result lies outside -2^63 to 2^63 - 1")]
 pub struct Overflow {
     /// The value before the operation.

@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::{Batch, Index, LogId, Position, Snapshot, Term, Timestamp};
 
 /// A replica asks for the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subscribe {
     /// What the replica holds, or `None` if it holds nothing.
     pub resume: Option<Resume>,
 }
 
 /// What a replica holds: a position in a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Resume {
     /// The log that the position is in.
     pub log: LogId,
@@ -22,7 +22,7 @@ pub struct Resume {
 }
 
 /// One message of the stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Frame {
     /// Always first, and only first.
     Welcome(Welcome),
@@ -37,7 +37,7 @@ pub enum Frame {
 }
 
 /// The first frame of every stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Welcome {
     /// The leader's log.
     pub log: LogId,
@@ -66,7 +66,7 @@ pub struct Welcome {
 pub struct StreamId(pub u64);
 
 /// How a leader answers what a replica says it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// The position is part of this log: batches follow from the event after it.
     Resumed,
@@ -138,7 +138,7 @@ impl fmt::Display for Durability {
 }
 
 /// A snapshot on the stream, with the term of the leader that sends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotFrame {
     /// The sender's term.
     pub term: Term,
@@ -147,7 +147,7 @@ pub struct SnapshotFrame {
 }
 
 /// A sign of life. It travels in the same queue as batches, so every event up to `tail` was sent before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Heartbeat {
     /// The leader's term.
     pub term: Term,
@@ -160,7 +160,7 @@ pub struct Heartbeat {
 }
 
 /// The last frame of a stream that the leader ends on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Goodbye {
     /// Why.
     pub reason: GoodbyeReason,

@@ -12,8 +12,8 @@
 //! | what a committed batch and a snapshot are | [`batch`], [`snapshot`] |
 //! | what travels on the stream | [`frame`] |
 //! | how a leader finds a position that a replica reports | [`standing`] |
-//! | who submitted what last, for exactly-once | [`producer`] |
-//! | the leader's half: validating, sealing, the verdict | [`leader`] |
+//! | who submits what, for exactly-once | [`producer`] |
+//! | the leader's half: the log grows, callers are answered, subscribers are served | [`leader`] |
 //! | the replica's half: every state and input in one table | [`replica`] |
 
 pub mod batch;
@@ -34,8 +34,9 @@ pub use calculator::{Operation, Refusal, apply};
 pub use frame::{
     Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Resume, SnapshotReason, StreamId, Subscribe, Verdict, Welcome,
 };
+pub use leader::{ProducerChanges, ProducerError, Submitted};
 pub use position::{Digest, Index, LogId, Position, Term};
-pub use producer::{ProducerChanges, ProducerError, ProducerId, Producers, Sequence, Submission, Submitted};
+pub use producer::{ProducerId, Sequence, Submission};
 pub use replica::Replica;
 pub use snapshot::{Snapshot, SnapshotMismatch};
 pub use standing::Standing;

@@ -98,7 +98,7 @@ impl fmt::Display for LogId {
 }
 
 /// A text that is not a log id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[error("a log id is 32 hexadecimal digits")]
 pub struct InvalidLogId;
 

@@ -78,7 +78,7 @@ impl State {
 }
 
 /// What the replica asks its driver to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Open a stream with this request, and hand in its frames.
     Connect(Subscribe),
@@ -87,7 +87,7 @@ pub enum Action {
 }
 
 /// Keeps one value in step with a leader's log. See the [module](self) for the rules.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Replica {
     held: Option<Held>,
     /// What was dropped first since the replica was last live.
@@ -108,7 +108,7 @@ pub struct Replica {
 }
 
 /// The state that the replica vouches for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Held {
     log: LogId,
     value: i64,
@@ -119,7 +119,7 @@ struct Held {
     term: Term,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 #[expect(clippy::large_enum_variant, reason = "a process has few replicas, and a link is open most of its time")]
 enum Link {
     Connecting { since: Moment, last_bytes: Moment, asked: Subscribe },
@@ -129,7 +129,7 @@ enum Link {
 }
 
 /// One stream from its welcome on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Session {
     welcome: Welcome,
     /// A snapshot must come next.
@@ -395,8 +395,8 @@ impl Replica {
 
     fn assert_order(&self) {
         if let Some(held) = self.held {
-            debug_assert!(held.snapshot <= held.position.index, "applied lies before the snapshot");
-            debug_assert!(held.position.index <= self.tail, "applied lies beyond the tail");
+            assert!(held.snapshot <= held.position.index, "applied lies before the snapshot");
+            assert!(held.position.index <= self.tail, "applied lies beyond the tail");
         }
     }
 }

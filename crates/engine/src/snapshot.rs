@@ -9,7 +9,7 @@ use crate::{LogId, Position};
 ///
 /// A value of this type always has a matching checksum: it is either taken by a leader ([`Snapshot::take`]) or checked
 /// on the way in ([`Snapshot::verify`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     log: LogId,
     position: Position,
@@ -17,7 +17,7 @@ pub struct Snapshot {
 }
 
 /// A snapshot whose checksum does not fit: it was altered on the way, or belongs to another log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[error(
     "the snapshot at {position} has checksum {got:016x}, expected {expected:016x}: it was altered on its way or is of another log"
 )]

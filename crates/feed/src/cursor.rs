@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::Index;
-use engine::fault::{self, Fault};
-use engine::leader::Source;
+use engine::leader::{Step, Subscription};
 use store::{Corrupt, ReadError};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use wire::frame::encode;
 
 use crate::catch_up::Unsent;
 use crate::feed::Shared;
-use crate::ring::FellOut;
 
 /// The most bytes that one write carries, but for a single frame that is larger. Raw loopback TCP moves more than ten
 /// times as much in 64 KiB writes as in 512-byte writes, and hardly more beyond.
@@ -22,10 +20,8 @@ pub const SPAN_BYTES: usize = 64 << 10;
 pub struct Cursor {
     shared: Arc<Shared>,
     publications: watch::Receiver<u64>,
-    /// The first event that was not delivered yet.
-    next: Index,
-    /// The next frame in the ring, while this cursor is in it.
-    in_ring: Option<u64>,
+    /// What was delivered, and so what comes next.
+    place: Subscription,
     /// What was delivered and is still in memory.
     unsent: Unsent,
     /// The room for a batch that is larger than this stream's share, for which this waited.
@@ -44,16 +40,16 @@ pub enum Delivery {
 }
 
 impl Cursor {
-    pub(crate) fn new(shared: Arc<Shared>, next: Index) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, place: Subscription) -> Self {
         let publications = shared.publications();
         let unsent = Unsent::new(Arc::clone(&shared.bounds));
-        Self { shared, publications, next, in_ring: None, unsent, large: None, damage: None }
+        Self { shared, publications, place, unsent, large: None, damage: None }
     }
 
     /// The first event that was not delivered yet.
     #[must_use]
     pub fn next_index(&self) -> Index {
-        self.next
+        self.place.next()
     }
 
     /// The damage in stored history that the newest snapshot led around, for whoever cannot take a snapshot.
@@ -76,9 +72,8 @@ impl Cursor {
             self.publications.borrow_and_update();
             match self.look(room) {
                 Look::Deliver(delivery) => return Ok(delivery),
-                Look::Again => {}
-                Look::ReadStore => {
-                    if let Some(frames) = self.read_store(room).await? {
+                Look::ReadStore(from) => {
+                    if let Some(frames) = self.read_store(from, room).await? {
                         return Ok(Delivery::Frames(frames));
                     }
                 }
@@ -92,47 +87,29 @@ impl Cursor {
 
     fn look(&mut self, room: usize) -> Look {
         let state = self.shared.read();
-        if let Some(goodbye) = state.goodbye.as_ref().filter(|_| fault::active(Fault::GoodbyeFirst)) {
-            return Look::Deliver(Delivery::Goodbye(goodbye.clone()));
-        }
-        let Some(sequence) = self.in_ring else {
-            let source = state.view().source(self.next, state.ring.first_event());
-            return match source {
-                Source::Ring => {
-                    self.in_ring = Some(state.ring.locate(self.next));
-                    Look::Again
-                }
-                Source::Store => Look::ReadStore,
-                Source::Snapshot => {
-                    let frame = encode(&state.snapshot_frame());
-                    self.next = state.tail.position().index.next();
-                    Look::Deliver(Delivery::Frames(frame))
-                }
-            };
-        };
-        match state.ring.span(sequence, room) {
-            Err(FellOut) => {
-                self.in_ring = None;
-                Look::Again
-            }
-            Ok(span) if span.frames.is_empty() => match &state.goodbye {
-                Some(goodbye) => Look::Deliver(Delivery::Goodbye(goodbye.clone())),
-                None => Look::Wait,
-            },
-            Ok(span) => {
+        let goodbye = state.goodbye.as_ref();
+        match self.place.step(&state.view(), &state.ring, goodbye.is_some()) {
+            Step::Ring(frame) => {
+                let span = state.ring.span(frame, room);
                 // Copying happens after the lock is free: the writer waits for nobody's copy.
                 drop(state);
-                self.in_ring = Some(span.next);
-                self.next = self.next.max(span.after.next());
+                self.place.sent_frames(span.next, span.after);
                 Look::Deliver(Delivery::Frames(self.unsent.count(join(span.frames, span.bytes), None)))
             }
+            Step::Store(from) => Look::ReadStore(from),
+            Step::Snapshot => {
+                self.place.sent_snapshot(state.tail.position().index);
+                Look::Deliver(Delivery::Frames(encode(&state.snapshot_frame())))
+            }
+            Step::Goodbye => goodbye.map_or(Look::Wait, |goodbye| Look::Deliver(Delivery::Goodbye(goodbye.clone()))),
+            Step::Wait => Look::Wait,
         }
     }
 
     /// `None` if the floor has passed this cursor meanwhile, or the store has nothing new after all, or there was no room.
-    async fn read_store(&mut self, room: usize) -> Result<Option<Bytes>, ReadError> {
+    async fn read_store(&mut self, from: Index, room: usize) -> Result<Option<Bytes>, ReadError> {
         let turn = self.unsent.bounds().turn().await;
-        let mut batches = match self.shared.store.read(self.next, turn.bytes.min(room)).await {
+        let mut batches = match self.shared.store.read(from, turn.bytes.min(room)).await {
             Ok(batches) => batches,
             Err(ReadError::Compacted(compacted)) => {
                 // The feed learns of a risen floor with the next batch; the cursor must not wait for that.
@@ -143,7 +120,7 @@ impl Cursor {
                 // The value does not rest on what is stored there. If it does, the store ends this leader.
                 self.damage = Some(damage);
                 let state = self.shared.read();
-                self.next = state.tail.position().index.next();
+                self.place.sent_snapshot(state.tail.position().index);
                 return Ok(Some(encode(&state.snapshot_frame())));
             }
             Err(error) => return Err(error),
@@ -165,15 +142,14 @@ impl Cursor {
         }
         let joined = join(batches.into_iter().map(|batch| batch.frame).collect(), bytes);
         drop(turn);
-        self.next = last.next();
+        self.place.sent_batches(last);
         Ok(Some(self.unsent.count(joined, large)))
     }
 }
 
 enum Look {
     Deliver(Delivery),
-    Again,
-    ReadStore,
+    ReadStore(Index),
     Wait,
 }
 
@@ -193,7 +169,7 @@ fn join(mut frames: Vec<Bytes>, bytes: usize) -> Bytes {
 pub(crate) mod tests {
     use std::time::Duration;
 
-    use engine::leader::Sequencer;
+    use engine::leader::{RecentFrames, Sequencer};
     use engine::{
         Batch, Frame, Goodbye, GoodbyeReason, LogId, Operation, ProducerChanges, Resume, Snapshot, SnapshotReason,
         StreamId, Timestamp, Verdict,
@@ -276,8 +252,6 @@ pub(crate) mod tests {
         assert!(cursor.shared.read().ring.first_event().unwrap() > Index(300), "the ring is shorter than the log");
         seen.extend(batches(read_to(&mut cursor, committed.last().unwrap().last()).await));
         assert_eq!(seen, committed);
-        // From here on the ring serves it again.
-        assert!(cursor.in_ring.is_some() || cursor.next_index() > committed.last().unwrap().last());
         let newest = world.commit(2).await;
         assert_eq!(batches(frames(cursor.next().await.unwrap())), [newest]);
     }

@@ -6,12 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::fault::{self, Fault};
 use engine::frame::SnapshotFrame;
-use engine::leader::{LogView, Source};
+use engine::leader::{Admission, KnownDigest, LogView, RecentFrames, Subscription};
 use engine::{
-    Digest, Durability, Frame, Goodbye, Heartbeat, Index, Resume, Snapshot, SnapshotReason, StreamId, Term, Timestamp,
-    Verdict, Welcome,
+    Digest, Durability, Frame, Goodbye, Heartbeat, Index, Resume, Snapshot, StreamId, Term, Timestamp, Verdict, Welcome,
 };
-use store::{Damage, ReadError, Store, StoredBatch};
+use store::{ReadError, Store, StoredBatch};
 use thiserror::Error;
 use tokio::sync::watch;
 use wire::frame::encode;
@@ -71,19 +70,18 @@ impl State {
         LogView { log: self.tail.log(), term: self.term, tail: self.tail.position(), floor: self.floor }
     }
 
-    /// The digest after the event at `index`, which is `None` inside where no batch ends there; `None` if only the store
-    /// knows.
-    fn digest_in_memory(&self, index: Index) -> Option<Option<Digest>> {
+    /// What is known of the digest after the event at `index`; `None` if only the store knows.
+    fn digest_in_memory(&self, index: Index) -> Option<KnownDigest> {
         // Most replicas stand there. It is also the one place at which the store can know less than the feed: a floor
         // beyond the published tail, which another leader's commits may have raised, is not believed.
         let tail = self.tail.position();
         if index == tail.index {
-            return Some(Some(tail.digest));
+            return Some(KnownDigest::End(tail.digest));
         }
         if index == Index::ZERO {
-            return Some(Some(Digest::of_log(self.tail.log())));
+            return Some(KnownDigest::End(Digest::of_log(self.tail.log())));
         }
-        self.ring.digest_at(index)
+        self.ring.digest_at(index).map(KnownDigest::from)
     }
 
     fn is_closed(&self) -> bool {
@@ -127,7 +125,7 @@ impl Feed {
         if state.is_closed() {
             return Err(Closed);
         }
-        debug_assert_eq!(batch.first, state.tail.position().index.next(), "batches are published in order");
+        assert_eq!(batch.first, state.tail.position().index.next(), "batches are published in order");
         state.tail = tail;
         state.floor = self.shared.store.floor().min(tail.position().index);
         state.ring.push_batch(batch.first, batch.end, batch.frame);
@@ -189,8 +187,8 @@ impl Feed {
         let view = state.view();
         let index = resume.position.index;
         let by_digest = resume.log == view.log && view.floor <= index && index <= view.tail.index;
-        let digest_there = if by_digest { state.digest_in_memory(index)? } else { None };
-        Some(view.verdict(Some(resume), digest_there))
+        let known = if by_digest { state.digest_in_memory(index)? } else { KnownDigest::NoEnd };
+        Some(view.verdict(Some(resume), known))
     }
 
     /// Judges a position that a replica claims to hold.
@@ -200,10 +198,7 @@ impl Feed {
     /// [`ReadError`] if the store cannot say what the digest there is.
     pub async fn judge(&self, resume: Resume) -> Result<Verdict, ReadError> {
         let known = self.digest_at(resume.position.index).await?;
-        let verdict = self.shared.read().view().verdict(Some(resume), known.digest());
-        // Where nobody knows the digest any more, nobody can say that it is another.
-        let unknown = known == Known::Damaged && verdict == Verdict::Snapshot(SnapshotReason::Diverged);
-        Ok(if unknown { Verdict::Snapshot(SnapshotReason::Compacted) } else { verdict })
+        Ok(self.shared.read().view().verdict(Some(resume), known))
     }
 
     /// Answers a subscription: the frames that begin the stream, encoded, and the cursor that goes on from there. The
@@ -220,19 +215,13 @@ impl Feed {
     ) -> Result<Opening, ReadError> {
         let known = match resume {
             Some(resume) => self.digest_at(resume.position.index).await?,
-            None => Known::Digest(None),
+            None => KnownDigest::NoEnd,
         };
-        let damage = self.shared.store.damage();
+        let damage = self.shared.store.damage().into_iter().map(|damage| damage.first..=damage.last);
         let state = self.shared.read();
         let view = state.view();
-        let mut verdict = view.verdict(resume, known.digest());
-        let mut floor = view.floor;
-        let damaged = resume.and_then(|resume| damaged_for(resume.position.index, verdict, known, &state, &damage));
-        if let Some(last) = damaged {
-            // As if it had been compacted away: a replica that does not know of damage checks that it stands below the floor.
-            verdict = Verdict::Snapshot(SnapshotReason::Compacted);
-            floor = last;
-        }
+        let admission = Subscription::open(&view, resume, known, damage, state.ring.first_event());
+        let Admission { verdict, floor, damaged, subscription } = admission;
         let welcome = Welcome {
             log: view.log,
             term: view.term,
@@ -242,34 +231,30 @@ impl Feed {
             durability: self.shared.store.durability(),
             leader_time,
             verdict,
-            damaged: damaged.is_some(),
+            damaged,
             stream,
         };
         let mut frames = vec![encode(&Frame::Welcome(welcome))];
-        let next = match (verdict, resume) {
-            (Verdict::Resumed, Some(resume)) if fault::active(Fault::ResumeOneTooLate) => resume.position.index.plus(2),
-            (Verdict::Resumed, Some(resume)) => resume.position.index.next(),
-            _ => {
-                frames.push(encode(&state.snapshot_frame()));
-                view.tail.index.next()
-            }
-        };
+        if verdict != Verdict::Resumed {
+            frames.push(encode(&state.snapshot_frame()));
+        }
         drop(state);
-        Ok(Opening { verdict, frames: frames.concat().into(), cursor: self.cursor(next) })
+        let cursor = Cursor::new(Arc::clone(&self.shared), subscription);
+        Ok(Opening { verdict, frames: frames.concat().into(), cursor })
     }
 
     /// The log's digest at `index`. The floor may have passed that index since the last batch was published: without
     /// a look at it, a digest that was compacted away would pass for a divergence.
-    async fn digest_at(&self, index: Index) -> Result<Known, ReadError> {
+    async fn digest_at(&self, index: Index) -> Result<KnownDigest, ReadError> {
         self.shared.raise_floor(self.shared.store.floor());
         if let Some(digest) = self.shared.read().digest_in_memory(index) {
-            return Ok(Known::Digest(digest));
+            return Ok(digest);
         }
         // Taking turns with cursors, so that no crowd that asks keeps them from reading.
         let _turn = self.shared.bounds.turn().await;
         let known = match self.shared.store.digest_at(index).await {
-            Ok(digest) => Known::Digest(digest),
-            Err(ReadError::Corrupt(_)) => Known::Damaged,
+            Ok(digest) => digest.into(),
+            Err(ReadError::Corrupt(_)) => KnownDigest::Damaged,
             Err(error) => return Err(error),
         };
         self.shared.raise_floor(self.shared.store.floor());
@@ -279,40 +264,8 @@ impl Feed {
     /// A cursor whose first event is the one at `next`.
     #[must_use]
     pub fn cursor(&self, next: Index) -> Cursor {
-        Cursor::new(Arc::clone(&self.shared), next)
+        Cursor::new(Arc::clone(&self.shared), Subscription::new(next))
     }
-}
-
-/// What is known of the digest at an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    /// The digest, if a batch ends there.
-    Digest(Option<Digest>),
-    /// What is stored there is damaged.
-    Damaged,
-}
-
-impl Known {
-    fn digest(self) -> Option<Digest> {
-        if let Self::Digest(digest) = self { digest } else { None }
-    }
-}
-
-/// Whether a replica at `index` can only go on from a snapshot because what it needs is damaged; returns the last event of
-/// the damage, which lies above `index`.
-fn damaged_for(index: Index, verdict: Verdict, known: Known, state: &State, damage: &[Damage]) -> Option<Index> {
-    let view = state.view();
-    let ring_first = state.ring.first_event();
-    let reads_there = |place: &&Damage| index < place.last && ring_first.is_none_or(|first| place.first < first);
-    let needs = match verdict {
-        Verdict::Resumed => view.source(index.next(), ring_first) == Source::Store,
-        // Its digest was compared with nothing.
-        Verdict::Snapshot(SnapshotReason::Diverged) => known == Known::Damaged,
-        Verdict::Snapshot(_) => false,
-    };
-    let last = damage.iter().filter(reads_there).map(|place| place.last).max();
-    let last = if known == Known::Damaged { Some(last.unwrap_or(index.next())) } else { last };
-    last.filter(|_| needs).map(|last| last.min(view.tail.index))
 }
 
 /// The beginning of a stream.

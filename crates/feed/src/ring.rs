@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use engine::leader::RecentFrames;
 use engine::{Digest, Index, Position};
 
 /// What a frame costs in memory beside its bytes: its entry, its place among the batches, and the allocation's own.
@@ -47,10 +48,6 @@ pub(crate) struct Span {
     pub(crate) after: Index,
 }
 
-/// The sequence number asked for is no longer in the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FellOut;
-
 impl Ring {
     pub(crate) fn new(max_bytes: usize) -> Self {
         Self { entries: VecDeque::new(), oldest: 0, batches: VecDeque::new(), bytes: 0, max_bytes }
@@ -81,16 +78,6 @@ impl Ring {
         }
     }
 
-    /// The sequence number of the next frame to come.
-    pub(crate) fn next(&self) -> u64 {
-        self.oldest + self.entries.len() as u64
-    }
-
-    /// The first event in the ring.
-    pub(crate) fn first_event(&self) -> Option<Index> {
-        self.batches.front().map(|batch| batch.first)
-    }
-
     /// The digest after the event at `index`, which is `None` inside where no batch ends there; `None` if that event is
     /// not in the ring.
     pub(crate) fn digest_at(&self, index: Index) -> Option<Option<Digest>> {
@@ -99,20 +86,11 @@ impl Ring {
         Some((batch.end.index == index).then_some(batch.end.digest))
     }
 
-    /// The sequence number of the batch that holds the event at `index`, or of the next frame to come if that event is
-    /// yet to come. `index` must not lie before [`first_event`](Self::first_event).
-    pub(crate) fn locate(&self, index: Index) -> u64 {
-        let tail = self.entries.back().map(|entry| entry.after);
-        if tail.is_none_or(|tail| index > tail) {
-            return self.next();
-        }
-        let found = self.batches.partition_point(|batch| batch.first <= index);
-        found.checked_sub(1).and_then(|at| self.batches.get(at)).map_or(self.oldest, |batch| batch.sequence)
-    }
-
-    /// The frames from `sequence` on that fit in `max_bytes`, at least one if there is one.
-    pub(crate) fn span(&self, sequence: u64, max_bytes: usize) -> Result<Span, FellOut> {
-        let skip = sequence.checked_sub(self.oldest).ok_or(FellOut)?;
+    /// The frames from `sequence` on that fit in `max_bytes`, at least one if there is one. `sequence` does not lie before
+    /// [`oldest`](RecentFrames::oldest).
+    pub(crate) fn span(&self, sequence: u64, max_bytes: usize) -> Span {
+        assert!(sequence >= self.oldest, "frame {sequence} fell out of the ring");
+        let skip = sequence - self.oldest;
         let mut span = Span { next: sequence, ..Span::default() };
         for entry in self.entries.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
             if span.bytes > 0 && span.bytes + entry.bytes.len() > max_bytes {
@@ -123,12 +101,35 @@ impl Ring {
             span.next += 1;
             span.after = entry.after;
         }
-        Ok(span)
+        span
     }
 
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+impl RecentFrames for Ring {
+    fn first_event(&self) -> Option<Index> {
+        self.batches.front().map(|batch| batch.first)
+    }
+
+    fn oldest(&self) -> u64 {
+        self.oldest
+    }
+
+    fn next(&self) -> u64 {
+        self.oldest + self.entries.len() as u64
+    }
+
+    fn locate(&self, index: Index) -> u64 {
+        let tail = self.entries.back().map(|entry| entry.after);
+        if tail.is_none_or(|tail| index > tail) {
+            return self.next();
+        }
+        let found = self.batches.partition_point(|batch| batch.first <= index);
+        found.checked_sub(1).and_then(|at| self.batches.get(at)).map_or(self.oldest, |batch| batch.sequence)
     }
 }
 
@@ -161,21 +162,20 @@ mod tests {
     #[test]
     fn a_span_holds_what_fits_and_at_least_one_frame() {
         let ring = ring(10_000);
-        let span = ring.span(0, 25).unwrap();
+        let span = ring.span(0, 25);
         assert_eq!((marks(&span), span.next, span.after), (vec![1, 3], 2, Index(4)));
-        let rest = ring.span(span.next, 1_000).unwrap();
+        let rest = ring.span(span.next, 1_000);
         assert_eq!((marks(&rest), rest.next, rest.after), (vec![0, 5], 4, Index(6)));
-        assert_eq!(marks(&ring.span(1, 1).unwrap()), [3]);
-        assert!(ring.span(4, 1_000).unwrap().frames.is_empty(), "nothing new yet");
+        assert_eq!(marks(&ring.span(1, 1)), [3]);
+        assert!(ring.span(4, 1_000).frames.is_empty(), "nothing new yet");
     }
 
     #[test]
-    fn the_oldest_frames_fall_out_and_it_is_told() {
+    fn the_oldest_frames_fall_out() {
         let ring = ring(2 * (10 + OVERHEAD) + 5);
         assert_eq!(ring.bytes(), 2 * (10 + OVERHEAD));
-        assert_eq!(ring.span(1, 1_000).err(), Some(FellOut));
-        assert_eq!(marks(&ring.span(2, 1_000).unwrap()), [0, 5]);
-        assert_eq!(ring.first_event(), Some(Index(5)));
+        assert_eq!((ring.oldest(), ring.first_event()), (2, Some(Index(5))));
+        assert_eq!(marks(&ring.span(2, 1_000)), [0, 5]);
     }
 
     #[test]
@@ -200,8 +200,8 @@ mod tests {
     fn a_frame_larger_than_the_ring_is_kept_until_the_next_one() {
         let mut ring = Ring::new(5);
         ring.push_batch(Index(1), end(1), frame(1));
-        assert_eq!(marks(&ring.span(0, 1).unwrap()), [1]);
+        assert_eq!(marks(&ring.span(0, 1)), [1]);
         ring.push_batch(Index(2), end(2), frame(2));
-        assert_eq!((ring.span(0, 1).err(), ring.bytes()), (Some(FellOut), 10 + OVERHEAD));
+        assert_eq!((ring.oldest(), ring.bytes()), (1, 10 + OVERHEAD));
     }
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use engine::fault::{self, Fault};
-use engine::leader::{BatchFull, IndexMismatch, ProposeError, Proposed, Sequencer};
+use engine::leader::{BatchFull, IndexMismatch, Intake, ProposeError, Rejection, Sealed, Sequencer, Taken};
 use engine::{Event, ProducerError, Refusal, Submission, Timestamp};
 use feed::Feed;
 use futures_util::FutureExt;
@@ -89,6 +89,16 @@ pub enum SubmitError {
     /// The leader is shutting down.
     #[error("the leader is shutting down; the operation was not committed")]
     ShuttingDown,
+}
+
+impl From<Rejection> for SubmitError {
+    fn from(why: Rejection) -> Self {
+        match why {
+            Rejection::Refused(refusal) => refusal.into(),
+            Rejection::Mismatch(mismatch) => mismatch.into(),
+            Rejection::Producer(error) => error.into(),
+        }
+    }
 }
 
 fn not_committed(error: &AppendError) -> String {
@@ -185,12 +195,11 @@ pub fn new(
     let (noted, writing) = writing::new();
     let stopped = Arc::default();
     let writer = Writer {
-        log: Sequencer::new(store.term(), store.opened_at(), store.producers()),
+        intake: Intake::new(Sequencer::new(store.term(), store.opened_at(), store.producers())),
         store,
         feed,
         random: StdRng::seed_from_u64(seed),
         clock: Box::new(clock),
-        waiting: Vec::new(),
         commands,
         stopped: Arc::clone(&stopped),
         noted,
@@ -200,13 +209,12 @@ pub fn new(
 
 /// The one that writes.
 pub struct Writer {
-    log: Sequencer,
+    /// Its waiting callers are bounded by the queue.
+    intake: Intake<Reply, SubmitError>,
     store: Arc<dyn Store>,
     feed: Feed,
     random: StdRng,
     clock: Box<dyn Fn() -> Timestamp + Send>,
-    /// What to answer, and to whom, once the open batch is durable. Bounded by the queue.
-    waiting: Vec<(Result<Event, SubmitError>, Reply)>,
     commands: mpsc::Receiver<Command>,
     stopped: Arc<OnceLock<AppendError>>,
     noted: Noted,
@@ -270,40 +278,28 @@ impl Writer {
         self.commit().await
     }
 
-    async fn submit(&mut self, submission: &Submission, reply: Reply) -> Result<(), AppendError> {
-        let answer = loop {
-            match self.log.submit(submission) {
-                // What is durable already stays so, whatever becomes of the open batch.
-                Ok(Proposed::Repeated(event)) if event.index <= self.log.committed().position().index => {
-                    let _ = reply.send(Ok(event));
-                    return Ok(());
-                }
-                Ok(Proposed::New(event) | Proposed::Repeated(event)) => break Ok(event),
-                Err(ProposeError::Refused(refusal)) => break Err(refusal.into()),
-                Err(ProposeError::Mismatch(mismatch)) => break Err(mismatch.into()),
-                Err(ProposeError::Producer(error)) => break Err(error.into()),
-                Err(ProposeError::Full(BatchFull)) => {
+    async fn submit(&mut self, submission: &Submission, mut reply: Reply) -> Result<(), AppendError> {
+        loop {
+            match self.intake.submit(submission, reply) {
+                Taken::Answered(reply, answer) => send(reply, answer),
+                Taken::Waits => {}
+                Taken::Full(back) => {
+                    reply = back;
                     if let Err(stopped) = self.commit().await {
-                        // The caller may have gone away meanwhile.
-                        let _ = reply.send(Err(too_late(Some(&stopped))));
+                        send(reply, Err(too_late(Some(&stopped))));
                         return Err(stopped);
                     }
+                    continue;
                 }
             }
-        };
-        if self.log.is_committed() || fault::active(Fault::AcknowledgeBeforeDurable) {
-            // The caller may have gone away meanwhile.
-            let _ = reply.send(answer);
-        } else {
-            self.waiting.push((answer, reply));
+            return Ok(());
         }
-        Ok(())
     }
 
     async fn draw(&mut self, count: u32) -> Result<(), AppendError> {
         for _ in 0..count {
             loop {
-                match self.log.propose(generator::random_operation(&mut self.random)) {
+                match self.intake.propose(generator::random_operation(&mut self.random)) {
                     Ok(_) => break,
                     Err(ProposeError::Full(BatchFull)) => self.commit().await?,
                     // Another one will do: a division never fails, so this ends.
@@ -317,15 +313,13 @@ impl Writer {
     /// Makes the open batch durable, publishes it and answers who waits for it.
     async fn commit(&mut self) -> Result<(), AppendError> {
         if self.feed.is_closed() {
-            self.log.roll_back();
-            self.answer(&Err(SubmitError::ShuttingDown));
+            self.fail(&SubmitError::ShuttingDown);
             return Ok(());
         }
-        let Some(batch) = self.log.seal((self.clock)()) else { return Ok(()) };
+        let Some(Sealed { batch, tail, producers }) = self.intake.seal((self.clock)()) else { return Ok(()) };
         // The one time that this batch is encoded.
         let batch = StoredBatch::new(&batch, wire::frame::encode_batch(&batch));
-        let tail = self.log.newest();
-        let commit = Commit { batch: batch.clone(), tail, producers: self.log.producer_changes() };
+        let commit = Commit { batch: batch.clone(), tail, producers };
         if fault::active(Fault::PublishBeforeDurable) {
             // Whether the feed is closed shows below.
             let _ = self.feed.publish(batch.clone(), tail);
@@ -338,28 +332,24 @@ impl Writer {
             Err(error) => return self.not_committed(error),
             Ok(()) => {}
         }
-        self.log.commit();
+        let answers = self.intake.durable();
         if self.noted.solved() {
             info!("the log can be written again");
         }
-        if let Err(stopped) = self.may_go_on() {
-            self.answer(&Err(ended_first()));
-            return Err(stopped);
+        let stopped = self.may_go_on();
+        let published =
+            stopped.is_ok() && (fault::active(Fault::PublishBeforeDurable) || self.feed.publish(batch, tail).is_ok());
+        for (reply, answer) in answers {
+            // What reaches no replica is not acknowledged.
+            send(reply, if published { answer } else { Err(ended_first()) });
         }
-        if !fault::active(Fault::PublishBeforeDurable) && self.feed.publish(batch, tail).is_err() {
-            self.answer(&Err(ended_first()));
-            return Ok(());
-        }
-        for (answer, reply) in self.waiting.drain(..) {
-            let _ = reply.send(answer);
-        }
-        Ok(())
+        stopped
     }
 
-    /// Everybody who waits gets the same answer.
-    fn answer(&mut self, answer: &Result<Event, SubmitError>) {
-        for (_, reply) in self.waiting.drain(..) {
-            let _ = reply.send(answer.clone());
+    /// Gives the open batch up: everybody who waits gets `why`.
+    fn fail(&mut self, why: &SubmitError) {
+        for (reply, answer) in self.intake.failed(why) {
+            send(reply, answer);
         }
     }
 
@@ -388,8 +378,7 @@ impl Writer {
     }
 
     fn not_committed(&mut self, error: AppendError) -> Result<(), AppendError> {
-        self.log.roll_back();
-        self.answer(&Err(SubmitError::Store(error.clone())));
+        self.fail(&SubmitError::Store(error.clone()));
         match error {
             AppendError::Unavailable(reason) => {
                 // Said once, and not for every batch until it is over.
@@ -412,6 +401,11 @@ impl Writer {
         self.noted.trouble(&reason.to_string());
         reason
     }
+}
+
+/// Answers a caller, who may have gone away meanwhile.
+fn send(reply: Reply, answer: Result<Event, SubmitError>) {
+    let _ = reply.send(answer);
 }
 
 /// What the writer does next.

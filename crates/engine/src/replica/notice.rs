@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Something that happened to a replica, for logs and for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Notice {
     /// The state is another one now.
     StateChanged {
@@ -84,7 +84,7 @@ pub enum Notice {
 }
 
 /// How a replica got from connecting to live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Resync {
     /// What it held when it asked.
     pub from: Option<Resume>,
@@ -104,7 +104,7 @@ pub struct Resync {
 }
 
 /// A state that a replica dropped because it is not the leader's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Dropped {
     /// Which check it failed.
     pub reason: SnapshotReason,
@@ -113,7 +113,7 @@ pub struct Dropped {
 }
 
 /// How a divergence was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 pub enum Divergence {
     /// The digests at the same index differ.
     #[error("at index {at} the own digest is {own}, the leader's {leader}")]
@@ -142,7 +142,7 @@ pub enum Divergence {
 }
 
 /// A frame that the rules do not allow where it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 pub enum Violation {
     /// The first frame was not a welcome.
     #[error("the first frame of the stream is not a welcome")]
@@ -158,5 +158,13 @@ pub enum Violation {
     ForeignSnapshot {
         /// The log that it is of.
         log: LogId,
+    },
+    /// The snapshot lies below the floor that the welcome named.
+    #[error("the snapshot at index {at} lies below the floor at {floor} that the welcome named")]
+    SnapshotBelowFloor {
+        /// Where it is.
+        at: Index,
+        /// The welcome's floor.
+        floor: Index,
     },
 }

@@ -19,7 +19,7 @@ pub const TAIL_KNOWN_FOR: Duration = Duration::from_secs(2);
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How many events a replica is behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lag {
     /// How many events the leader is known to be ahead.
     pub events: u64,
@@ -29,7 +29,7 @@ pub struct Lag {
 }
 
 /// A leader's answer to a report of progress, apart from its judgement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Answer {
     /// The leader's log.
     pub log: LogId,
@@ -42,7 +42,7 @@ pub struct Answer {
 }
 
 /// What a session knows of how up to date it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Timeliness {
     /// Everything that the leader had committed by then is held, once all is applied that the welcome promised.
     as_of: Timestamp,

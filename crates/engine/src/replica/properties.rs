@@ -140,7 +140,7 @@ impl World {
             let ends = self.history.iter().map(Batch::end).chain([Position::origin(view.log), view.tail]);
             ends.into_iter().find(|end| end.index == at).map(|end| end.digest)
         });
-        let verdict = view.verdict(request.resume, digest_there);
+        let verdict = view.verdict(request.resume, digest_there.into());
         self.link = Some(VecDeque::new());
         self.send(Frame::Welcome(Welcome {
             log: view.log,

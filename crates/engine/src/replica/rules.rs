@@ -75,18 +75,21 @@ impl Replica {
         if snapshot.log() != session.welcome.log {
             return self.violated(Violation::ForeignSnapshot { log: snapshot.log() }, now);
         }
-        let awaited = std::mem::take(&mut session.awaits_snapshot);
+        let (awaited, floor) = (std::mem::take(&mut session.awaits_snapshot), session.welcome.floor);
         if self.is_stale_leader(snapshot.log(), term, now) {
             return;
         }
         let position = snapshot.position();
+        if awaited && position.index < floor {
+            return self.violated(Violation::SnapshotBelowFloor { at: position.index, floor }, now);
+        }
         if let Some(held) = self.held {
             if position.index == held.position.index && position.digest != held.position.digest {
                 let divergence =
                     Divergence::Digest { at: position.index, own: held.position.digest, leader: position.digest };
                 return self.diverged(divergence, now);
             }
-            // An awaited one (`compacted`) is newer by the leader's word; otherwise it may be an echo.
+            // An awaited one (`compacted`) lies above the floor, and the floor above what is held.
             if !awaited && position.index <= held.position.index {
                 self.notices.push_back(Notice::Duplicate { first: position.index, last: position.index });
                 return;
@@ -170,6 +173,10 @@ impl Replica {
         let applied = self.position().index;
         if awaits_snapshot || heartbeat.tail > applied {
             return self.gap(applied.next(), heartbeat.tail.next(), now);
+        }
+        // It was sent before something that is held: a repetition, which says nothing about the present.
+        if heartbeat.tail < applied {
+            return;
         }
         self.see_term(log, heartbeat.term);
         self.backoff.reset();

@@ -15,26 +15,31 @@ const TAIL: Index = Index(10);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 const COLUMNS: [&str; 7] = ["connecting", "awaiting snapshot", "catching up", "live", "late", "stale", "waiting"];
-const ROWS: [&str; 29] = [
+const ROWS: [&str; 34] = [
     "welcome: resumed, tail ahead",
     "welcome: resumed, nothing missing",
     "welcome: snapshot, compacted",
     "welcome: snapshot, other log",
     "welcome: snapshot, diverged",
+    "welcome: snapshot, fresh",
+    "welcome: snapshot, ahead",
     "welcome that contradicts the request",
     "welcome with a lower term",
     "snapshot ahead",
+    "snapshot before applied",
     "snapshot at applied, same digest",
     "snapshot at applied, other digest",
     "snapshot of another log",
     "batch at applied + 1",
     "batches up to the welcome's tail",
     "batch at or below applied",
+    "batch that begins before applied and ends after it",
     "batch after a gap",
     "batch with a wrong digest",
     "batch with a lower term than the last",
     "heartbeat, tail = applied",
     "heartbeat, tail > applied",
+    "heartbeat, tail < applied",
     "heartbeat with a lower term",
     "heartbeat that is 2.5 s old",
     "heartbeat that is 1.5 s old",
@@ -173,6 +178,10 @@ fn feed(replica: &mut Replica, row: &str, now: Moment) {
             welcome_frame(Welcome { log: OTHER_LOG, ..welcome(Verdict::Snapshot(SnapshotReason::OtherLog)) })
         }
         "welcome: snapshot, diverged" => welcome_frame(welcome(Verdict::Snapshot(SnapshotReason::Diverged))),
+        "welcome: snapshot, fresh" => welcome_frame(welcome(Verdict::Snapshot(SnapshotReason::Fresh))),
+        "welcome: snapshot, ahead" => {
+            welcome_frame(Welcome { tail: Index(4), ..welcome(Verdict::Snapshot(SnapshotReason::Ahead)) })
+        }
         "welcome that contradicts the request" => {
             welcome_frame(Welcome { log: OTHER_LOG, ..welcome(Verdict::Resumed) })
         }
@@ -182,6 +191,7 @@ fn feed(replica: &mut Replica, row: &str, now: Moment) {
             welcome_frame(Welcome { term: lower, ..welcome(Verdict::Resumed) })
         }
         "snapshot ahead" => snapshot_frame(snapshot_at(Index(12))),
+        "snapshot before applied" => snapshot_frame(snapshot_at(Index(applied.0 - 1))),
         "snapshot at applied, same digest" => snapshot_frame(snapshot_at(applied)),
         "snapshot at applied, other digest" => {
             let position = Position { index: applied, digest: Digest(1) };
@@ -194,6 +204,13 @@ fn feed(replica: &mut Replica, row: &str, now: Moment) {
             missing.flat_map(|index| fresh(&batch_at(Index(index), TERM), now)).collect()
         }
         "batch at or below applied" => vec![Frame::Batch(batch_at(applied, TERM))],
+        "batch that begins before applied and ends after it" => {
+            let mut sequencer = sequencer_at(Index(applied.0 - 1), TERM);
+            for n in [applied.0, applied.0 + 1] {
+                sequencer.propose(Operation::Add(i64::try_from(n).unwrap())).unwrap();
+            }
+            vec![Frame::Batch(sequencer.seal(leader_time(now)).unwrap())]
+        }
         "batch after a gap" => vec![Frame::Batch(batch_at(applied.next().next(), TERM))],
         "batch with a wrong digest" => {
             let good = batch_at(applied.next(), TERM);
@@ -205,6 +222,7 @@ fn feed(replica: &mut Replica, row: &str, now: Moment) {
         }
         "heartbeat, tail = applied" => vec![heartbeat(TERM, applied, leader_time(now))],
         "heartbeat, tail > applied" => vec![heartbeat(TERM, applied.next(), leader_time(now))],
+        "heartbeat, tail < applied" => vec![heartbeat(TERM, Index(applied.0 - 1), leader_time(now))],
         "heartbeat with a lower term" => vec![heartbeat(lower, applied, leader_time(now))],
         "heartbeat that is 2.5 s old" => vec![heartbeat(TERM, applied, ago(2_500, now))],
         "heartbeat that is 1.5 s old" => vec![heartbeat(TERM, applied, ago(1_500, now))],
