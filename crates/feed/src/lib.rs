@@ -8,16 +8,7 @@
 mod catch_up;
 mod cursor;
 mod feed;
-mod members;
 mod ring;
-mod roster;
-mod status;
-mod streams;
-mod subscribe;
 
 pub use cursor::{Cursor, Delivery, SPAN_BYTES};
 pub use feed::{Closed, Feed, Published};
-pub use roster::{LookUp, Member, Presence, Roster};
-pub use status::{RETRY_AFTER, read_status};
-pub use streams::{Caller, Crowded, Line, Patience};
-pub use subscribe::SubscribeService;

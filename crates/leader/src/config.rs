@@ -1,152 +1,15 @@
-//! The flags, and what they mean.
+//! What a leader needs to know.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
 use engine::Durability;
 use thiserror::Error;
 
-use crate::access::{Access, HostName, Origin};
-use crate::limits::Limits;
-use crate::listen::Listen;
-
-/// What the programs' help ends with.
-const MORE_HELP: &str = "\
-Examples:
-  calculator-leader                               the page is on http://127.0.0.1:8080
-  calculator-leader --listen 0.0.0.0:9000         everybody who reaches this machine can use it
-  calculator-leader --rate 1000 --ephemeral       a thousand operations a second, kept in memory
-  calculator-leader --no-generator                only the operations that people submit
-  calculator-leader verify --data-dir D           checks a log
-  calculator-leader export --data-dir D | head    prints the first events of a log
-
-Environment:
-  CALCULATOR_LISTEN        stands for --listen
-  CALCULATOR_DATA_DIR      stands for --data-dir
-  CALCULATOR_HOST          stands for --host; commas separate several
-  CALCULATOR_ALLOW_ORIGIN  stands for --allow-origin; commas separate several
-  RUST_LOG                 what is logged to standard error: error, warn, info (the default), debug or trace, also for
-                           parts of the program, as in info,feed=debug
-  NO_COLOR                 no colours, if it is set and not empty";
-
-/// Where the log is kept if nothing else is said.
-pub const DEFAULT_DATA_DIR: &str = "calculator-data";
-
-/// Owns one number and an ordered log of operations on it, and streams the log to replicas.
-///
-/// One port serves native gRPC (cleartext HTTP/2), gRPC-Web, the page and /healthz.
-///
-/// The log is kept in a directory and survives crashes; a leader that starts again goes on where the last one ended.
-#[derive(Clone, Debug, Parser)]
-#[command(name = "calculator-leader", version, after_help = MORE_HELP, args_conflicts_with_subcommands = true)]
-pub struct Cli {
-    /// How to lead.
-    #[command(flatten)]
-    pub lead: Args,
-
-    /// Something to do instead.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-}
-
-/// What can be done with a log beside leading it.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Command {
-    /// Check every page, row and event of a log, and report; a leader may run meanwhile
-    Verify(LogArgs),
-    /// Print the events of a log as JSON, one a line; a leader may run meanwhile
-    Export(LogArgs),
-}
-
-/// Which log.
-#[derive(Clone, Debug, clap::Args)]
-pub struct LogArgs {
-    /// Directory of the log
-    #[arg(long, default_value = DEFAULT_DATA_DIR, env = "CALCULATOR_DATA_DIR", value_name = "DIR")]
-    pub data_dir: PathBuf,
-}
-
-/// The leader's flags.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Args {
-    /// Host and port to listen on, such as localhost:8080. A port alone listens on this machine only, 0.0.0.0:8080 on
-    /// every address. Port 0 takes a free one, which the log names
-    #[arg(long, default_value = "127.0.0.1:8080", env = "CALCULATOR_LISTEN", value_name = "HOST:PORT")]
-    pub listen: Listen,
-
-    /// Pause before each random operation, drawn evenly from this range
-    #[arg(long, default_value = "10ms..1s", value_name = "MIN..MAX", conflicts_with_all = ["rate", "no_generator"])]
-    pub pace: Pace,
-
-    /// Random operations per second, evenly spaced, instead of --pace (1 to 1000000)
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
-        conflicts_with = "no_generator"
-    )]
-    pub rate: Option<u32>,
-
-    /// Make up no operations: only what people submit happens
-    #[arg(long)]
-    pub no_generator: bool,
-
-    /// Stop making up operations after this many
-    #[arg(long, value_name = "N", conflicts_with = "no_generator")]
-    pub count: Option<u64>,
-
-    /// Seed of the random operations; the same seed makes up the same ones. Random if not given
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-
-    /// Directory of the log; made if it does not exist. One leader at a time writes to it
-    #[arg(long, default_value = DEFAULT_DATA_DIR, env = "CALCULATOR_DATA_DIR", value_name = "DIR")]
-    pub data_dir: PathBuf,
-
-    /// Keep the log in memory, whatever --data-dir says: it ends with the leader
-    // No conflict with `data_dir`, which an environment may name for every leader, as the container image does.
-    #[arg(long, conflicts_with_all = ["durability", "snapshot_every"])]
-    pub ephemeral: bool,
-
-    /// What an acknowledged operation survives
-    #[arg(long, default_value = "fsync", value_name = "WHAT")]
-    pub durability: DurabilityArg,
-
-    /// Events from one snapshot of the value to the next; starting verifies what follows the newest one
-    #[arg(long, default_value = "100000", value_name = "EVENTS", value_parser = parse_events)]
-    pub snapshot_every: NonZeroU64,
-
-    /// Events of history to keep at least, for replicas that resume and for ReadEvents; older ones are compacted away,
-    /// in a directory by whole snapshots. An event takes up to some 150 bytes of disk, or 200 of memory
-    #[arg(long, default_value = "1000000", value_name = "EVENTS", value_parser = parse_events)]
-    pub retain: NonZeroU64,
-
-    /// How often subscribers hear a sign of life; three missed ones make them reconnect (10ms to 60s)
-    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = parse_heartbeat)]
-    pub heartbeat_interval: Duration,
-
-    /// Streams to serve at a time; more are told to come back later
-    #[arg(long, default_value = "10000", value_name = "N")]
-    pub max_subscribers: usize,
-
-    /// Name under which browsers may call this leader, beside localhost and IP addresses; may be given several times.
-    /// Needed where a name leads here directly, or a proxy passes on the name that it was called by
-    #[arg(long = "host", env = "CALCULATOR_HOST", value_name = "NAME", value_delimiter = ',')]
-    pub hosts: Vec<HostName>,
-
-    /// Sites whose pages may call this leader.
-    #[arg(
-        help = "Site whose pages may call this leader, such as https://app.example.com; may be given several times",
-        long = "allow-origin",
-        env = "CALCULATOR_ALLOW_ORIGIN",
-        value_name = "ORIGIN",
-        value_delimiter = ','
-    )]
-    pub allow_origins: Vec<Origin>,
-}
+use crate::http::access::Access;
+use crate::http::limits::Limits;
 
 /// What a leader needs to know.
 #[derive(Clone, Debug)]
@@ -187,15 +50,6 @@ pub enum Storage {
     },
 }
 
-/// What an acknowledged operation survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DurabilityArg {
-    /// A power cut: it is on the disk
-    Fsync,
-    /// A crash of the leader; a power cut may take the last moments
-    Os,
-}
-
 /// How often random operations are made up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generator {
@@ -205,41 +59,6 @@ pub enum Generator {
     Paced(Pace),
     /// This many a second, evenly.
     Rate(u32),
-}
-
-impl From<&Args> for Config {
-    fn from(args: &Args) -> Self {
-        let generator = match (args.no_generator, args.rate) {
-            (true, _) => Generator::Off,
-            (false, Some(rate)) => Generator::Rate(rate),
-            (false, None) => Generator::Paced(args.pace),
-        };
-        let storage = if args.ephemeral {
-            Storage::Memory
-        } else {
-            let durability = match args.durability {
-                DurabilityArg::Fsync => Durability::Fsync,
-                DurabilityArg::Os => Durability::Os,
-            };
-            let directory = args.data_dir.clone();
-            Storage::Directory { directory, durability, snapshot_every: args.snapshot_every }
-        };
-        Self {
-            storage,
-            generator,
-            count: args.count,
-            seed: args.seed.unwrap_or_else(rand::random),
-            retain: args.retain,
-            heartbeat_interval: args.heartbeat_interval,
-            max_subscribers: args.max_subscribers,
-            access: Access {
-                // A name that it listens on is its own.
-                hosts: args.hosts.iter().cloned().chain(args.listen.host().parse().ok()).collect(),
-                origins: args.allow_origins.clone(),
-            },
-            limits: Limits::default(),
-        }
-    }
 }
 
 /// A range of pauses, both ends included.
@@ -278,16 +97,6 @@ impl FromStr for Pace {
     }
 }
 
-fn parse_events(text: &str) -> Result<NonZeroU64, String> {
-    text.parse().map_err(|_| "choose a whole number from 1 on".to_owned())
-}
-
-fn parse_heartbeat(text: &str) -> Result<Duration, String> {
-    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let range = Duration::from_millis(10)..=Duration::from_secs(60);
-    if range.contains(&interval) { Ok(interval) } else { Err("choose from 10ms to 60s".to_owned()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,53 +110,5 @@ mod tests {
         assert_eq!("10..1s".parse::<Pace>(), Err(InvalidPace::NotATime("10".to_owned())));
         assert_eq!("1s..10ms".parse::<Pace>(), Err(InvalidPace::Backwards));
         assert_eq!("0s..0s".parse::<Pace>(), Err(InvalidPace::Backwards));
-    }
-
-    #[test]
-    fn flags_decide_the_generator() {
-        let generator = |flags: &[&str]| {
-            let flags = ["calculator-leader"].iter().chain(flags);
-            Cli::try_parse_from(flags).map(|cli| Config::from(&cli.lead).generator).map_err(|error| error.kind())
-        };
-        let default = Pace { min: Duration::from_millis(10), max: Duration::from_secs(1) };
-        assert_eq!(generator(&[]), Ok(Generator::Paced(default)));
-        assert_eq!(generator(&["--rate", "50"]), Ok(Generator::Rate(50)));
-        assert_eq!(generator(&["--no-generator"]), Ok(Generator::Off));
-        assert!(generator(&["--rate", "0"]).is_err());
-        assert!(generator(&["--rate", "5", "--no-generator"]).is_err());
-        assert!(generator(&["--rate", "5", "--pace", "1ms..2ms"]).is_err());
-    }
-
-    #[test]
-    fn flags_and_the_place_to_listen_on_name_the_leader_to_browsers() {
-        let hosts = |flags: &[&str]| {
-            let flags = ["calculator-leader"].iter().chain(flags);
-            Cli::try_parse_from(flags).map(|cli| Config::from(&cli.lead).access.hosts).map_err(|error| error.kind())
-        };
-        let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<HostName>>();
-        assert_eq!(hosts(&["--listen", "calc.lan:8080"]), Ok(names(&["calc.lan"])));
-        let flags = ["--listen", "calc.lan:8080", "--host", "a.example", "--host", "b.example,c.example"];
-        assert_eq!(hosts(&flags), Ok(names(&["a.example", "b.example", "c.example", "calc.lan"])));
-        assert!(hosts(&["--host", "http://a.example"]).is_err());
-        assert!(hosts(&["--allow-origin", "a.example"]).is_err());
-    }
-
-    #[test]
-    fn flags_decide_where_the_log_is() {
-        let storage = |flags: &[&str]| {
-            let flags = ["calculator-leader"].iter().chain(flags);
-            Cli::try_parse_from(flags).map(|cli| Config::from(&cli.lead).storage).map_err(|error| error.kind())
-        };
-        assert_eq!(storage(&["--ephemeral"]), Ok(Storage::Memory));
-        let kept = |directory: &str, durability| {
-            let snapshot_every = NonZeroU64::new(100_000).unwrap();
-            Ok(Storage::Directory { directory: directory.into(), durability, snapshot_every })
-        };
-        assert_eq!(storage(&[]), kept(DEFAULT_DATA_DIR, Durability::Fsync));
-        assert_eq!(storage(&["--data-dir", "d", "--durability", "os"]), kept("d", Durability::Os));
-        assert_eq!(storage(&["--ephemeral", "--data-dir", "d"]), Ok(Storage::Memory));
-        assert!(storage(&["--ephemeral", "--durability", "os"]).is_err());
-        assert!(storage(&["--rate", "5", "verify"]).is_err(), "flags of the leader do not fit a check");
-        assert!(storage(&["--snapshot-every", "0"]).is_err());
     }
 }

@@ -4,25 +4,15 @@
 //! only writer; the [`generator`] and the [`service`] send it operations through a bounded queue; it commits to the
 //! store and publishes to the feed; [`server`] puts everything on one port.
 
-pub mod access;
 pub mod audit;
-mod calls;
-pub mod classic;
+pub mod cli;
 pub mod clock;
 pub mod config;
-mod connection;
 pub mod generator;
-pub mod health;
-pub mod limits;
-pub mod listen;
-pub mod page;
-mod peer;
-mod readers;
+pub mod http;
+pub mod roster;
+pub mod rpc;
 pub mod sequencer;
-pub mod server;
-pub mod service;
-pub mod status;
-mod tcp;
 mod thread;
 pub mod writing;
 
@@ -34,8 +24,11 @@ use std::time::{Duration, Instant};
 use audit::AuditError;
 use config::{Config, Storage};
 use engine::{Goodbye, GoodbyeReason, LogId};
-use feed::{Feed, Roster};
-use readers::Readers;
+use feed::Feed;
+use http::listen;
+use http::readers::Readers;
+use roster::Roster;
+use rpc::Calculator;
 use store::sqlite::{OpenError, Options};
 use store::{AppendError, Corrupt, MemoryStore, ReadError, Replaced, SqliteStore, Store};
 use thiserror::Error;
@@ -140,9 +133,9 @@ pub async fn run(
     let tending = tokio::spawn(tend(roster.clone()));
     let looking = tokio::spawn(audit::look_through(Arc::clone(&store)));
     let writing = submitter.writing().clone();
-    let service = service::Calculator::new(feed.clone(), Arc::clone(&store), submitter, roster.clone());
+    let service = Calculator::new(feed.clone(), Arc::clone(&store), submitter, roster.clone());
     let readers = Readers::start().map_err(RunError::Thread)?;
-    let server = server::start(listener, service, feed.clone(), roster, writing, readers.handle(), &config);
+    let server = http::start(listener, service, feed.clone(), roster, writing, readers.handle(), &config);
 
     let ended = tokio::select! {
         () = shutdown => Ok(()),

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use leader::audit;
-use leader::config::{Args, Cli, Command, Config};
+use leader::cli::{Args, Cli, Command};
+use leader::config::Config;
 use program::{allow_many_files, flags, printable, told_to_end};
 use tokio::runtime::Runtime;
 use tracing::info;

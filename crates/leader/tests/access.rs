@@ -6,8 +6,8 @@ mod common;
 use common::raw::{Answer, framed, http1, http2};
 use common::{TestLeader, config};
 use engine::Operation;
-use leader::access::Access;
 use leader::config::{Config, Generator};
+use leader::http::access::Access;
 use tonic::Code;
 use wire::pb;
 

@@ -261,7 +261,7 @@ async fn every_reason_that_the_contract_names_can_be_met_and_no_other() {
         store(AppendError::Unavailable("full".to_owned())),
         store(AppendError::OutcomeUnknown("?".to_owned())),
         store(AppendError::Fenced(Fenced { own: Term(1), by: Term(2) })),
-        feed::read_status(&ReadError::Corrupt(Corrupt { index: Index(1), what: "?".to_owned() })),
+        leader::rpc::status::read_status(&ReadError::Corrupt(Corrupt { index: Index(1), what: "?".to_owned() })),
     ]);
     let met: BTreeSet<_> = met
         .iter()

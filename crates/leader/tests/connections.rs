@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use common::{PATIENCE, TestLeader, config};
 use engine::Operation;
 use leader::config::{Config, Generator};
-use leader::limits::Limits;
+use leader::http::limits::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;

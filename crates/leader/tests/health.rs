@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Durability, Index, LogId, Operation, Snapshot, Submitted, Term};
-use feed::{Feed, Roster};
+use feed::Feed;
 use leader::config::Generator;
-use leader::health::WRITING;
-use leader::server::{self, Server};
-use leader::{clock, sequencer, service};
+use leader::http::{self, Server};
+use leader::roster::Roster;
+use leader::rpc::Calculator;
+use leader::rpc::health::WRITING;
+use leader::{clock, sequencer};
 use store::{AppendError, Commit, MemoryStore, ReadError, Store, StoredBatch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -77,9 +79,9 @@ impl World {
         let address = listener.local_addr().unwrap();
         let config = common::config(Generator::Off);
         let (roster, writing) = (Roster::new(config.limits.streams), submitter.writing().clone());
-        let calculator = service::Calculator::new(feed.clone(), store, submitter, roster.clone());
+        let calculator = Calculator::new(feed.clone(), store, submitter, roster.clone());
         let server =
-            server::start(listener, calculator, feed, roster, writing, tokio::runtime::Handle::current(), &config);
+            http::start(listener, calculator, feed, roster, writing, tokio::runtime::Handle::current(), &config);
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self { disk, server, address, channel }
     }

@@ -20,7 +20,7 @@ use follower::{Arrivals, Calls, Link, LinkError, Observer, connect, follow};
 use futures_util::Stream;
 use leader::RunError;
 use leader::config::{Config, Generator, Storage};
-use leader::limits::Limits;
+use leader::http::limits::Limits;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use feed::Patience;
 use leader::config::{Config, Generator};
-use leader::limits::Limits;
+use leader::http::limits::Limits;
+use leader::roster::Patience;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Streaming;

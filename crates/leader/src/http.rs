@@ -1,11 +1,31 @@
 //! One port for everything: native gRPC, gRPC-Web, the page and health.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | what each connection may cost, and how it is served | `connection.rs`, [`limits`] |
+//! | whether the peer of a connection still answers | `peer.rs`, `tcp.rs` |
+//! | the threads for streams | `readers.rs` |
+//! | which browsers are answered | [`access`] |
+//! | the page's files | `assets.rs` |
+
+pub mod access;
+mod assets;
+mod connection;
+pub(crate) mod health;
+pub mod limits;
+pub mod listen;
+mod peer;
+pub(crate) mod readers;
+mod tcp;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::guard;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use feed::{Feed, Roster, SubscribeService};
+use feed::Feed;
+use health::Health;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -19,14 +39,14 @@ use tracing::warn;
 use wire::pb::calculator_service_server::CalculatorServiceServer;
 use wire::sharedcalculator::leader_server::LeaderServer;
 
-use crate::access::guard;
-use crate::calls::{Deadlines, only_calls};
-use crate::classic::Classic;
+use crate::clock;
 use crate::config::Config;
-use crate::health::Health;
-use crate::service::Calculator;
+use crate::roster::Roster;
+use crate::rpc::edge::{Deadlines, only_calls};
+use crate::rpc::legacy::Legacy;
+use crate::rpc::subscribe::SubscribeService;
+use crate::rpc::{self, Calculator};
 use crate::writing::Writing;
-use crate::{clock, connection, page};
 
 /// A running server.
 #[derive(Debug)]
@@ -52,19 +72,19 @@ pub fn start(
     let (reporter, health_service) = health_reporter();
     let (closing, watched) = watch::channel(false);
     let health = Health::new(watched, writing);
-    tokio::spawn(health.clone().report(reporter));
+    tokio::spawn(rpc::health::report(health.clone(), reporter));
     let subscribe = SubscribeService::new(feed.clone(), roster.clone(), config.max_subscribers, clock::now);
-    let classic = Classic::new(feed, roster, config.max_subscribers);
+    let legacy = Legacy::new(feed, roster, config.max_subscribers);
     let access = Arc::new(config.access.clone());
     let mut app = Router::new()
         // The exact path wins over the service's own wildcard.
         .merge(calls(SubscribeService::PATH, subscribe))
         .merge(grpc(CalculatorServiceServer::new(calculator)))
-        .merge(grpc(LeaderServer::new(classic)))
+        .merge(grpc(LeaderServer::new(legacy)))
         .merge(grpc(health_service))
         .merge(reflection())
         .merge(health.router())
-        .merge(page::router(Arc::clone(&access)));
+        .merge(assets::router(Arc::clone(&access)));
     if let Some(cors) = access.cors() {
         app = app.layer(cors);
     }

@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
-use crate::limits::Limits;
-use crate::listen;
-use crate::peer::{CallTasks, Calls, Judgement, Peer, PeerIo};
-use crate::readers::Place;
+use crate::http::limits::Limits;
+use crate::http::listen;
+use crate::http::peer::{CallTasks, Calls, Judgement, Peer, PeerIo};
+use crate::http::readers::Place;
 
 /// How many calls one HTTP/2 connection may have under way. A page or a replica needs a handful; proxies and load tests
 /// put many subscribers on one connection, and open another when it is full.
@@ -167,15 +167,15 @@ fn tune(stream: &TcpStream) -> std::io::Result<()> {
 mod tests {
     use std::sync::mpsc;
 
+    use crate::rpc::subscribe::SubscribeService;
     use axum::body::Body;
     use axum::routing::post;
-    use feed::SubscribeService;
     use http::Request;
     use tonic::transport::Channel;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::readers::Readers;
+    use crate::http::readers::Readers;
 
     /// Longer than any call takes that waits for nothing.
     const BLOCKED: Duration = Duration::from_secs(5);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{Frame, Goodbye, GoodbyeReason, Resume, Timestamp};
+use feed::{Cursor, Delivery, Feed};
 use futures_util::Stream;
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
@@ -25,8 +26,8 @@ use wire::frame::encode;
 use wire::status::invalid;
 use wire::{Identity, pb};
 
-use crate::roster::Presence;
-use crate::{Caller, Cursor, Delivery, Feed, Roster, read_status};
+use super::status::read_status;
+use crate::roster::{Caller, Presence, Roster};
 
 /// The largest request that is read; a well-formed one has under 300 bytes.
 const MAX_REQUEST_BYTES: usize = 4 << 10;

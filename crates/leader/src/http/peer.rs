@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use crate::roster::{Caller, Line};
 use axum::body::Body;
 use bytes::Bytes;
-use feed::{Caller, Line};
 use http::{Request, Response, Version};
 use http_body::{Frame, SizeHint};
 use socket2::SockRef;
@@ -22,10 +22,10 @@ use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
 use wire::status::status;
 
-use crate::calls::Form;
-use crate::limits::Limits;
-use crate::readers::Place;
-use crate::tcp;
+use crate::http::limits::Limits;
+use crate::http::readers::Place;
+use crate::http::tcp;
+use crate::rpc::edge::Form;
 
 tokio::task_local! {
     /// What cuts the call whose task this is; on an HTTP/1.1 connection, which has one call at a time, the connection.

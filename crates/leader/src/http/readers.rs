@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use feed::SubscribeService;
+use crate::rpc::subscribe::SubscribeService;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 

@@ -27,7 +27,7 @@ use tonic::Code;
 use tower_http::cors::CorsLayer;
 use wire::status::status;
 
-use crate::calls::Form;
+use crate::rpc::edge::Form;
 
 /// What a page of another site may send, and read, if it is allowed to call.
 const ALLOWED_HEADERS: [HeaderName; 4] = [

@@ -12,8 +12,8 @@ use tower::ServiceBuilder;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::access::{Access, guard_page};
-use crate::calls::no_such_service;
+use crate::http::access::{Access, guard_page};
+use crate::rpc::edge::no_such_service;
 
 /// What `cargo xtask web` builds. In a debug build the files are read from that folder when they are asked for.
 #[derive(RustEmbed)]
@@ -31,7 +31,7 @@ const NOT_BUILT: &str = "The page is not part of this binary. Run `cargo xtask w
 
 /// Serves the page and its files, compressed: static files only, because a stream would be compressed once for each
 /// subscriber. What is no request for the page comes here too, if nothing else takes it.
-pub fn router(access: Arc<Access>) -> Router {
+pub(super) fn router(access: Arc<Access>) -> Router {
     let constant = SetResponseHeaderLayer::overriding;
     let layers = ServiceBuilder::new()
         .layer(CompressionLayer::new())

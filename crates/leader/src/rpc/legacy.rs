@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{Frame, Index};
-use feed::{Caller, Cursor, Delivery, Feed, Presence, Roster, read_status};
+use feed::{Cursor, Delivery, Feed};
 use futures_util::{Stream, stream};
 use store::{Compacted, ReadError};
 use tonic::{Code, Request, Response, Status};
@@ -22,18 +22,21 @@ use wire::sharedcalculator::leader_server::Leader;
 use wire::sharedcalculator::{Event, GetMostRecentValueRequest, GetMostRecentValueResponse, GetUpdatesRequest};
 use wire::status::status;
 
+use super::status::read_status;
+use crate::roster::{Caller, Presence, Roster};
+
 /// How long a stream that cannot be had keeps its caller waiting: the original replica tries again without a pause.
 const TURNED_AWAY_AFTER: Duration = Duration::from_secs(1);
 
 /// Serves `sharedcalculator.Leader` from a feed.
 #[derive(Clone)]
-pub struct Classic {
+pub struct Legacy {
     feed: Feed,
     roster: Roster,
     max_subscribers: usize,
 }
 
-impl Classic {
+impl Legacy {
     /// Serves `feed`. Its streams count among those of `roster`, of which there may be `max_subscribers`.
     #[must_use]
     pub fn new(feed: Feed, roster: Roster, max_subscribers: usize) -> Self {
@@ -42,7 +45,7 @@ impl Classic {
 }
 
 #[tonic::async_trait]
-impl Leader for Classic {
+impl Leader for Legacy {
     type StreamUpdatesStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
 
     async fn stream_updates(

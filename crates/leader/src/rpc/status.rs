@@ -1,12 +1,16 @@
-//! How operations that were not done are told over gRPC.
+//! Errors as callers see them: a code and a reason for each.
+
+use std::time::Duration;
 
 use engine::{ProducerError, Refusal};
-use feed::RETRY_AFTER;
-use store::AppendError;
+use store::{AppendError, ReadError};
 use tonic::{Code, Status};
 use wire::status::{status, with_retry};
 
 use crate::sequencer::SubmitError;
+
+/// When to try again what failed for the moment.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 impl From<SubmitError> for Status {
     fn from(error: SubmitError) -> Self {
@@ -48,5 +52,20 @@ impl From<SubmitError> for Status {
             ) => status(Code::Unavailable, "STEPPED_DOWN", &[], &message),
             SubmitError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", &[], &message),
         }
+    }
+}
+
+/// Why history cannot be read.
+#[must_use]
+pub fn read_status(error: &ReadError) -> Status {
+    let message = error.to_string();
+    match error {
+        ReadError::Compacted(compacted) => {
+            status(Code::OutOfRange, "COMPACTED", &[("floor", compacted.floor.to_string())], &message)
+        }
+        ReadError::Corrupt(damage) => {
+            status(Code::DataLoss, "LOG_DAMAGED", &[("index", damage.index.to_string())], &message)
+        }
+        ReadError::Unavailable(_) => with_retry(Code::Unavailable, "LOG_UNAVAILABLE", &[], Some(RETRY_AFTER), &message),
     }
 }

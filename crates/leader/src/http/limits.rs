@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use feed::Patience;
+use crate::roster::Patience;
 
 /// How long others may take. Only tests choose other numbers than the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,8 @@
 //! Who follows the leader, and where they last said they stand.
 
+mod members;
+mod streams;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,8 +10,9 @@ use engine::{Resume, StreamId, Verdict};
 use tracing::info;
 use wire::Identity;
 
-use crate::members::{Members, Progress};
-use crate::streams::{Caller, Crowded, Lost, Patience, Streams};
+use members::{Members, Progress};
+pub use streams::{Caller, Crowded, Line, Patience};
+use streams::{Lost, Streams};
 
 /// The roster. Cheap to clone: all clones are the same roster.
 #[derive(Clone, Debug)]

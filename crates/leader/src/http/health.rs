@@ -1,0 +1,67 @@
+//! Health: whether this leader serves, and whether it can make operations durable.
+//!
+//! The two are separate because they call for different remedies. A leader that cannot write still serves replicas, history
+//! and the page. To restart it, or to send everybody elsewhere, would only end that too.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use http::StatusCode;
+use tokio::sync::watch;
+
+use crate::writing::Writing;
+
+/// What health is judged by. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Health {
+    closing: watch::Receiver<bool>,
+    writing: Writing,
+}
+
+impl Health {
+    /// `closing` turns true when the leader is about to go.
+    pub(crate) fn new(closing: watch::Receiver<bool>, writing: Writing) -> Self {
+        Self { closing, writing }
+    }
+
+    /// `/healthz` tells whether the leader serves, `/healthz/write` whether it can also make operations durable.
+    pub(crate) fn router(self) -> Router {
+        Router::new().route("/healthz", get(serves)).route("/healthz/write", get(writes)).with_state(self)
+    }
+
+    fn answer(&self, if_problem: StatusCode) -> (StatusCode, String) {
+        if !self.serves() {
+            return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n".to_owned());
+        }
+        match self.writing.problem() {
+            None => (StatusCode::OK, "ok\n".to_owned()),
+            Some(problem) => {
+                let serves = if if_problem.is_success() { "ok\n" } else { "" };
+                (if_problem, format!("{serves}operations cannot be made durable: {problem}\n"))
+            }
+        }
+    }
+
+    /// Whether the leader serves.
+    pub(crate) fn serves(&self) -> bool {
+        !*self.closing.borrow()
+    }
+
+    /// Whether operations can be made durable, beside that it serves.
+    pub(crate) fn writing(&self) -> &Writing {
+        &self.writing
+    }
+
+    /// Waits until the leader is about to go; `false` if the server is gone.
+    pub(crate) async fn closes(&mut self) -> bool {
+        self.closing.changed().await.is_ok()
+    }
+}
+
+async fn serves(State(health): State<Health>) -> (StatusCode, String) {
+    health.answer(StatusCode::OK)
+}
+
+async fn writes(State(health): State<Health>) -> (StatusCode, String) {
+    health.answer(StatusCode::SERVICE_UNAVAILABLE)
+}

@@ -1,0 +1,100 @@
+//! The calls of `calculator.v1.CalculatorService`, a file for each, and those of the original demo in [`legacy`].
+//!
+//! | to find | look in |
+//! |---|---|
+//! | what every call passes before its service: content type, method, deadline | [`edge`] |
+//! | which code and reason an error has | `status.rs` |
+//! | the stream | [`subscribe`] |
+
+pub(crate) mod edge;
+mod get_status;
+pub mod health;
+pub mod legacy;
+mod list_replicas;
+mod read_events;
+mod report_progress;
+pub mod status;
+mod submit;
+pub mod subscribe;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use feed::Feed;
+use futures_util::Stream;
+use store::Store;
+use tonic::{Request, Response, Status};
+use wire::pb;
+use wire::pb::calculator_service_server::CalculatorService;
+
+use crate::roster::Roster;
+use crate::sequencer::Submitter;
+
+/// Every call but `Subscribe`. Cheap to clone.
+#[derive(Clone)]
+pub struct Calculator {
+    feed: Feed,
+    store: Arc<dyn Store>,
+    submitter: Submitter,
+    roster: Roster,
+    started: Instant,
+}
+
+impl Calculator {
+    /// Serves the log of `feed` and `store`; operations go to `submitter`.
+    #[must_use]
+    pub fn new(feed: Feed, store: Arc<dyn Store>, submitter: Submitter, roster: Roster) -> Self {
+        Self { feed, store, submitter, roster, started: Instant::now() }
+    }
+}
+
+#[tonic::async_trait]
+impl CalculatorService for Calculator {
+    type SubscribeStream = Pin<Box<dyn Stream<Item = Result<pb::SubscribeResponse, Status>> + Send>>;
+
+    async fn subscribe(
+        &self,
+        _request: Request<pb::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        // The generated service would encode every frame again for each subscriber, so the port routes this method to
+        // `SubscribeService`.
+        Err(Status::internal("Subscribe was routed to the wrong service"))
+    }
+
+    async fn submit(&self, request: Request<pb::SubmitRequest>) -> Result<Response<pb::SubmitResponse>, Status> {
+        submit::answer(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn read_events(
+        &self,
+        request: Request<pb::ReadEventsRequest>,
+    ) -> Result<Response<pb::ReadEventsResponse>, Status> {
+        read_events::answer(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_status(
+        &self,
+        _request: Request<pb::GetStatusRequest>,
+    ) -> Result<Response<pb::GetStatusResponse>, Status> {
+        Ok(Response::new(get_status::answer(self)))
+    }
+
+    async fn report_progress(
+        &self,
+        request: Request<pb::ReportProgressRequest>,
+    ) -> Result<Response<pb::ReportProgressResponse>, Status> {
+        report_progress::answer(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_replicas(
+        &self,
+        _request: Request<pb::ListReplicasRequest>,
+    ) -> Result<Response<pb::ListReplicasResponse>, Status> {
+        Ok(Response::new(list_replicas::answer(self)))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,36 @@
+//! `GetStatus`: what the leader holds and how it is.
+
+use store::Damage;
+use wire::convert::log_id_bytes;
+use wire::pb;
+
+use super::{Calculator, millis};
+
+pub(super) fn answer(calculator: &Calculator) -> pb::GetStatusResponse {
+    let published = calculator.feed.published();
+    let position = published.tail.position();
+    pb::GetStatusResponse {
+        log_id: log_id_bytes(published.tail.log()),
+        term: published.term.0,
+        tail: position.index.0,
+        digest: position.digest.0,
+        value: published.tail.value(),
+        floor: published.floor.0,
+        subscribers: u32::try_from(calculator.roster.streams()).unwrap_or(u32::MAX),
+        durability: pb::Durability::from(calculator.feed.durability()).into(),
+        uptime_ms: millis(calculator.started.elapsed()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        log_problem: calculator.submitter.writing().problem().unwrap_or_default(),
+        log_damage: damage_text(&calculator.store.damage()),
+    }
+}
+
+/// The first places of all that are damaged, and how many more there are.
+fn damage_text(damage: &[Damage]) -> String {
+    const TOLD: usize = 10;
+    let mut places: Vec<String> = damage.iter().take(TOLD).map(ToString::to_string).collect();
+    if damage.len() > TOLD {
+        places.push(format!("and {} places more", damage.len() - TOLD));
+    }
+    places.join("; ")
+}

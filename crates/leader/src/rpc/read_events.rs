@@ -1,0 +1,84 @@
+//! `ReadEvents`: a page of history.
+
+use engine::{Frame, Index, Operation};
+use store::{Corrupt, ReadError, Store};
+use tonic::Status;
+use wire::frame::decode_next;
+use wire::pb;
+use wire::status::invalid;
+
+use super::Calculator;
+use super::status::read_status;
+
+/// What a page of history holds if the caller does not say.
+const DEFAULT_PAGE: usize = 1_000;
+/// The most that a page of history holds.
+const MAX_PAGE: usize = 10_000;
+/// How many bytes of history are read from the store at a time.
+const READ_BYTES: usize = 64 << 10;
+
+pub(super) async fn answer(
+    calculator: &Calculator,
+    request: pb::ReadEventsRequest,
+) -> Result<pb::ReadEventsResponse, Status> {
+    let page = match usize::try_from(request.page_size) {
+        Ok(0) => DEFAULT_PAGE,
+        Ok(size) => size.min(MAX_PAGE),
+        Err(_) => return Err(invalid("page_size must not be negative")),
+    };
+    let (first, operations) = match request.first_index {
+        0 => read_oldest(&*calculator.store, page).await?,
+        first => {
+            let first = Index(first);
+            (first, read_operations(&*calculator.store, first, page).await.map_err(|error| read_status(&error))?)
+        }
+    };
+    let published = calculator.feed.published();
+    let next = first.plus(operations.len() as u64);
+    Ok(pb::ReadEventsResponse {
+        first_index: first.0,
+        operations: operations.into_iter().map(Into::into).collect(),
+        next_index: next.0,
+        tail: published.tail.position().index.0,
+        floor: published.floor.0,
+    })
+}
+
+/// At most `page` of the oldest operations, and the index of the first. The floor may rise between looking for it
+/// and reading; then the look is repeated.
+async fn read_oldest(store: &dyn Store, page: usize) -> Result<(Index, Vec<Operation>), Status> {
+    let mut first = store.floor().next();
+    loop {
+        match read_operations(store, first, page).await {
+            Err(ReadError::Compacted(compacted)) => first = compacted.floor.next(),
+            read => return read.map(|operations| (first, operations)).map_err(|error| read_status(&error)),
+        }
+    }
+}
+
+/// At most `page` operations from `first` on.
+async fn read_operations(store: &dyn Store, first: Index, page: usize) -> Result<Vec<Operation>, ReadError> {
+    let mut operations = Vec::new();
+    while operations.len() < page {
+        let next = first.plus(operations.len() as u64);
+        let batches = store.read(next, READ_BYTES).await?;
+        if batches.is_empty() {
+            break;
+        }
+        for stored in batches {
+            let mut frame = stored.frame;
+            let decoded =
+                decode_next(&mut frame).map_err(|error| Corrupt { index: stored.first, what: error.to_string() })?;
+            let Some(Frame::Batch(batch)) = decoded else {
+                let what = "what is stored is no batch".to_owned();
+                return Err(Corrupt { index: stored.first, what }.into());
+            };
+            // The first batch may begin before the event that was asked for.
+            let wanted = first.plus(operations.len() as u64).events_since(batch.first());
+            let skip = usize::try_from(wanted).unwrap_or(usize::MAX);
+            let room = page - operations.len();
+            operations.extend(batch.operations().iter().skip(skip).take(room));
+        }
+    }
+    Ok(operations)
+}

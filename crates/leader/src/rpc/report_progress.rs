@@ -1,0 +1,51 @@
+//! `ReportProgress`: how the position that a replica reports compares with the log.
+
+use std::time::Duration;
+
+use engine::{Resume, Standing, StreamId, Verdict};
+use tonic::{Code, Status};
+use wire::convert::log_id_bytes;
+use wire::status::{invalid, with_retry};
+use wire::{Identity, pb};
+
+use super::Calculator;
+use super::status::read_status;
+use crate::clock;
+
+/// When a report that was not looked up may be repeated: the next one is due then anyway.
+const LOOK_UP_RETRY: Duration = Duration::from_secs(2);
+
+pub(super) async fn answer(
+    calculator: &Calculator,
+    request: pb::ReportProgressRequest,
+) -> Result<pb::ReportProgressResponse, Status> {
+    let identity =
+        Identity::try_from(request.replica.unwrap_or_default()).map_err(|error| invalid(&error.to_string()))?;
+    let position = request.position.ok_or_else(|| invalid("position is not set"))?;
+    let at = Resume::try_from(position).map_err(|error| invalid(&error.to_string()))?;
+    calculator.roster.heard(&identity, StreamId(request.stream_id));
+    let verdict = judge(calculator, &identity, at).await?;
+    let lag = Duration::from_millis(request.lag_ms.into());
+    calculator.roster.report(&identity, at, verdict, lag);
+    let published = calculator.feed.published();
+    Ok(pb::ReportProgressResponse {
+        standing: pb::Standing::from(Standing::from(verdict)).into(),
+        tail: published.tail.position().index.0,
+        log_id: log_id_bytes(published.tail.log()),
+        term: published.term.0,
+        leader_time_us: clock::now().0,
+    })
+}
+
+/// From memory, or else from the store, which replicas without a stream have no right to.
+async fn judge(calculator: &Calculator, identity: &Identity, at: Resume) -> Result<Verdict, Status> {
+    if let Some(verdict) = calculator.feed.judge_from_memory(at) {
+        return Ok(verdict);
+    }
+    let Some(_look) = calculator.roster.look_up(identity) else {
+        let message = "the position is not among the newest events, and it is looked up only for replicas that have a \
+                       stream, twice a second at most";
+        return Err(with_retry(Code::ResourceExhausted, "NOT_LOOKED_UP", &[], Some(LOOK_UP_RETRY), message));
+    };
+    calculator.feed.judge(at).await.map_err(|error| read_status(&error))
+}
