@@ -6,6 +6,20 @@ use crate::{Digest, Index, Operation, Position, Refusal, Term, Timestamp, apply}
 
 /// Consecutive events that were committed together: the unit of durability, of sending and of applying. Immutable,
 /// never empty.
+///
+/// ```
+/// use engine::{Batch, Digest, Index, Operation, Term, Timestamp};
+///
+/// let (before, value) = (Digest(1), 10);
+/// let operations = vec![Operation::Add(5), Operation::SquareRoot];
+/// let digest = before.after(Index(8), operations[0], 15).after(Index(9), operations[1], 3);
+/// let batch = Batch::new(Term(1), Index(8), operations, digest, Timestamp(0))?;
+/// assert_eq!(batch.last(), Index(9));
+/// assert_eq!(batch.replay(value, before), Ok((3, batch.digest())));
+/// let values: Vec<i64> = batch.events(value).map(|event| event.value).collect();
+/// assert_eq!(values, [15, 3]);
+/// # Ok::<(), engine::EmptyBatch>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Batch {
     term: Term,

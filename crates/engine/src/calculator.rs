@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_root_is_the_exact_floor_where_a_double_is_not() {
-        // sqrt((2^26 + 1)^2 * 2^10 ...) style values round up in a double; 3037000499^2 - 1 is the largest such floor.
+        // One below the largest square that fits; a double rounds its root up.
         let value = 3_037_000_499_i64.pow(2) - 1;
         assert_eq!(apply(value, Operation::SquareRoot), Ok(3_037_000_498));
         #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss)]

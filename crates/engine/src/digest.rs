@@ -3,10 +3,23 @@
 //! The digest after an event is XXH3-64, seeded with the digest before it, over 25 bytes: the event's index (u64), the
 //! operation's [code](crate::Operation::code) (one byte), its argument (i64, 0 where there is none) and the value it
 //! yielded (i64), all little-endian. Before the first event it is XXH3-64, seeded with 0, over the log id (u128,
-//! little-endian). Because each digest seeds the next, equal digests at an index mean the same log and the same prefix,
-//! but for a collision of 1 in 2^64. Two logs that happen to begin alike differ from the start, so that no batch of one
-//! ever fits the other. It guards against faults, not against forgery: XXH3 is not a
-//! cryptographic hash.
+//! little-endian). Each digest seeds the next, so equal digests at an index mean the same log and the same prefix, except for
+//! a collision with probability 2^-64. Two logs that begin with the same operations differ from the start, so no batch of one
+//! fits the other. The digest guards against faults, not against forgery: XXH3 is not a cryptographic hash.
+//!
+//! ```
+//! use engine::{Digest, Index, LogId, Operation};
+//!
+//! let start = Digest::of_log(LogId(7));
+//! let first = start.after(Index(1), Operation::Add(5), 5);
+//! let altered = start.after(Index(1), Operation::Add(6), 6);
+//! // The difference never heals: every later digest differs as well.
+//! let (second, other) = (
+//!     first.after(Index(2), Operation::Multiply(0), 0),
+//!     altered.after(Index(2), Operation::Multiply(0), 0),
+//! );
+//! assert_ne!(second, other);
+//! ```
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -33,7 +46,7 @@ impl Digest {
 }
 
 /// The checksum of a snapshot: XXH3-64, seeded with the digest at its position, over the log id (u128), the index
-/// (u64) and the value (i64), little-endian. The digest alone cannot vouch for the value that a snapshot claims.
+/// (u64) and the value (i64), little-endian. The digest alone does not prove the value that stands beside it.
 #[must_use]
 pub(crate) fn snapshot_checksum(log: LogId, position: Position, value: i64) -> u64 {
     let mut bytes = [0_u8; 32];

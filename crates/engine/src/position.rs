@@ -87,6 +87,14 @@ impl fmt::Display for Position {
 }
 
 /// The identity of one log: 128 random bits, new only when a log starts from nothing.
+///
+/// ```
+/// use engine::LogId;
+///
+/// let id = LogId(0x2a);
+/// assert_eq!(id.to_string(), "0000000000000000000000000000002a");
+/// assert_eq!(id.to_string().parse(), Ok(id));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId(pub u128);
 

@@ -9,6 +9,15 @@ use crate::{LogId, Position};
 ///
 /// A value of this type always has a matching checksum: it is either taken by a leader ([`Snapshot::take`]) or checked
 /// on the way in ([`Snapshot::verify`]).
+///
+/// ```
+/// use engine::{Digest, Index, LogId, Position, Snapshot};
+///
+/// let position = Position { index: Index(9), digest: Digest(42) };
+/// let taken = Snapshot::take(LogId(1), position, 77);
+/// assert_eq!(Snapshot::verify(LogId(1), position, 77, taken.checksum()), Ok(taken));
+/// assert!(Snapshot::verify(LogId(1), position, 78, taken.checksum()).is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     log: LogId,
@@ -69,7 +78,7 @@ impl Snapshot {
         self.value
     }
 
-    /// What [`Snapshot::verify`] will ask for.
+    /// The checksum that [`Snapshot::verify`] compares.
     #[must_use]
     pub fn checksum(&self) -> u64 {
         snapshot_checksum(self.log, self.position, self.value)

@@ -15,8 +15,28 @@ pub const MAX_BATCH_EVENTS: usize = 1_024;
 
 /// Validates operations one by one and seals them into batches: the one place where a log grows.
 ///
-/// It can run ahead of the store: [`propose`](Self::propose) applies to the newest value, committed or not. What the
-/// store did not take is undone by [`roll_back`](Self::roll_back).
+/// It can run ahead of the store: [`propose`](Self::propose) applies to the newest value, committed or not.
+/// [`roll_back`](Self::roll_back) undoes what the store did not take.
+///
+/// ```
+/// use engine::leader::{Proposed, Sequencer};
+/// use engine::{LogId, Operation, Position, ProducerId, Sequence, Snapshot, Submission, Term, Timestamp};
+///
+/// let log = LogId(7);
+/// let mut sequencer = Sequencer::new(Term(1), Snapshot::take(log, Position::origin(log), 0), []);
+/// let producer = ProducerId::new("me").expect("two bytes");
+/// let submission = Submission { operation: Operation::Add(5), producer: Some((producer, Sequence(1))), expected: None };
+/// let Proposed::New(event) = sequencer.submit(&submission)? else { panic!("it is new") };
+/// // A repeat is the same event.
+/// assert_eq!(sequencer.submit(&submission)?, Proposed::Repeated(event));
+///
+/// let batch = sequencer.seal(Timestamp(0)).expect("one operation was proposed");
+/// assert_eq!(batch.operations(), [Operation::Add(5)]);
+/// // … the store makes it durable …
+/// sequencer.commit();
+/// assert_eq!(sequencer.committed().value(), 5);
+/// # Ok::<(), engine::leader::ProposeError>(())
+/// ```
 #[derive(Clone, Debug, Hash)]
 pub struct Sequencer {
     log: LogId,

@@ -8,6 +8,38 @@ use crate::fault::{self, Fault};
 use crate::{Index, Resume, SnapshotReason, Verdict};
 
 /// A subscriber's place in the log. Its owner asks [`step`](Self::step) what to send, sends that, and notes it here.
+///
+/// ```
+/// use engine::leader::{LogView, RecentFrames, Step, Subscription};
+/// use engine::{Digest, Index, LogId, Position, Term};
+///
+/// /// The ring holds event 20, which is frame 100.
+/// struct Ring;
+///
+/// impl RecentFrames for Ring {
+///     fn first_event(&self) -> Option<Index> {
+///         Some(Index(20))
+///     }
+///     fn oldest(&self) -> u64 {
+///         100
+///     }
+///     fn next(&self) -> u64 {
+///         101
+///     }
+///     fn locate(&self, index: Index) -> u64 {
+///         if index > Index(20) { 101 } else { 100 }
+///     }
+/// }
+///
+/// let tail = Position { index: Index(20), digest: Digest(1) };
+/// let view = LogView { log: LogId(7), term: Term(1), tail, floor: Index(10) };
+/// let mut subscription = Subscription::new(Index(15));
+/// assert_eq!(subscription.step(&view, &Ring, false), Step::Store(Index(15)));
+/// subscription.sent_batches(Index(19));
+/// assert_eq!(subscription.step(&view, &Ring, false), Step::Ring(100));
+/// subscription.sent_frames(101, Index(20));
+/// assert_eq!(subscription.step(&view, &Ring, false), Step::Wait);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subscription {
     /// The first event that was not sent yet.

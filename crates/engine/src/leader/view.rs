@@ -4,6 +4,18 @@ use crate::fault::{self, Fault};
 use crate::{Digest, Index, LogId, Position, Resume, SnapshotReason, Term, Verdict};
 
 /// What a leader knows of its own log when it answers a replica.
+///
+/// ```
+/// use engine::leader::{KnownDigest, LogView};
+/// use engine::{Digest, Index, LogId, Position, Resume, SnapshotReason, Term, Verdict};
+///
+/// let tail = Position { index: Index(20), digest: Digest(1) };
+/// let view = LogView { log: LogId(7), term: Term(1), tail, floor: Index(10) };
+/// let held = Resume { log: LogId(7), position: Position { index: Index(15), digest: Digest(2) } };
+/// assert_eq!(view.verdict(Some(held), KnownDigest::End(Digest(2))), Verdict::Resumed);
+/// let other = KnownDigest::End(Digest(3));
+/// assert_eq!(view.verdict(Some(held), other), Verdict::Snapshot(SnapshotReason::Diverged));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogView {
     /// The log's identity.
