@@ -57,6 +57,7 @@
 //! | what a committed batch and a snapshot are | [`batch`], [`snapshot`] |
 //! | what travels on the stream | [`frame`] |
 //! | how a leader finds a position that a replica reports | [`standing`] |
+//! | faults of a link, for tests and for showing how a replica heals | [`injector`] |
 //! | who submits what, for exactly-once | [`producer`] |
 //! | the leader's half: the log grows, callers are answered, subscribers are served | [`leader`] |
 //! | the replica's half: every state and input in one table | [`replica`] |
@@ -66,6 +67,7 @@ pub mod calculator;
 pub mod digest;
 pub mod fault;
 pub mod frame;
+pub mod injector;
 pub mod leader;
 pub mod position;
 pub mod producer;
@@ -79,6 +81,7 @@ pub use calculator::{Operation, Refusal, apply};
 pub use frame::{
     Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Resume, SnapshotReason, StreamId, Subscribe, Verdict, Welcome,
 };
+pub use injector::{Injector, LinkFault};
 pub use leader::{ProducerChanges, ProducerError, Submitted};
 pub use position::{Digest, Index, LogId, Position, Term};
 pub use producer::{ProducerId, Sequence, Submission};

@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod arrivals;
+pub mod faulty;
 #[cfg(target_arch = "wasm32")]
 pub mod fetch;
 pub mod grpc;
@@ -23,6 +24,7 @@ mod timer;
 
 pub use address::{Address, AddressProblem, InvalidAddress};
 pub use arrivals::Arrivals;
+pub use faulty::{FaultyLink, SharedInjector};
 pub use grpc::{Calls, GrpcLink, connect};
 pub use link::{Link, LinkError};
 pub use observer::Observer;

@@ -5,10 +5,10 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Fault, FaultyLink, Follower, Proxy, TestLeader, config, identity};
+use common::{Follower, Proxy, TestLeader, config, identity};
 use engine::replica::{Notice, State};
-use engine::{Index, LogId, Operation, Replica, SnapshotReason, Verdict};
-use follower::connect;
+use engine::{Index, LinkFault, LogId, Operation, Replica, SnapshotReason, Verdict};
+use follower::{FaultyLink, SharedInjector, connect};
 use leader::config::Generator;
 
 /// The log that the follower holds.
@@ -143,13 +143,18 @@ async fn a_longer_new_log_is_not_mistaken_for_a_continuation() {
     long.stop().await;
 }
 
-async fn after(faults: &[Fault]) -> (TestLeader, Follower) {
+fn faulty_follower(leader: &TestLeader, injector: &SharedInjector) -> Follower {
+    let link = connect(&leader.url(), identity("replica")).unwrap();
+    Follower::start_with(Replica::new(1), FaultyLink::new(link, injector.clone()))
+}
+
+async fn after(faults: &[LinkFault]) -> (TestLeader, Follower) {
     let leader = TestLeader::start(config(Generator::Rate(200))).await;
-    let (link, injected) = FaultyLink::new(connect(&leader.url(), identity("replica")).unwrap());
-    let follower = Follower::start_with(Replica::new(1), link);
+    let injector = SharedInjector::default();
+    let follower = faulty_follower(&leader, &injector);
     follower.recorder.until_live().await;
-    injected.lock().unwrap().extend(faults);
-    follower.recorder.until("all faults happened", |_| injected.lock().unwrap().is_empty()).await;
+    faults.iter().for_each(|fault| injector.lock().inject(*fault));
+    follower.recorder.until("all faults happened", |_| injector.lock().is_idle()).await;
     let index = follower.recorder.read(|record| record.now.map_or(0, |now| now.position().index.0));
     follower.recorder.until_index(index + 100).await;
     follower.recorder.until_live().await;
@@ -157,8 +162,8 @@ async fn after(faults: &[Fault]) -> (TestLeader, Follower) {
 }
 
 #[tokio::test]
-async fn a_dropped_batch_is_a_gap_and_resumes_without_a_snapshot() {
-    let (leader, follower) = after(&[Fault::Drop]).await;
+async fn a_lost_batch_is_a_gap_and_resumes_without_a_snapshot() {
+    let (leader, follower) = after(&[LinkFault::Lose]).await;
     assert_eq!(follower.recorder.told(|notice| matches!(notice, Notice::Gap { .. })), 1);
     assert_eq!(follower.recorder.snapshots_loaded(), 1, "the first one only");
     assert_nothing_was_missed(&follower);
@@ -166,12 +171,12 @@ async fn a_dropped_batch_is_a_gap_and_resumes_without_a_snapshot() {
 }
 
 #[tokio::test]
-async fn a_dropped_last_batch_is_noticed_by_the_next_heartbeat() {
+async fn a_lost_last_batch_is_noticed_by_the_next_heartbeat() {
     let leader = TestLeader::start(config(Generator::Off)).await;
-    let (link, injected) = FaultyLink::new(connect(&leader.url(), identity("replica")).unwrap());
-    let follower = Follower::start_with(Replica::new(1), link);
+    let injector = SharedInjector::default();
+    let follower = faulty_follower(&leader, &injector);
     follower.recorder.until_live().await;
-    injected.lock().unwrap().push_back(Fault::Drop);
+    injector.lock().inject(LinkFault::Lose);
     leader.calls().submit(Operation::Add(5)).await.unwrap();
     follower.recorder.until_index(1).await;
     let gap = |notice: &Notice| matches!(notice, Notice::Gap { expected: Index(1), got: Index(2) });
@@ -180,8 +185,8 @@ async fn a_dropped_last_batch_is_noticed_by_the_next_heartbeat() {
 }
 
 #[tokio::test]
-async fn a_duplicated_batch_is_ignored() {
-    let (leader, follower) = after(&[Fault::Duplicate, Fault::Duplicate]).await;
+async fn a_repeated_batch_is_ignored() {
+    let (leader, follower) = after(&[LinkFault::Repeat, LinkFault::Repeat]).await;
     assert_eq!(follower.recorder.told(|notice| matches!(notice, Notice::Duplicate { .. })), 2);
     assert_eq!(follower.recorder.told(|notice| matches!(notice, Notice::Welcomed(_))), 1, "the link stays");
     assert_nothing_was_missed(&follower);
@@ -189,8 +194,8 @@ async fn a_duplicated_batch_is_ignored() {
 }
 
 #[tokio::test]
-async fn reordered_batches_are_a_gap_and_resume_without_a_snapshot() {
-    let (leader, follower) = after(&[Fault::Reorder]).await;
+async fn exchanged_batches_are_a_gap_and_resume_without_a_snapshot() {
+    let (leader, follower) = after(&[LinkFault::Exchange]).await;
     assert_eq!(follower.recorder.told(|notice| matches!(notice, Notice::Gap { .. })), 1);
     assert_eq!(follower.recorder.snapshots_loaded(), 1);
     assert_nothing_was_missed(&follower);
@@ -198,8 +203,8 @@ async fn reordered_batches_are_a_gap_and_resume_without_a_snapshot() {
 }
 
 #[tokio::test]
-async fn an_altered_batch_is_a_divergence_that_is_told_and_healed_by_a_fresh_snapshot() {
-    let (leader, follower) = after(&[Fault::Alter]).await;
+async fn an_altered_batch_is_a_divergence_that_is_reported_and_healed_by_a_fresh_snapshot() {
+    let (leader, follower) = after(&[LinkFault::Alter]).await;
     assert_eq!(follower.recorder.told(|notice| matches!(notice, Notice::Diverged(_))), 1);
     assert_eq!(follower.recorder.snapshots_loaded(), 2);
     let other = Follower::start(&leader.url(), "other");
@@ -214,7 +219,7 @@ async fn an_altered_batch_is_a_divergence_that_is_told_and_healed_by_a_fresh_sna
 
 #[tokio::test]
 async fn a_stream_that_is_cut_between_wire_and_engine_resumes() {
-    let (leader, follower) = after(&[Fault::Cut, Fault::Cut]).await;
+    let (leader, follower) = after(&[LinkFault::Cut, LinkFault::Cut]).await;
     assert_eq!(follower.recorder.snapshots_loaded(), 1);
     assert_nothing_was_missed(&follower);
     leader.stop().await;

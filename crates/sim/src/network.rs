@@ -1,5 +1,5 @@
 //! Links between replicas and leaders: they delay, hold, cut and partition, and in some worlds lose, repeat, exchange
-//! and alter frames.
+//! and alter batches.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::replica::Answer;
-use engine::{Batch, Frame, Operation, Standing, StreamId, Subscribe};
+use engine::{Frame, Injector, LinkFault, Standing, StreamId, Subscribe};
 use feed::{Cursor, Delivery};
 use follower::link::{Answered, Report, Reporter};
 use follower::{Arrivals, Link, LinkError};
@@ -167,7 +167,7 @@ impl Link for SimLink {
             replica: self.replica,
             random: self.world.random(),
             frames: frames.clone(),
-            overtaken: None,
+            injector: Injector::default(),
         };
         let task = self.world.executor.spawn(pump.run(opening.frames, opening.cursor));
         let open = Open { replica: self.replica, life, frames };
@@ -209,8 +209,7 @@ struct Pump {
     replica: usize,
     random: StdRng,
     frames: Frames,
-    /// Waits for the frame that overtakes it.
-    overtaken: Option<Frame>,
+    injector: Injector,
 }
 
 impl Pump {
@@ -222,7 +221,8 @@ impl Pump {
                 sleep(Duration::from_millis(20)).await;
             }
             while let Ok(Some(frame)) = decode_next(&mut bytes) {
-                for frame in self.misbehave(frame) {
+                self.misbehave(frame);
+                while let Some(frame) = self.injector.poll_frame() {
                     if self.frames.send(Ok(frame)).await.is_err() {
                         return;
                     }
@@ -253,44 +253,28 @@ impl Pump {
         }
     }
 
-    /// What arrives in place of a frame.
-    fn misbehave(&mut self, frame: Frame) -> Vec<Frame> {
-        let Frame::Batch(batch) = &frame else {
-            return self.overtaken.take().into_iter().chain([frame]).collect();
-        };
-        let nature = self.world.nature;
-        let strikes = !self.world.calm.get() && self.random.random_bool(0.02);
-        let (scrambles, alters) = (nature.scrambling_links && strikes, nature.altering_links && strikes);
-        if alters && (!scrambles || self.random.random_bool(0.5)) {
-            return vec![Frame::Batch(alter(batch))];
+    /// Hands a frame to the injector, with a fault now and then.
+    fn misbehave(&mut self, frame: Frame) {
+        if matches!(frame, Frame::Batch(_))
+            && self.injector.is_idle()
+            && let Some(fault) = self.draw_fault()
+        {
+            self.injector.inject(fault);
         }
-        if let Some(overtaken) = self.overtaken.take() {
-            return vec![frame, overtaken];
-        }
-        if !scrambles {
-            return vec![frame];
-        }
-        match self.random.random_range(0..3) {
-            0 => Vec::new(),
-            1 => vec![frame.clone(), frame],
-            _ => {
-                self.overtaken = Some(frame);
-                Vec::new()
-            }
-        }
+        self.injector.handle_frame(frame);
     }
-}
 
-fn alter(batch: &Batch) -> Batch {
-    let mut operations = batch.operations().to_vec();
-    if let Some(first) = operations.first_mut() {
-        *first = match *first {
-            Operation::Add(n) => Operation::Add(n.wrapping_add(1)),
-            _ => Operation::Add(1),
-        };
+    fn draw_fault(&mut self) -> Option<LinkFault> {
+        let nature = self.world.nature;
+        if self.world.calm.get() || !self.random.random_bool(0.02) {
+            return None;
+        }
+        if nature.altering_links && (!nature.scrambling_links || self.random.random_bool(0.5)) {
+            return Some(LinkFault::Alter);
+        }
+        let scrambles = [LinkFault::Lose, LinkFault::Repeat, LinkFault::Exchange];
+        nature.scrambling_links.then(|| scrambles[self.random.random_range(0..scrambles.len())])
     }
-    let altered = Batch::new(batch.term(), batch.first(), operations, batch.digest(), batch.committed_at());
-    altered.unwrap_or_else(|_| batch.clone())
 }
 
 /// Reports to the leader that the newest stream comes from.

@@ -1,9 +1,9 @@
 //! Properties of a replica behind a link that does its worst.
 //!
 //! The world has a leader (a [`Sequencer`] and the history of what it committed), one link and one replica. An
-//! adversary drops, repeats and reorders frames, brings back old ones from any earlier stream, cuts the link, and
-//! starts the leader anew with an empty or a longer log. Whatever it does, the replica may only hold what some leader
-//! had at that index; and once the link heals, replica and leader are equal.
+//! adversary drops, repeats and reorders frames of any kind, lets an [`Injector`] fault batches, brings back old frames
+//! from any earlier stream, and starts the leader anew with an empty or a longer log. Whatever it does, the replica may
+//! only hold what some leader had at that index; and once the link heals, replica and leader are equal.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::frame::SnapshotFrame;
 use crate::leader::{LogView, Sequencer};
-use crate::{Batch, Durability, Heartbeat, Operation, StreamId, Timestamp, Verdict};
+use crate::{Batch, Durability, Heartbeat, Injector, LinkFault, Operation, StreamId, Timestamp, Verdict};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -25,9 +25,8 @@ enum Step {
     Reorder(u8),
     /// Brings back a frame that was sent at any time, perhaps on an earlier stream.
     Replay(u16),
-    /// Changes an operation of the next batch, which the digest then contradicts.
-    Alter(i64),
-    Cut,
+    /// Faults the next batch.
+    Inject(LinkFault),
     /// A new log, with this many events committed before the replica hears of it.
     NewLog(u8),
     /// The history up to the tail is compacted away.
@@ -47,6 +46,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    use LinkFault::{Alter, Cut, Exchange, Lose, Repeat};
     prop_oneof![
         6 => prop::collection::vec(operation(), 1..5).prop_map(Step::Commit),
         2 => Just(Step::Heartbeat),
@@ -55,8 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Duplicate),
         1 => any::<u8>().prop_map(Step::Reorder),
         2 => any::<u16>().prop_map(Step::Replay),
-        1 => (1..1_000_i64).prop_map(Step::Alter),
-        1 => Just(Step::Cut),
+        3 => prop::sample::select(vec![Lose, Repeat, Exchange, Alter, Cut]).prop_map(Step::Inject),
         1 => any::<u8>().prop_map(Step::NewLog),
         1 => Just(Step::Compact),
         2 => any::<u16>().prop_map(Step::Wait),
@@ -73,6 +72,8 @@ struct World {
     now: Moment,
     /// Frames under way, while a stream is open.
     link: Option<VecDeque<Frame>>,
+    /// The end of the link at the replica.
+    injector: Injector,
     /// Every frame ever sent.
     sent: Vec<Frame>,
 }
@@ -89,6 +90,7 @@ impl World {
             replica: Replica::new(seed),
             now: Moment(Duration::from_secs(1)),
             link: None,
+            injector: Injector::default(),
             sent: Vec::new(),
         }
     }
@@ -142,6 +144,7 @@ impl World {
         });
         let verdict = view.verdict(request.resume, digest_there.into());
         self.link = Some(VecDeque::new());
+        self.injector.begin_stream();
         self.send(Frame::Welcome(Welcome {
             log: view.log,
             term: view.term,
@@ -172,7 +175,10 @@ impl World {
     fn settle(&mut self) {
         while let Some(action) = self.replica.poll_action() {
             match action {
-                Action::Disconnect => self.link = None,
+                Action::Disconnect => {
+                    self.link = None;
+                    self.injector.begin_stream();
+                }
                 Action::Connect(request) => self.subscribe(request),
             }
         }
@@ -185,9 +191,23 @@ impl World {
 
     fn deliver(&mut self) {
         if let Some(frame) = self.link.as_mut().and_then(VecDeque::pop_front) {
+            self.injector.handle_frame(frame);
+        }
+        while let Some(frame) = self.injector.poll_frame() {
             self.replica.handle_frame(frame, self.now);
+            self.settle();
+        }
+        if self.injector.is_cut() {
+            self.cut();
         }
         self.settle();
+    }
+
+    fn cut(&mut self) {
+        self.injector.begin_stream();
+        if self.link.take().is_some() {
+            self.replica.handle_closed(self.now);
+        }
     }
 
     fn wait(&mut self, time: Duration) {
@@ -226,30 +246,14 @@ impl World {
                     link.push_front(self.sent[usize::from(which) % self.sent.len()].clone());
                 }
             }
-            Step::Alter(by) => {
-                if let Some(Frame::Batch(batch)) = self.link.as_mut().and_then(|link| link.front_mut()) {
-                    let mut operations = batch.operations().to_vec();
-                    operations[0] = Operation::Add(by.wrapping_add(operations[0].argument().unwrap_or(0)));
-                    if operations != batch.operations() {
-                        *batch =
-                            Batch::new(batch.term(), batch.first(), operations, batch.digest(), Timestamp(0)).unwrap();
-                    }
-                }
-            }
-            Step::Cut => {
-                if self.link.take().is_some() {
-                    self.replica.handle_closed(self.now);
-                }
-            }
+            Step::Inject(fault) => self.injector.inject(fault),
             Step::NewLog(events) => {
                 let log = LogId(self.view().log.0 + 1);
                 self.sequencer = Sequencer::new(Term(1), Snapshot::take(log, Position::origin(log), 0), []);
                 self.truth.insert((log, Index::ZERO), 0);
                 self.history.clear();
                 self.floor = Index::ZERO;
-                if self.link.take().is_some() {
-                    self.replica.handle_closed(self.now);
-                }
+                self.cut();
                 for n in 0..events {
                     self.commit(&[Operation::Add(i64::from(n))]);
                 }
@@ -263,8 +267,9 @@ impl World {
         self.settle();
     }
 
-    /// From now on nothing is lost: a minute of heartbeats must be enough for anything.
+    /// Nothing is lost after this: a minute of heartbeats must be enough for anything.
     fn heal(&mut self) {
+        self.injector = Injector::default();
         for _ in 0..600 {
             self.heartbeat();
             while self.link.as_ref().is_some_and(|link| !link.is_empty()) {

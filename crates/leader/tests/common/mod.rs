@@ -1,23 +1,18 @@
-//! A leader in this process, replicas that remember everything, and links that misbehave.
+//! A leader in this process, replicas that remember everything, and a proxy whose connections can be cut.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
 
 pub mod raw;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use engine::replica::{Lag, Notice, State};
-use engine::{
-    Batch, Digest, Durability, Frame, Index, LogId, Operation, Replica, Resume, Snapshot, Standing, Subscribe,
-};
-use follower::{Arrivals, Calls, Link, LinkError, Observer, connect, follow};
-use futures_util::Stream;
+use engine::{Digest, Durability, Index, LogId, Replica, Resume, Snapshot, Standing};
+use follower::{Calls, FaultyLink, Observer, connect, follow};
 use leader::RunError;
 use leader::config::{Config, Generator, Storage};
 use leader::http::limits::Limits;
@@ -245,97 +240,6 @@ impl Drop for Follower {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// What can happen to a batch between the wire and the engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    Drop,
-    Duplicate,
-    /// Exchanges it with the next one.
-    Reorder,
-    /// Changes an operation.
-    Alter,
-    /// Ends the stream in front of it.
-    Cut,
-}
-
-/// Applies faults to the frames of another link.
-pub struct FaultyLink<L> {
-    inner: L,
-    /// The next one happens to the next batch.
-    faults: Arc<Mutex<VecDeque<Fault>>>,
-}
-
-impl<L> FaultyLink<L> {
-    pub fn new(inner: L) -> (Self, Arc<Mutex<VecDeque<Fault>>>) {
-        let faults = Arc::default();
-        (Self { inner, faults: Arc::clone(&faults) }, faults)
-    }
-}
-
-impl<L: Link> Link for FaultyLink<L> {
-    type Frames = FaultyFrames<L::Frames>;
-    type Reporter = L::Reporter;
-
-    async fn subscribe(&mut self, request: Subscribe, arrivals: &Arrivals) -> Result<Self::Frames, LinkError> {
-        let inner = self.inner.subscribe(request, arrivals).await?;
-        Ok(FaultyFrames { inner, faults: Arc::clone(&self.faults), ready: VecDeque::new(), held: None, cut: false })
-    }
-
-    fn reporter(&self) -> L::Reporter {
-        self.inner.reporter()
-    }
-}
-
-pub struct FaultyFrames<S> {
-    inner: S,
-    faults: Arc<Mutex<VecDeque<Fault>>>,
-    ready: VecDeque<Frame>,
-    /// Waits to be overtaken.
-    held: Option<Frame>,
-    cut: bool,
-}
-
-impl<S: Stream<Item = Result<Frame, LinkError>> + Unpin> Stream for FaultyFrames<S> {
-    type Item = Result<Frame, LinkError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if let Some(frame) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            if self.cut {
-                return Poll::Ready(None);
-            }
-            let batch = match Pin::new(&mut self.inner).poll_next(context) {
-                Poll::Ready(Some(Ok(Frame::Batch(batch)))) => batch,
-                other => return other,
-            };
-            if let Some(overtaken) = self.held.take() {
-                self.ready.extend([Frame::Batch(batch), overtaken]);
-                continue;
-            }
-            let fault = self.faults.lock().unwrap().pop_front();
-            match fault {
-                None => self.ready.push_back(Frame::Batch(batch)),
-                Some(Fault::Drop) => {}
-                Some(Fault::Duplicate) => self.ready.extend([Frame::Batch(batch.clone()), Frame::Batch(batch)]),
-                Some(Fault::Reorder) => self.held = Some(Frame::Batch(batch)),
-                Some(Fault::Alter) => self.ready.push_back(Frame::Batch(alter(&batch))),
-                Some(Fault::Cut) => self.cut = true,
-            }
-        }
-    }
-}
-
-fn alter(batch: &Batch) -> Batch {
-    let mut operations = batch.operations().to_vec();
-    operations[0] = match operations[0] {
-        Operation::Add(n) => Operation::Add(n.wrapping_add(1)),
-        _ => Operation::Add(1),
-    };
-    Batch::new(batch.term(), batch.first(), operations, batch.digest(), batch.committed_at()).unwrap()
 }
 
 /// A TCP proxy whose connections can be cut.

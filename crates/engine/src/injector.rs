@@ -1,0 +1,209 @@
+//! Faults of a link, on purpose: between the wire and the replica, batches are lost, repeated, exchanged or altered.
+
+use std::collections::VecDeque;
+
+use crate::{Batch, Frame, Operation};
+
+/// What an [`Injector`] does to a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LinkFault {
+    /// The batch does not arrive.
+    Lose,
+    /// It arrives twice.
+    Repeat,
+    /// It arrives after the batch that follows it. Other frames do not wait.
+    Exchange,
+    /// Its first operation is another one, which the batch's digest contradicts.
+    Alter,
+    /// The stream ends before it arrives.
+    Cut,
+}
+
+/// Passes the frames of a stream on, and does to batches what it was told to do.
+///
+/// It acts on batches only, and on one at a time: the first fault strikes the next batch, the second the one after it.
+/// It draws no random numbers and reads no clock, so who uses it decides which batch is struck.
+///
+/// ```
+/// use engine::injector::{Injector, LinkFault};
+/// use engine::{Batch, Digest, Frame, Index, Operation, Term, Timestamp};
+///
+/// let batch = Batch::new(Term(1), Index(1), vec![Operation::Add(5)], Digest(0), Timestamp(0))?;
+/// let mut injector = Injector::default();
+/// injector.inject(LinkFault::Lose);
+/// injector.handle_frame(Frame::Batch(batch.clone()));
+/// assert_eq!(injector.poll_frame(), None);
+/// injector.handle_frame(Frame::Batch(batch.clone()));
+/// assert_eq!(injector.poll_frame(), Some(Frame::Batch(batch)));
+/// # Ok::<(), engine::EmptyBatch>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Injector {
+    /// Each for one of the batches that come next, in order.
+    faults: VecDeque<LinkFault>,
+    /// A batch that lets the next one pass.
+    held: Option<Batch>,
+    /// Frames that arrive now.
+    ready: VecDeque<Frame>,
+    cut: bool,
+}
+
+impl Injector {
+    /// Lets `fault` strike the first batch to come that no earlier fault is for.
+    pub fn inject(&mut self, fault: LinkFault) {
+        self.faults.push_back(fault);
+    }
+
+    /// Whether every fault has struck, and no batch is held back.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.faults.is_empty() && self.held.is_none()
+    }
+
+    /// A new stream begins: what an earlier one still held is lost. Faults that have not struck stay.
+    pub fn begin_stream(&mut self) {
+        (self.held, self.cut) = (None, false);
+        self.ready.clear();
+    }
+
+    /// The leader sent `frame`. [`poll_frame`](Self::poll_frame) returns what arrives of it.
+    pub fn handle_frame(&mut self, frame: Frame) {
+        if self.cut {
+            return;
+        }
+        let Frame::Batch(batch) = frame else {
+            self.ready.push_back(frame);
+            return;
+        };
+        if let Some(held) = self.held.take() {
+            self.ready.extend([Frame::Batch(batch), Frame::Batch(held)]);
+            return;
+        }
+        match self.faults.pop_front() {
+            None => self.ready.push_back(Frame::Batch(batch)),
+            Some(LinkFault::Lose) => {}
+            Some(LinkFault::Repeat) => self.ready.extend([Frame::Batch(batch.clone()), Frame::Batch(batch)]),
+            Some(LinkFault::Exchange) => self.held = Some(batch),
+            Some(LinkFault::Alter) => self.ready.push_back(Frame::Batch(altered(batch))),
+            Some(LinkFault::Cut) => self.cut = true,
+        }
+    }
+
+    /// The next frame that arrives, or `None` until the leader sends more.
+    pub fn poll_frame(&mut self) -> Option<Frame> {
+        self.ready.pop_front()
+    }
+
+    /// Whether the stream ends once [`poll_frame`](Self::poll_frame) returns `None`.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+}
+
+fn altered(batch: Batch) -> Batch {
+    let mut operations = batch.operations().to_vec();
+    if let Some(first) = operations.first_mut() {
+        *first = match *first {
+            Operation::Add(n) => Operation::Add(n.wrapping_add(1)),
+            _ => Operation::Add(1),
+        };
+    }
+    Batch::new(batch.term(), batch.first(), operations, batch.digest(), batch.committed_at()).unwrap_or(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Heartbeat, Index, LogId, Position, Term, Timestamp};
+
+    /// The log of this test: event `n` squares the value, which is 0 and stays it.
+    fn batch(index: u64) -> Frame {
+        let mut digest = Position::origin(LogId(1)).digest;
+        for n in 1..=index {
+            digest = digest.after(Index(n), Operation::PowerOfTwo, 0);
+        }
+        let operations = vec![Operation::PowerOfTwo];
+        Frame::Batch(Batch::new(Term(1), Index(index), operations, digest, Timestamp(0)).unwrap())
+    }
+
+    fn heartbeat() -> Frame {
+        let tail = Index(1);
+        Frame::Heartbeat(Heartbeat { term: Term(1), tail, floor: Index::ZERO, leader_time: Timestamp(0) })
+    }
+
+    /// What arrives of `frames`, and the injector after it.
+    fn arrives(faults: &[LinkFault], frames: impl IntoIterator<Item = Frame>) -> (Vec<Frame>, Injector) {
+        let mut injector = Injector::default();
+        faults.iter().for_each(|fault| injector.inject(*fault));
+        let mut arrived = Vec::new();
+        for frame in frames {
+            injector.handle_frame(frame);
+            arrived.extend(std::iter::from_fn(|| injector.poll_frame()));
+        }
+        (arrived, injector)
+    }
+
+    #[test]
+    fn without_a_fault_every_frame_arrives_as_it_is() {
+        let (arrived, injector) = arrives(&[], [batch(1), heartbeat(), batch(2)]);
+        assert_eq!(arrived, [batch(1), heartbeat(), batch(2)]);
+        assert!(injector.is_idle() && !injector.is_cut());
+    }
+
+    #[test]
+    fn the_next_batch_is_lost_and_no_other_frame() {
+        let (arrived, injector) = arrives(&[LinkFault::Lose], [heartbeat(), batch(1), heartbeat(), batch(2)]);
+        assert_eq!(arrived, [heartbeat(), heartbeat(), batch(2)]);
+        assert!(injector.is_idle());
+    }
+
+    #[test]
+    fn a_repeated_batch_arrives_twice() {
+        let (arrived, _) = arrives(&[LinkFault::Repeat], [batch(1), batch(2)]);
+        assert_eq!(arrived, [batch(1), batch(1), batch(2)]);
+    }
+
+    #[test]
+    fn an_exchanged_batch_arrives_after_the_next_one() {
+        let frames = [batch(1), heartbeat(), batch(2), batch(3)];
+        let (arrived, injector) = arrives(&[LinkFault::Exchange], frames);
+        assert_eq!(arrived, [heartbeat(), batch(2), batch(1), batch(3)]);
+        assert!(injector.is_idle());
+        let (arrived, injector) = arrives(&[LinkFault::Exchange], [batch(1)]);
+        assert!(arrived.is_empty() && !injector.is_idle());
+    }
+
+    #[test]
+    fn an_altered_batch_contradicts_its_digest() {
+        let (arrived, _) = arrives(&[LinkFault::Alter], [batch(1), batch(2)]);
+        let [Frame::Batch(altered), next] = &arrived[..] else { panic!("{arrived:?}") };
+        let Frame::Batch(sent) = batch(1) else { unreachable!() };
+        assert_eq!((altered.first(), altered.digest()), (sent.first(), sent.digest()));
+        let origin = Position::origin(LogId(1)).digest;
+        assert_eq!(sent.replay(0, origin), Ok((0, sent.digest())));
+        assert_ne!(altered.replay(0, origin).map(|(_, digest)| digest), Ok(sent.digest()));
+        assert_eq!(*next, batch(2));
+    }
+
+    #[test]
+    fn a_cut_ends_the_stream_before_the_batch_and_a_new_stream_goes_on() {
+        let (arrived, mut injector) = arrives(&[LinkFault::Cut, LinkFault::Repeat], [heartbeat(), batch(1), batch(2)]);
+        assert_eq!(arrived, [heartbeat()]);
+        assert!(injector.is_cut());
+        injector.begin_stream();
+        assert!(!injector.is_cut() && !injector.is_idle(), "the second fault is still to come");
+        injector.handle_frame(batch(1));
+        assert_eq!([injector.poll_frame(), injector.poll_frame()], [Some(batch(1)), Some(batch(1))]);
+        assert!(injector.is_idle());
+    }
+
+    #[test]
+    fn what_an_old_stream_held_does_not_arrive_on_a_new_one() {
+        let (_, mut injector) = arrives(&[LinkFault::Exchange], [batch(1)]);
+        injector.handle_frame(heartbeat());
+        injector.begin_stream();
+        injector.handle_frame(batch(2));
+        assert_eq!([injector.poll_frame(), injector.poll_frame()], [Some(batch(2)), None]);
+    }
+}
