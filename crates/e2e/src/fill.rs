@@ -42,7 +42,7 @@ pub async fn fill(directory: &Path, events: u64, per_batch: u64) -> anyhow::Resu
         for _ in 0..count {
             // Some are refused by the value that they meet; another one will do.
             while let Err(error) = sequencer.propose(random_operation(&mut random)) {
-                anyhow::ensure!(matches!(error, ProposeError::Refused(_)), "{error}");
+                anyhow::ensure!(matches!(error, ProposeError::Rejected(_)), "{error}");
             }
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;

@@ -53,7 +53,7 @@ fn position(position: Option<pb::LogPosition>) {
     let (middle, tail) = (samples::middle(), samples::tail());
     let view = LogView { log: samples::LOG, term: samples::TERM, tail: tail.position(), floor: Index(2) };
     let there = [middle, tail].into_iter().find(|there| there.position().index == resume.position.index);
-    let verdict = view.verdict(Some(resume), there.map(|there| there.position().digest));
+    let verdict = view.verdict(Some(resume), there.map(|there| there.position().digest).into());
     let held = there.filter(|there| (there.log(), there.position()) == (resume.log, resume.position));
     assert_eq!(verdict == Verdict::Resumed, held.is_some(), "{resume:?}");
 }
