@@ -11,7 +11,7 @@ use leader::generator::random_operation;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use store::sqlite::{Options, SqliteStore};
-use store::{Commit, Store, StoredBatch};
+use store::{Commit, StoredBatch};
 use wire::frame::encode_batch;
 
 use crate::process::{Leader, Program};
@@ -33,8 +33,8 @@ pub async fn fill(directory: &Path, events: u64, per_batch: u64) -> anyhow::Resu
         snapshot_every: SNAPSHOT_EVERY,
         retain: NonZeroU64::MAX,
     };
-    let store = SqliteStore::open(options, engine::LogId(rand::random()))?;
-    let mut sequencer = Sequencer::new(store.term(), store.opened_at(), store.producers());
+    let mut opened = SqliteStore::new(options, engine::LogId(rand::random())).open_blocking()?;
+    let mut sequencer = Sequencer::new(opened.term, opened.tail, opened.producers);
     let mut random = StdRng::seed_from_u64(1);
     let mut left = events;
     while left > 0 {
@@ -49,7 +49,7 @@ pub async fn fill(directory: &Path, events: u64, per_batch: u64) -> anyhow::Resu
         let batch = sequencer.seal(Timestamp(u64::try_from(now.as_micros())?)).context("an empty batch")?;
         let stored = StoredBatch::new(&batch, encode_batch(&batch));
         let producers = sequencer.producer_changes();
-        store.append(Commit { batch: stored, tail: sequencer.newest(), producers }).await?;
+        opened.writer.append(Commit { batch: stored, tail: sequencer.newest(), producers }).await?;
         sequencer.commit();
         left -= count;
     }

@@ -180,7 +180,7 @@ mod tests {
 
     /// A log of which the ring holds next to nothing.
     async fn world(batches: usize, events: usize) -> World {
-        let mut world = World::new(u64::MAX, 1);
+        let mut world = World::new(u64::MAX, 1).await;
         for _ in 0..batches {
             world.commit(events).await;
         }

@@ -109,7 +109,7 @@ impl Cursor {
     /// `None` if the floor has passed this cursor meanwhile, or the store has nothing new after all, or there was no room.
     async fn read_store(&mut self, from: Index, room: usize) -> Result<Option<Bytes>, ReadError> {
         let turn = self.unsent.bounds().turn().await;
-        let mut batches = match self.shared.store.read(from, turn.bytes.min(room)).await {
+        let mut batches = match self.shared.log.read(from, turn.bytes.min(room)).await {
             Ok(batches) => batches,
             Err(ReadError::Compacted(compacted)) => {
                 // The feed learns of a risen floor with the next batch; the cursor must not wait for that.
@@ -174,7 +174,7 @@ pub(crate) mod tests {
         Batch, Frame, Goodbye, GoodbyeReason, LogId, Operation, ProducerChanges, Resume, Snapshot, SnapshotReason,
         StreamId, Timestamp, Verdict,
     };
-    use store::{Commit, MemoryStore, Store, StoredBatch};
+    use store::{Commit, LogReader, LogWriter, MemoryStore, Opened, Store, StoredBatch};
     use wire::frame::decode_next;
 
     use super::*;
@@ -182,16 +182,20 @@ pub(crate) mod tests {
 
     pub(crate) struct World {
         pub(crate) feed: Feed,
-        store: Arc<MemoryStore>,
+        writer: Box<dyn LogWriter>,
+        reader: Arc<dyn LogReader>,
         sequencer: Sequencer,
     }
 
     impl World {
-        pub(crate) fn new(retain: u64, ring_bytes: usize) -> Self {
-            let store = Arc::new(MemoryStore::new(LogId(1), retain));
-            let feed = Feed::with_ring(store.clone(), Duration::from_secs(1), ring_bytes);
-            let sequencer = Sequencer::new(store.term(), store.opened_at(), []);
-            Self { feed, store, sequencer }
+        pub(crate) async fn new(retain: u64, ring_bytes: usize) -> Self {
+            Self::on(MemoryStore::new(LogId(1), retain).open().await.unwrap(), ring_bytes)
+        }
+
+        fn on(opened: Opened, ring_bytes: usize) -> Self {
+            let feed = Feed::with_ring(&opened, Duration::from_secs(1), ring_bytes);
+            let sequencer = Sequencer::new(opened.term, opened.tail, []);
+            Self { feed, writer: opened.writer, reader: opened.reader, sequencer }
         }
 
         pub(crate) async fn commit(&mut self, events: usize) -> Batch {
@@ -211,7 +215,7 @@ pub(crate) mod tests {
             self.sequencer.commit();
             let tail: Snapshot = self.sequencer.committed();
             let producers = ProducerChanges::default();
-            self.store.append(Commit { batch: stored.clone(), tail, producers }).await.unwrap();
+            self.writer.append(Commit { batch: stored.clone(), tail, producers }).await.unwrap();
             (stored, tail)
         }
     }
@@ -239,7 +243,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_cursor_that_fell_out_of_the_ring_reads_the_store_and_returns_without_a_hole() {
-        let mut world = World::new(u64::MAX, 2_000);
+        let mut world = World::new(u64::MAX, 2_000).await;
         let mut cursor = world.feed.cursor(Index(1));
         let mut committed = vec![world.commit(1).await];
         let mut seen = batches(frames(cursor.next().await.unwrap()));
@@ -258,7 +262,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_cursor_that_the_floor_passed_gets_a_snapshot() {
-        let mut world = World::new(10, 500);
+        let mut world = World::new(10, 500).await;
         let mut cursor = world.feed.cursor(Index(1));
         for _ in 0..50 {
             world.commit(1).await;
@@ -271,7 +275,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_lagging_cursor_gets_many_frames_in_one_span_and_an_idle_one_waits() {
-        let mut world = World::new(u64::MAX, 1 << 20);
+        let mut world = World::new(u64::MAX, 1 << 20).await;
         let mut cursor = world.feed.cursor(Index(1));
         for _ in 0..100 {
             world.commit(1).await;
@@ -286,7 +290,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn spans_are_bounded() {
-        let mut world = World::new(u64::MAX, 8 << 20);
+        let mut world = World::new(u64::MAX, 8 << 20).await;
         let mut cursor = world.feed.cursor(Index(1));
         for _ in 0..100 {
             world.commit(1_000).await;
@@ -318,12 +322,12 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn the_goodbye_comes_after_everything_that_was_published() {
         // One waits at the end, one is behind in the ring, one has to read the store, one needs a snapshot.
-        let mut world = World::new(30, 600);
+        let mut world = World::new(30, 600).await;
         for _ in 0..50 {
             world.commit(1).await;
         }
         let first_in_ring = world.feed.cursor(Index(1)).shared.read().ring.first_event().unwrap();
-        assert!(first_in_ring > Index(40) && world.store.floor() == Index(20));
+        assert!(first_in_ring > Index(40) && world.reader.floor() == Index(20));
         let places = [Index(51), first_in_ring, Index(30), Index(1)];
         let mut cursors = places.map(|next| world.feed.cursor(next));
         let feed = world.feed.clone();
@@ -348,7 +352,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn nothing_is_published_after_the_goodbye_and_the_first_one_counts() {
-        let mut world = World::new(u64::MAX, 500);
+        let mut world = World::new(u64::MAX, 500).await;
         world.commit(1).await;
         let mut cursor = world.feed.cursor(Index(1));
         world.feed.close(goodbye());
@@ -365,7 +369,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_batch_that_is_stored_but_not_published_is_not_delivered_and_not_delivered_twice() {
-        let mut world = World::new(u64::MAX, 500);
+        let mut world = World::new(u64::MAX, 500).await;
         for _ in 0..50 {
             world.commit(1).await;
         }
@@ -381,7 +385,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_position_that_was_compacted_since_the_last_publication_is_not_called_diverged() {
-        let mut world = World::new(5, 1 << 20);
+        let mut world = World::new(5, 1 << 20).await;
         let mut ends = Vec::new();
         for _ in 0..10 {
             ends.push(world.commit(1).await.end());
@@ -396,13 +400,13 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_replica_at_the_tail_is_in_step_although_the_store_is_compacted_beyond_it() {
-        let mut world = World::new(1, 1 << 20);
+        let mut world = World::new(1, 1 << 20).await;
         let ends = [world.commit(1).await.end(), world.commit(1).await.end()];
         // As another leader does that shares the store and took over.
         for _ in 0..5 {
             world.store_only(1).await;
         }
-        assert!(world.store.floor() > ends[1].index);
+        assert!(world.reader.floor() > ends[1].index);
         let judge = async |position| world.feed.judge(Resume { log: LogId(1), position }).await.unwrap();
         assert_eq!(judge(ends[1]).await, Verdict::Resumed);
         assert_eq!(judge(ends[0]).await, Verdict::Snapshot(SnapshotReason::Compacted));
@@ -410,7 +414,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_subscription_begins_with_a_welcome_and_what_the_verdict_promises() {
-        let mut world = World::new(u64::MAX, 1 << 20);
+        let mut world = World::new(u64::MAX, 1 << 20).await;
         let third = [world.commit(1).await, world.commit(1).await, world.commit(1).await][2].clone();
         let fourth = world.commit(1).await;
         let resume = Resume { log: LogId(1), position: third.end() };
@@ -427,27 +431,12 @@ pub(crate) mod tests {
 
     /// What is stored from the event at `at` on is damaged.
     struct Damaged {
-        inner: MemoryStore,
+        inner: Arc<dyn LogReader>,
         at: Index,
     }
 
     #[async_trait::async_trait]
-    impl Store for Damaged {
-        fn term(&self) -> engine::Term {
-            self.inner.term()
-        }
-        fn opened_at(&self) -> Snapshot {
-            self.inner.opened_at()
-        }
-        fn durability(&self) -> engine::Durability {
-            self.inner.durability()
-        }
-        fn producers(&self) -> Vec<engine::Submitted> {
-            self.inner.producers()
-        }
-        async fn append(&self, commit: Commit) -> Result<(), store::AppendError> {
-            self.inner.append(commit).await
-        }
+    impl LogReader for Damaged {
         async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {
             if from >= self.at {
                 return Err(Corrupt { index: from, what: "it is damaged".to_owned() }.into());
@@ -466,31 +455,20 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_cursor_that_meets_damage_gets_a_snapshot_and_goes_on() {
-        let store = Arc::new(Damaged { inner: MemoryStore::new(LogId(1), u64::MAX), at: Index(4) });
-        let feed = Feed::with_ring(store.clone(), Duration::from_secs(1), 500);
-        let mut sequencer = Sequencer::new(store.term(), store.opened_at(), []);
-        let mut commit = async || {
-            sequencer.propose(Operation::Add(1)).unwrap();
-            let batch = sequencer.seal(Timestamp(0)).unwrap();
-            sequencer.commit();
-            let (stored, tail) =
-                (StoredBatch::new(&batch, encode(&Frame::Batch(batch.clone()))), sequencer.committed());
-            let producers = ProducerChanges::default();
-            store.append(Commit { batch: stored.clone(), tail, producers }).await.unwrap();
-            feed.publish(stored, tail).unwrap();
-            (batch, tail)
-        };
-        let mut tail = commit().await.1;
-        for _ in 0..49 {
-            tail = commit().await.1;
+        let mut opened = MemoryStore::new(LogId(1), u64::MAX).open().await.unwrap();
+        opened.reader = Arc::new(Damaged { inner: opened.reader, at: Index(4) });
+        let mut world = World::on(opened, 500);
+        for _ in 0..50 {
+            world.commit(1).await;
         }
-        let mut cursor = feed.cursor(Index(1));
+        let mut cursor = world.feed.cursor(Index(1));
         let before = batches(frames(cursor.next().await.unwrap()));
         assert_eq!(before.iter().map(Batch::first).collect::<Vec<_>>(), [Index(1), Index(2), Index(3)]);
         let around = frames(cursor.next().await.unwrap());
+        let tail = world.sequencer.committed();
         assert!(matches!(&around[..], [Frame::Snapshot(snapshot)] if snapshot.snapshot == tail), "{around:?}");
         assert_eq!(cursor.damage().unwrap().index, Index(4));
-        let newest = commit().await.0;
+        let newest = world.commit(1).await;
         assert_eq!(batches(frames(cursor.next().await.unwrap())), [newest]);
     }
 }

@@ -10,7 +10,7 @@ use engine::leader::{Admission, KnownDigest, LogView, RecentFrames, Subscription
 use engine::{
     Digest, Durability, Frame, Goodbye, Heartbeat, Index, Resume, Snapshot, StreamId, Term, Timestamp, Verdict, Welcome,
 };
-use store::{ReadError, Store, StoredBatch};
+use store::{LogReader, Opened, ReadError, StoredBatch};
 use thiserror::Error;
 use tokio::sync::watch;
 use wire::frame::encode;
@@ -30,7 +30,8 @@ pub struct Feed {
 }
 
 pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) log: Arc<dyn LogReader>,
+    durability: Durability,
     heartbeat_interval: Duration,
     /// A std lock: held for as long as it takes to copy a few pointers, and never across an await.
     published: RwLock<State>,
@@ -94,24 +95,26 @@ impl State {
 }
 
 impl Feed {
-    /// The feed of the log in `store`, which ends where it was opened. Subscribers are told to expect a heartbeat every
+    /// The feed of a log that was opened; it ends at the opening's tail. Subscribers are told to expect a heartbeat every
     /// `heartbeat_interval`; the owner calls [`heartbeat`](Self::heartbeat) that often.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, heartbeat_interval: Duration) -> Self {
-        Self::with_ring(store, heartbeat_interval, RING_BYTES)
+    pub fn new(opened: &Opened, heartbeat_interval: Duration) -> Self {
+        Self::with_ring(opened, heartbeat_interval, RING_BYTES)
     }
 
-    pub(crate) fn with_ring(store: Arc<dyn Store>, heartbeat_interval: Duration, ring_bytes: usize) -> Self {
+    pub(crate) fn with_ring(opened: &Opened, heartbeat_interval: Duration, ring_bytes: usize) -> Self {
+        let log = Arc::clone(&opened.reader);
         let state = State {
             ring: Ring::new(ring_bytes),
-            tail: store.opened_at(),
-            term: store.term(),
-            floor: store.floor(),
+            tail: opened.tail,
+            term: opened.term,
+            floor: log.floor(),
             goodbye: None,
         };
         let (wake, _) = watch::channel(0);
         let bounds = Arc::new(CatchUp::new());
-        let shared = Shared { store, heartbeat_interval, published: RwLock::new(state), wake, bounds };
+        let durability = opened.durability;
+        let shared = Shared { log, durability, heartbeat_interval, published: RwLock::new(state), wake, bounds };
         Self { shared: Arc::new(shared) }
     }
 
@@ -127,7 +130,7 @@ impl Feed {
         }
         assert_eq!(batch.first, state.tail.position().index.next(), "batches are published in order");
         state.tail = tail;
-        state.floor = self.shared.store.floor().min(tail.position().index);
+        state.floor = self.shared.log.floor().min(tail.position().index);
         state.ring.push_batch(batch.first, batch.end, batch.frame);
         drop(state);
         self.shared.wake();
@@ -176,13 +179,13 @@ impl Feed {
     /// What a crash can take away.
     #[must_use]
     pub fn durability(&self) -> Durability {
-        self.shared.store.durability()
+        self.shared.durability
     }
 
     /// Judges a position that a replica claims to hold, if that costs no look into the store.
     #[must_use]
     pub fn judge_from_memory(&self, resume: Resume) -> Option<Verdict> {
-        self.shared.raise_floor(self.shared.store.floor());
+        self.shared.raise_floor(self.shared.log.floor());
         let state = self.shared.read();
         let view = state.view();
         let index = resume.position.index;
@@ -217,7 +220,7 @@ impl Feed {
             Some(resume) => self.digest_at(resume.position.index).await?,
             None => KnownDigest::NoEnd,
         };
-        let damage = self.shared.store.damage().into_iter().map(|damage| damage.first..=damage.last);
+        let damage = self.shared.log.damage().into_iter().map(|damage| damage.first..=damage.last);
         let state = self.shared.read();
         let view = state.view();
         let admission = Subscription::open(&view, resume, known, damage, state.ring.first_event());
@@ -228,7 +231,7 @@ impl Feed {
             tail: view.tail.index,
             floor,
             heartbeat_interval: self.shared.heartbeat_interval,
-            durability: self.shared.store.durability(),
+            durability: self.shared.durability,
             leader_time,
             verdict,
             damaged,
@@ -246,18 +249,18 @@ impl Feed {
     /// The log's digest at `index`. The floor may have passed that index since the last batch was published: without
     /// a look at it, a digest that was compacted away would pass for a divergence.
     async fn digest_at(&self, index: Index) -> Result<KnownDigest, ReadError> {
-        self.shared.raise_floor(self.shared.store.floor());
+        self.shared.raise_floor(self.shared.log.floor());
         if let Some(digest) = self.shared.read().digest_in_memory(index) {
             return Ok(digest);
         }
         // Taking turns with cursors, so that no crowd that asks keeps them from reading.
         let _turn = self.shared.bounds.turn().await;
-        let known = match self.shared.store.digest_at(index).await {
+        let known = match self.shared.log.digest_at(index).await {
             Ok(digest) => digest.into(),
             Err(ReadError::Corrupt(_)) => KnownDigest::Damaged,
             Err(error) => return Err(error),
         };
-        self.shared.raise_floor(self.shared.store.floor());
+        self.shared.raise_floor(self.shared.log.floor());
         Ok(known)
     }
 

@@ -4,16 +4,19 @@
 //! only writer; the [`generator`] and the [`service`] send it operations through a bounded queue; it commits to the
 //! store and publishes to the feed; [`server`] puts everything on one port.
 
-pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod export;
 pub mod generator;
 pub mod http;
+pub mod replay;
 pub mod roster;
 pub mod rpc;
+pub mod scrub;
 pub mod sequencer;
 mod thread;
+pub mod verify;
 pub mod writing;
 
 use std::future::Future;
@@ -21,16 +24,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use audit::AuditError;
 use config::{Config, Storage};
 use engine::{Goodbye, GoodbyeReason, LogId};
 use feed::Feed;
 use http::listen;
 use http::readers::Readers;
+use replay::ReplayError;
 use roster::Roster;
 use rpc::Calculator;
 use store::sqlite::{OpenError, Options};
-use store::{AppendError, Corrupt, MemoryStore, ReadError, Replaced, SqliteStore, Store};
+use store::{AppendError, Corrupt, MemoryStore, Opened, ReadError, Replaced, SqliteStore, Store};
 use thiserror::Error;
 use thread::Thread;
 use tokio::net::TcpListener;
@@ -57,11 +60,11 @@ pub enum RunError {
     Open(#[from] OpenError),
     /// The end of the log is not what was committed.
     #[error("the end of the log in {} cannot be trusted: {error}. {}", directory.display(), what_to_do(directory))]
-    Audit {
+    Replay {
         /// Where the log is.
         directory: PathBuf,
         /// Where and what.
-        error: AuditError,
+        error: ReplayError,
     },
     /// The operating system gives no thread.
     #[error("cannot start a thread: {0}. Allow this user or container more threads")]
@@ -110,30 +113,30 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let store = open(&config).await?;
-    let feed = Feed::new(Arc::clone(&store), config.heartbeat_interval);
-    let opened_at = store.opened_at();
+    let opened = open(&config).await?;
+    let feed = Feed::new(&opened, config.heartbeat_interval);
+    let (tail, log) = (opened.tail, Arc::clone(&opened.reader));
     let address = listener.local_addr().ok();
     info!(
         listen = address.map(tracing::field::display),
         page = address.map(|address| tracing::field::display(listen::url(address))),
-        log = %opened_at.log(),
-        term = %store.term(),
-        index = %opened_at.position().index,
-        durability = %store.durability(),
+        log = %tail.log(),
+        term = %opened.term,
+        index = %tail.position().index,
+        durability = %opened.durability,
         "leading"
     );
 
-    let (submitter, writer) = sequencer::new(Arc::clone(&store), feed.clone(), config.seed, clock::now);
+    let (submitter, writer) = sequencer::new(opened, feed.clone(), config.seed, clock::now);
     let mut sequencer = Thread::run("sequencer", writer.run()).map_err(RunError::Thread)?;
     let closing = submitter.clone();
     let generator = tokio::spawn(generator::run(config.generator, config.count, submitter.clone(), config.seed));
     let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
     let roster = Roster::new(config.limits.streams.with_heartbeat(config.heartbeat_interval));
     let tending = tokio::spawn(tend(roster.clone()));
-    let looking = tokio::spawn(audit::look_through(Arc::clone(&store)));
+    let looking = tokio::spawn(scrub::scrub(Arc::clone(&log), tail.position().index));
     let writing = submitter.writing().clone();
-    let service = Calculator::new(feed.clone(), Arc::clone(&store), submitter, roster.clone());
+    let service = Calculator::new(feed.clone(), log, submitter, roster.clone());
     let readers = Readers::start().map_err(RunError::Thread)?;
     let server = http::start(listener, service, feed.clone(), roster, writing, readers.handle(), &config);
 
@@ -166,29 +169,25 @@ pub async fn run(
     ended
 }
 
-/// Opens the log and verifies its end: everything after its newest snapshot is replayed.
-async fn open(config: &Config) -> Result<Arc<dyn Store>, RunError> {
+/// Opens the log and checks its end: everything after its newest snapshot is replayed.
+async fn open(config: &Config) -> Result<Opened, RunError> {
     let new_log = LogId(rand::random());
     let Storage::Directory { directory, durability, snapshot_every } = config.storage.clone() else {
-        return Ok(Arc::new(MemoryStore::new(new_log, config.retain.get())));
+        let Ok(opened) = MemoryStore::new(new_log, config.retain.get()).open().await;
+        return Ok(opened);
     };
     let options = Options { directory: directory.clone(), durability, snapshot_every, retain: config.retain };
-    let opening = tokio::task::spawn_blocking(move || {
-        let start = Instant::now();
-        let store = SqliteStore::open(options, new_log)?;
-        let replayed = audit::verify_from(store.reader()?, store.newest_snapshot()).map_err(|error| match error {
-            AuditError::Read(ReadError::Unavailable(reason)) => {
-                OpenError::Database { directory: directory.clone(), reason }.into()
-            }
-            error => RunError::Audit { directory: directory.clone(), error },
-        })?;
-        info!(directory = %directory.display(), replayed, took_ms = start.elapsed().as_millis(), "opened the log");
-        Ok(Arc::new(store))
-    });
-    match opening.await {
-        Ok(opened) => opened.map(|store| store as Arc<dyn Store>),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+    let start = Instant::now();
+    let opened = SqliteStore::new(options, new_log).open().await?;
+    let replayed = match replay::check(&*opened.reader, opened.snapshot, opened.tail).await {
+        Ok(replayed) => replayed,
+        Err(ReplayError::Read(ReadError::Unavailable(reason))) => {
+            return Err(OpenError::Database { directory, reason }.into());
+        }
+        Err(error) => return Err(RunError::Replay { directory, error }),
+    };
+    info!(directory = %directory.display(), replayed, took_ms = start.elapsed().as_millis(), "opened the log");
+    Ok(opened)
 }
 
 fn stepped_down(config: &Config, reason: AppendError) -> RunError {

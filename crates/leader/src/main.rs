@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use leader::audit;
 use leader::cli::{Args, Cli, Command};
 use leader::config::Config;
+use leader::export::export;
+use leader::verify::verify;
 use program::{allow_many_files, flags, printable, told_to_end};
 use tokio::runtime::Runtime;
 use tracing::info;
@@ -34,8 +35,8 @@ fn main() -> ExitCode {
     };
     let done = match &cli.command {
         None => lead(&cli.lead),
-        Some(Command::Verify(log)) => audit::verify(&log.data_dir, &mut io::stdout().lock()),
-        Some(Command::Export(log)) => audit::export(&log.data_dir, &mut io::stdout().lock()),
+        Some(Command::Verify(log)) => verify(&log.data_dir, &mut io::stdout().lock()),
+        Some(Command::Export(log)) => export(&log.data_dir, &mut io::stdout().lock()),
     };
     if let Err(error) = &done {
         log.line(format!("error: {}", printable(&format!("{error:#}"))));

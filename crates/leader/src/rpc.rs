@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use feed::Feed;
 use futures_util::Stream;
-use store::Store;
+use store::LogReader;
 use tonic::{Request, Response, Status};
 use wire::pb;
 use wire::pb::calculator_service_server::CalculatorService;
@@ -35,17 +35,17 @@ use crate::sequencer::Submitter;
 #[derive(Clone)]
 pub struct Calculator {
     feed: Feed,
-    store: Arc<dyn Store>,
+    log: Arc<dyn LogReader>,
     submitter: Submitter,
     roster: Roster,
     started: Instant,
 }
 
 impl Calculator {
-    /// Serves the log of `feed` and `store`; operations go to `submitter`.
+    /// Serves what `feed` publishes and what `log` holds; operations go to `submitter`.
     #[must_use]
-    pub fn new(feed: Feed, store: Arc<dyn Store>, submitter: Submitter, roster: Roster) -> Self {
-        Self { feed, store, submitter, roster, started: Instant::now() }
+    pub fn new(feed: Feed, log: Arc<dyn LogReader>, submitter: Submitter, roster: Roster) -> Self {
+        Self { feed, log, submitter, roster, started: Instant::now() }
     }
 }
 

@@ -19,10 +19,9 @@ use engine::fault::{self, Fault};
 use engine::leader::{BatchFull, IndexMismatch, Intake, ProposeError, Rejection, Sealed, Sequencer, Taken};
 use engine::{Event, ProducerError, Refusal, Submission, Timestamp};
 use feed::Feed;
-use futures_util::FutureExt;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use store::{AppendError, Commit, Store, StoredBatch};
+use store::{AppendError, Commit, LogWriter, Lost, Opened, StoredBatch};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -183,10 +182,10 @@ impl Submitter {
     }
 }
 
-/// The sequencer on the log in `store`: who sends it operations, and the writer, which runs until it must stop. `seed`
+/// The sequencer on a log that was opened: who sends it operations, and the writer, which runs until it must stop. `seed`
 /// decides the operations that it makes up; `clock` tells when a batch was committed.
 pub fn new(
-    store: Arc<dyn Store>,
+    opened: Opened,
     feed: Feed,
     seed: u64,
     clock: impl Fn() -> Timestamp + Send + 'static,
@@ -195,8 +194,9 @@ pub fn new(
     let (noted, writing) = writing::new();
     let stopped = Arc::default();
     let writer = Writer {
-        intake: Intake::new(Sequencer::new(store.term(), store.opened_at(), store.producers())),
-        store,
+        intake: Intake::new(Sequencer::new(opened.term, opened.tail, opened.producers)),
+        store: opened.writer,
+        lost: opened.lost,
         feed,
         random: StdRng::seed_from_u64(seed),
         clock: Box::new(clock),
@@ -211,7 +211,8 @@ pub fn new(
 pub struct Writer {
     /// Its waiting callers are bounded by the queue.
     intake: Intake<Reply, SubmitError>,
-    store: Arc<dyn Store>,
+    store: Box<dyn LogWriter>,
+    lost: Lost,
     feed: Feed,
     random: StdRng,
     clock: Box<dyn Fn() -> Timestamp + Send>,
@@ -224,14 +225,13 @@ impl Writer {
     /// Writes until every [`Submitter`] is gone, or until this leader may not write any more; then returns why, and
     /// nobody is left waiting.
     pub async fn run(mut self) -> Option<AppendError> {
-        let store = Arc::clone(&self.store);
-        let mut lost = std::pin::pin!(must_stop(&*store));
+        let mut lost = self.lost.clone();
         let mut taken = Vec::new();
         loop {
             let troubled = self.noted.is_troubled();
             let next = tokio::select! {
                 biased;
-                reason = &mut lost => Next::Stop(reason),
+                reason = lost.wait(), if !trusts_old_term() => Next::Stop(reason),
                 received = self.commands.recv_many(&mut taken, QUEUE) => {
                     if received == 0 {
                         return None;
@@ -355,7 +355,7 @@ impl Writer {
 
     /// Fails once the store has noticed that this leader must stop: another one leads, or the log is damaged or gone.
     fn may_go_on(&self) -> Result<(), AppendError> {
-        match must_stop(&*self.store).now_or_never() {
+        match self.lost.reason().filter(|_| !trusts_old_term()) {
             Some(reason) => Err(self.step_down(reason)),
             None => Ok(()),
         }
@@ -415,10 +415,6 @@ enum Next {
     Probe,
 }
 
-/// Waits until the store says that this leader must stop, though nobody appends.
-async fn must_stop(store: &dyn Store) -> AppendError {
-    if fault::active(Fault::TrustOldTerm) {
-        std::future::pending::<()>().await;
-    }
-    store.lost().await
+fn trusts_old_term() -> bool {
+    fault::active(Fault::TrustOldTerm)
 }

@@ -65,7 +65,7 @@ fn a_directory_that_is_in_use_or_no_log_is_one_clear_line_and_code_1() {
         snapshot_every: std::num::NonZeroU64::MIN,
         retain: std::num::NonZeroU64::MIN,
     };
-    let open = store::SqliteStore::open(options, engine::LogId(1)).unwrap();
+    let open = store::SqliteStore::new(options, engine::LogId(1)).open_blocking().unwrap();
     let in_use = said(leader(&["--listen", "127.0.0.1:0", "--data-dir", path]));
     assert!(in_use.contains("another leader") && in_use.contains("--data-dir"), "{in_use}");
     drop(open);

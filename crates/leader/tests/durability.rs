@@ -15,10 +15,11 @@ use engine::{
 };
 use follower::{Producer, connect};
 use leader::RunError;
-use leader::audit::{export, verify};
 use leader::config::Generator;
+use leader::export::export;
+use leader::verify::verify;
+use store::AppendError;
 use store::sqlite::{Options, SqliteReader, SqliteStore};
-use store::{AppendError, Store};
 use tempfile::TempDir;
 use tonic_types::StatusExt;
 use wire::pb;
@@ -170,8 +171,8 @@ async fn a_leader_that_another_one_took_over_from_says_goodbye_and_ends() {
 
     // The lock does not reach another machine; the term does.
     fs::remove_file(directory.path().join("leader.lock")).unwrap();
-    let other = SqliteStore::open(store_options(directory.path()), LogId(1)).unwrap();
-    assert_eq!(other.term(), Term(2));
+    let other = SqliteStore::new(store_options(directory.path()), LogId(1)).open_blocking().unwrap();
+    assert_eq!(other.term, Term(2));
     let refused = calls.submit(Operation::Add(7)).await.unwrap_err();
     // It may have noticed before.
     let reasons = ["another leader took over the log with term 2", "shutting down"];
@@ -191,7 +192,7 @@ async fn a_leader_at_rest_that_another_one_took_over_from_says_goodbye_and_ends(
     let follower = Follower::start(&leader.url(), "replica");
     follower.recorder.until_live().await;
     fs::remove_file(directory.path().join("leader.lock")).unwrap();
-    let _other = SqliteStore::open(store_options(directory.path()), LogId(1)).unwrap();
+    let _other = SqliteStore::new(store_options(directory.path()), LogId(1)).open_blocking().unwrap();
     let started = Instant::now();
     let goodbye =
         |notice: &Notice| matches!(notice, Notice::Goodbye(goodbye) if goodbye.reason == GoodbyeReason::SteppedDown);
@@ -262,7 +263,10 @@ async fn damage_at_the_end_stops_the_leader_when_it_starts_and_damage_in_old_his
     // The end of the log is replayed from the newest snapshot, here the beginning.
     let refused = TestLeader::start(config.clone()).await.ended().await.unwrap_err();
     let text = refused.to_string();
-    assert!(matches!(refused, RunError::Audit { .. }) && text.contains("index 2") && text.contains("verify"), "{text}");
+    assert!(
+        matches!(refused, RunError::Replay { .. }) && text.contains("index 2") && text.contains("verify"),
+        "{text}"
+    );
     let mut report = Vec::new();
     let found = verify(directory.path(), &mut report).unwrap_err().to_string();
     assert!(found.contains("index 2"), "{found}");

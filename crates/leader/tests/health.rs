@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Durability, Index, LogId, Operation, Snapshot, Submitted, Term};
+use engine::{LogId, Operation};
 use feed::Feed;
 use leader::config::Generator;
 use leader::http::{self, Server};
@@ -14,7 +14,7 @@ use leader::roster::Roster;
 use leader::rpc::Calculator;
 use leader::rpc::health::WRITING;
 use leader::{clock, sequencer};
-use store::{AppendError, Commit, MemoryStore, ReadError, Store, StoredBatch};
+use store::{AppendError, Commit, LogWriter, MemoryStore, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -27,41 +27,23 @@ use wire::pb::calculator_service_client::CalculatorServiceClient;
 
 /// A disk that does not answer while `answers` is false.
 struct Disk {
-    inner: MemoryStore,
-    answers: watch::Sender<bool>,
+    inner: Box<dyn LogWriter>,
+    answers: Arc<watch::Sender<bool>>,
 }
 
 #[tonic::async_trait]
-impl Store for Disk {
-    fn term(&self) -> Term {
-        self.inner.term()
-    }
-    fn opened_at(&self) -> Snapshot {
-        self.inner.opened_at()
-    }
-    fn durability(&self) -> Durability {
-        self.inner.durability()
-    }
-    fn producers(&self) -> Vec<Submitted> {
-        self.inner.producers()
-    }
-    async fn append(&self, commit: Commit) -> Result<(), AppendError> {
+impl LogWriter for Disk {
+    async fn append(&mut self, commit: Commit) -> Result<(), AppendError> {
         self.answers.subscribe().wait_for(|answers| *answers).await.unwrap();
         self.inner.append(commit).await
     }
-    async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {
-        self.inner.read(from, max_bytes).await
-    }
-    async fn digest_at(&self, index: Index) -> Result<Option<engine::Digest>, ReadError> {
-        self.inner.digest_at(index).await
-    }
-    fn floor(&self) -> Index {
-        self.inner.floor()
+    async fn probe(&mut self) -> Result<(), AppendError> {
+        self.inner.probe().await
     }
 }
 
 struct World {
-    disk: Arc<Disk>,
+    disk_answers: Arc<watch::Sender<bool>>,
     server: Server,
     address: std::net::SocketAddr,
     channel: Channel,
@@ -69,21 +51,21 @@ struct World {
 
 impl World {
     async fn start() -> Self {
-        let (answers, _) = watch::channel(true);
-        let disk = Arc::new(Disk { inner: MemoryStore::new(LogId(1), 100), answers });
-        let store = Arc::clone(&disk) as Arc<dyn Store>;
-        let feed = Feed::new(Arc::clone(&store), Duration::from_secs(1));
-        let (submitter, writer) = sequencer::new(Arc::clone(&store), feed.clone(), 1, clock::now);
+        let disk_answers = Arc::new(watch::Sender::new(true));
+        let mut opened = MemoryStore::new(LogId(1), 100).open().await.unwrap();
+        opened.writer = Box::new(Disk { inner: opened.writer, answers: Arc::clone(&disk_answers) });
+        let (feed, log) = (Feed::new(&opened, Duration::from_secs(1)), Arc::clone(&opened.reader));
+        let (submitter, writer) = sequencer::new(opened, feed.clone(), 1, clock::now);
         tokio::spawn(writer.run());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = common::config(Generator::Off);
         let (roster, writing) = (Roster::new(config.limits.streams), submitter.writing().clone());
-        let calculator = Calculator::new(feed.clone(), store, submitter, roster.clone());
+        let calculator = Calculator::new(feed.clone(), log, submitter, roster.clone());
         let server =
             http::start(listener, calculator, feed, roster, writing, tokio::runtime::Handle::current(), &config);
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { disk, server, address, channel }
+        Self { disk_answers, server, address, channel }
     }
 
     /// The status code and the body.
@@ -122,7 +104,7 @@ async fn a_commit_that_hangs_is_told_while_the_leader_goes_on_serving() {
     assert_eq!(world.get("/healthz/write").await, (200, "ok\n".to_owned()));
     assert_eq!(world.log_problem().await, "");
 
-    world.disk.answers.send_replace(false);
+    world.disk_answers.send_replace(false);
     let mut client = CalculatorServiceClient::new(world.channel.clone());
     let submitted = tokio::spawn(async move {
         let operation = Some(Operation::Add(1).into());
@@ -139,7 +121,7 @@ async fn a_commit_that_hangs_is_told_while_the_leader_goes_on_serving() {
     }
     assert_eq!(world.check(WRITING).await, ServingStatus::NotServing);
 
-    world.disk.answers.send_replace(true);
+    world.disk_answers.send_replace(true);
     assert_eq!(submitted.await.unwrap().unwrap().into_inner().index, 1);
     assert_eq!(next().await, ServingStatus::Serving);
     assert_eq!(world.get("/healthz/write").await, (200, "ok\n".to_owned()));

@@ -86,7 +86,7 @@ fn a_log_on_a_read_only_file_system_is_verified_and_exported() {
         snapshot_every: std::num::NonZeroU64::MAX,
         retain: std::num::NonZeroU64::MAX,
     };
-    drop(store::SqliteStore::open(options, engine::LogId(1)).unwrap());
+    drop(store::SqliteStore::new(options, engine::LogId(1)).open_blocking().unwrap());
     assert!(!directory.path().join("log.sqlite-wal").exists());
     check("closed");
     fs::write(directory.path().join("log.sqlite-wal"), "").unwrap();

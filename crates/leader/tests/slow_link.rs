@@ -18,7 +18,7 @@ use follower::connect;
 use leader::config::{Config, Generator};
 use slow_link::SlowLink;
 use store::sqlite::Options;
-use store::{Commit, SqliteStore, Store, StoredBatch};
+use store::{Commit, SqliteStore, StoredBatch};
 use wire::frame::encode_batch;
 use wire::pb;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
@@ -118,15 +118,16 @@ async fn a_batch_that_takes_longer_than_three_heartbeats_arrives() {
         snapshot_every: NonZeroU64::new(100_000).unwrap(),
         retain: NonZeroU64::new(100_000).unwrap(),
     };
-    let store = SqliteStore::open(options, log).unwrap();
+    let mut opened = SqliteStore::new(options, log).open_blocking().unwrap();
     let frame = encode_batch(&batch);
     assert!(frame.len() > 30_000);
     let tail = Snapshot::take(log, batch.end(), 0);
-    store
+    opened
+        .writer
         .append(Commit { batch: StoredBatch::new(&batch, frame), tail, producers: ProducerChanges::default() })
         .await
         .unwrap();
-    drop(store);
+    drop(opened);
 
     let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
     let link = slow_link(&leader, 4_000).await;

@@ -1,5 +1,6 @@
 //! A disk that loses what was not synced, and the store on it.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,10 +8,13 @@ use async_trait::async_trait;
 use engine::{Digest, Durability, Index, LogId, Position, ProducerId, Snapshot, Submitted, Term};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use store::{AppendError, Commit, Compacted, Fenced, NotNext, ReadError, Store, StoredBatch};
+use store::{
+    AppendError, Commit, Compacted, Fenced, LogReader, LogWriter, Lost, LostSender, NotNext, Opened, ReadError, Store,
+    StoredBatch,
+};
 use tokio::time::sleep;
 
-/// How often a store looks whether it still has the newest term.
+/// How often a leader looks whether it still has the newest term.
 const LOOKS_AT_TERM: Duration = Duration::from_millis(500);
 
 /// A machine's disk. Cheap to clone: all clones are the same disk.
@@ -34,6 +38,8 @@ pub(crate) struct Contents {
     pub(crate) cut_off: Vec<Term>,
     /// The terms of the leaders whose commits failed at an unlucky moment.
     pub(crate) failed: Vec<Term>,
+    /// The leaders that have the log open.
+    open: Vec<(Term, LostSender)>,
     random: StdRng,
 }
 
@@ -62,6 +68,7 @@ impl Disk {
             faults: DiskFaults::default(),
             cut_off: Vec::new(),
             failed: Vec::new(),
+            open: Vec::new(),
             random: StdRng::seed_from_u64(seed),
         };
         Self { contents: Arc::new(Mutex::new(contents)) }
@@ -71,18 +78,39 @@ impl Disk {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the log for writing, which takes a new term.
-    pub(crate) fn open(&self) -> SimStore {
+    /// Opens the log for writing at once, which takes the next term.
+    pub(crate) fn open_now(&self) -> Opened {
         let mut contents = self.look();
-        contents.term = Term(contents.term.0 + 1);
+        let term = Term(contents.term.0 + 1);
+        contents.term = term;
         // The term is forced to the disk, and everything written before it with it.
         contents.synced = contents.commits.len();
-        SimStore {
-            disk: self.clone(),
-            term: contents.term,
-            durability: contents.durability,
-            opened_at: contents.tail(),
+        let (sender, lost) = Lost::channel();
+        contents.open.push((term, sender));
+        Opened {
+            term,
+            tail: contents.tail(),
             producers: contents.producers(),
+            durability: contents.durability,
+            snapshot: contents.snapshot(),
+            writer: Box::new(DiskWriter { disk: self.clone(), term, durability: contents.durability }),
+            reader: Arc::new(self.clone()),
+            lost,
+        }
+    }
+
+    /// Tells leaders that were replaced. Runs as long as the world does.
+    pub(crate) async fn watch_terms(self) {
+        loop {
+            sleep(LOOKS_AT_TERM).await;
+            let mut contents = self.look();
+            let (newest, cut_off) = (contents.term, contents.cut_off.clone());
+            contents.open.retain(|(_, lost)| !lost.is_closed());
+            for (own, lost) in &contents.open {
+                if *own != newest && !cut_off.contains(own) {
+                    lost.send(Fenced { own: *own, by: newest });
+                }
+            }
         }
     }
 
@@ -108,21 +136,30 @@ impl Contents {
         self.commits.last().map_or_else(|| Snapshot::take(self.log, Position::origin(self.log), 0), |last| last.tail)
     }
 
+    /// The newest snapshot.
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot_before(0)
+    }
+
     /// Where history starts: at the newest snapshot with enough events after it.
     fn floor(&self) -> Position {
+        self.snapshot_before(self.retain).position()
+    }
+
+    /// The newest snapshot with at least `events` after it.
+    fn snapshot_before(&self, events: u64) -> Snapshot {
         let tail = self.tail().position().index;
-        let (mut floor, mut snapshot) = (Position::origin(self.log), Index::ZERO);
+        let mut snapshot = Snapshot::take(self.log, Position::origin(self.log), 0);
         for commit in &self.commits {
-            let end = commit.batch.end;
-            if tail.events_since(end.index) < self.retain {
+            let end = commit.batch.end.index;
+            if tail.events_since(end) < events {
                 break;
             }
-            if end.index.events_since(snapshot) >= self.snapshot_every {
-                snapshot = end.index;
-                floor = end;
+            if end.events_since(snapshot.position().index) >= self.snapshot_every {
+                snapshot = commit.tail;
             }
         }
-        floor
+        snapshot
     }
 
     fn producers(&self) -> Vec<Submitted> {
@@ -154,16 +191,21 @@ impl Contents {
     }
 }
 
-/// The log on a [`Disk`], opened for writing.
-pub(crate) struct SimStore {
+impl Store for Disk {
+    type Error = Infallible;
+
+    async fn open(&self) -> Result<Opened, Infallible> {
+        Ok(self.open_now())
+    }
+}
+
+struct DiskWriter {
     disk: Disk,
     term: Term,
     durability: Durability,
-    opened_at: Snapshot,
-    producers: Vec<Submitted>,
 }
 
-impl SimStore {
+impl DiskWriter {
     fn check_writable(&self, contents: &Contents) -> Result<(), AppendError> {
         if contents.term != self.term {
             return Err(Fenced { own: self.term, by: contents.term }.into());
@@ -185,24 +227,8 @@ impl SimStore {
 }
 
 #[async_trait]
-impl Store for SimStore {
-    fn term(&self) -> Term {
-        self.term
-    }
-
-    fn opened_at(&self) -> Snapshot {
-        self.opened_at
-    }
-
-    fn durability(&self) -> Durability {
-        self.durability
-    }
-
-    fn producers(&self) -> Vec<Submitted> {
-        self.producers.clone()
-    }
-
-    async fn append(&self, commit: Commit) -> Result<(), AppendError> {
+impl LogWriter for DiskWriter {
+    async fn append(&mut self, commit: Commit) -> Result<(), AppendError> {
         let writing = self.disk.look().draw(4_000);
         sleep(writing).await;
         let (written, syncing) = {
@@ -227,16 +253,19 @@ impl Store for SimStore {
         Ok(())
     }
 
-    async fn probe(&self) -> Result<(), AppendError> {
+    async fn probe(&mut self) -> Result<(), AppendError> {
         let writing = self.disk.look().draw(4_000);
         sleep(writing).await;
         self.check_writable(&self.disk.look())
     }
+}
 
+#[async_trait]
+impl LogReader for Disk {
     async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {
-        let reading = self.disk.look().draw(3_000);
+        let reading = self.look().draw(3_000);
         sleep(reading).await;
-        let contents = self.disk.look();
+        let contents = self.look();
         contents.check_readable()?;
         let floor = contents.floor().index;
         if from <= floor {
@@ -252,9 +281,9 @@ impl Store for SimStore {
     }
 
     async fn digest_at(&self, index: Index) -> Result<Option<Digest>, ReadError> {
-        let reading = self.disk.look().draw(3_000);
+        let reading = self.look().draw(3_000);
         sleep(reading).await;
-        let contents = self.disk.look();
+        let contents = self.look();
         contents.check_readable()?;
         let floor = contents.floor();
         if index <= floor.index {
@@ -265,16 +294,6 @@ impl Store for SimStore {
     }
 
     fn floor(&self) -> Index {
-        self.disk.look().floor().index
-    }
-
-    async fn lost(&self) -> AppendError {
-        loop {
-            sleep(LOOKS_AT_TERM).await;
-            let contents = self.disk.look();
-            if contents.term != self.term && !contents.cut_off.contains(&self.term) {
-                return Fenced { own: self.term, by: contents.term }.into();
-            }
-        }
+        self.look().floor().index
     }
 }

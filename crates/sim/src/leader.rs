@@ -3,14 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Goodbye, GoodbyeReason, Term, Timestamp};
 use feed::Feed;
 use leader::sequencer::{self, Submitter};
 use rand::RngExt;
-use store::{AppendError, Store};
+use store::AppendError;
 use tokio::time::{Instant, sleep};
 
 use crate::executor::TaskId;
@@ -84,15 +83,15 @@ impl World {
         let life = self.leaders.count.get() + 1;
         self.leaders.count.set(life);
         let mut random = self.random();
-        let store: Arc<dyn Store> = Arc::new(self.disk.open());
-        let term = store.term();
-        self.trace(&format!("leader {life} starts at {} in term {term}", store.opened_at().position()));
+        let opened = self.disk.open_now();
+        let term = opened.term;
+        self.trace(&format!("leader {life} starts at {} in term {term}", opened.tail.position()));
         self.history.borrow_mut().terms.push(term);
-        let feed = Feed::new(Arc::clone(&store), HEARTBEAT);
+        let feed = Feed::new(&opened, HEARTBEAT);
         let started = Instant::now();
         let base = self.timestamp().0;
         let clock = move || Timestamp(base + u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
-        let (submitter, writer) = sequencer::new(store, feed.clone(), random.random(), clock);
+        let (submitter, writer) = sequencer::new(opened, feed.clone(), random.random(), clock);
 
         let world = Rc::clone(self);
         let writer = self.executor.spawn(async move {

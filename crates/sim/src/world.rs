@@ -118,6 +118,7 @@ fn begin(seed: u64) -> Rc<World> {
 /// The life of the world.
 async fn live(world: Rc<World>) -> History {
     let mut random = world.random();
+    world.executor.spawn(world.disk.clone().watch_terms());
     world.start_leader();
     for number in 0..world.replicas.count() {
         replica::start(&world, number, None);

@@ -1,21 +1,155 @@
 //! Where the log lives.
 //!
-//! A [`Store`] keeps committed batches as the very bytes that go on the wire. It does not interpret them: what it needs
-//! to find and judge a batch stands beside the bytes in a [`StoredBatch`].
+//! A [`Store`] is a place that holds one log: [`MemoryStore`] forgets it when the process ends, [`SqliteStore`] keeps it
+//! in a directory. Opening it gives an [`Opened`]: what was found, the one [`LogWriter`], and a [`LogReader`] that any
+//! number of readers share. Each opening takes the next term, which fences the leader that opened the log before.
 //!
-//! [`MemoryStore`] forgets with the process; [`SqliteStore`] keeps the log in a directory.
+//! A store keeps committed batches as the bytes that go on the wire and does not look into them. What it needs to find
+//! and check a batch stands beside the bytes in a [`StoredBatch`].
+//!
+//! [`testing`] is the contract as a test suite. Every implementation runs all of it.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use engine::{Digest, Index, LogId, Position, ProducerChanges, Snapshot};
+//! use store::{Commit, MemoryStore, Store, StoredBatch};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let place = MemoryStore::new(LogId(1), 1_000);
+//! let mut opened = place.open().await?;
+//! assert_eq!(opened.tail.position().index, Index(0));
+//!
+//! // Two events that lead to the value 5. A real leader takes the digest from the engine and the frame from `wire`.
+//! let end = Position { index: Index(2), digest: Digest(0xfeed) };
+//! let frame = Bytes::from_static(b"an encoded batch");
+//! let batch = StoredBatch { first: Index(1), end, term: opened.term, frame };
+//! let tail = Snapshot::take(LogId(1), end, 5);
+//! opened.writer.append(Commit { batch: batch.clone(), tail, producers: ProducerChanges::default() }).await?;
+//! assert_eq!(opened.reader.read(Index(1), 64 << 10).await?, [batch]);
+//!
+//! // Another leader opens the same log and finds all of it. The first one is fenced.
+//! let second = place.open().await?;
+//! assert_eq!((second.tail, second.term.0), (tail, opened.term.0 + 1));
+//! assert!(opened.writer.probe().await.is_err());
+//! # Ok(())
+//! # }
+//! ```
 
+mod error;
+mod lost;
 mod memory;
 pub mod sqlite;
 
-use std::path::PathBuf;
+use std::future::Future;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use engine::{Batch, Digest, Durability, Index, Position, ProducerChanges, Snapshot, Submitted, Term};
+pub use error::{AppendError, Compacted, Corrupt, Damage, Fenced, NotNext, ReadError, Replaced};
+pub use lost::{Lost, LostSender};
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
-use thiserror::Error;
+
+/// A place where one log lives.
+///
+/// The place may be shared by several leaders, also on different machines. Each opening takes the next term, and only
+/// the newest term may append: a leader that another one replaced gets [`Fenced`] and never adds to the log again.
+pub trait Store: Send + Sync + 'static {
+    /// Why the log cannot be opened.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Opens the log for writing, which takes the next term. The first opening begins the log, with term 1.
+    ///
+    /// # Errors
+    ///
+    /// The log cannot be opened. What it holds is unchanged, except that the term may have been taken.
+    fn open(&self) -> impl Future<Output = Result<Opened, Self::Error>> + Send;
+}
+
+/// What an opening found, and what it gives. The log closes when writer and reader are dropped.
+#[derive(Debug)]
+pub struct Opened {
+    /// The term that this opening took.
+    pub term: Term,
+    /// The end of the log, the value there, and the log's id.
+    pub tail: Snapshot,
+    /// The last submission of each producer, as of `tail`, ordered by producer.
+    pub producers: Vec<Submitted>,
+    /// What a crash can take away.
+    pub durability: Durability,
+    /// The newest state from which the log can be replayed up to `tail` to check it. Everything after it can be read.
+    pub snapshot: Snapshot,
+    /// The one writer.
+    pub writer: Box<dyn LogWriter>,
+    /// Reads the log. Goes on reading when this leader was replaced.
+    pub reader: Arc<dyn LogReader>,
+    /// Resolves when this leader must stop.
+    pub lost: Lost,
+}
+
+/// The one writer of an opening.
+#[async_trait]
+pub trait LogWriter: Send + 'static {
+    /// Makes `commit` durable, all of it or nothing. When this returns `Ok`, the commit survives what the opening's
+    /// [`durability`](Opened::durability) promises, and readers see it.
+    ///
+    /// Dropping the future before it is ready leaves it open whether the commit was made.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`]: the commit is not in the log, unless the error says that this is not known.
+    async fn append(&mut self, commit: Commit) -> Result<(), AppendError>;
+
+    /// Finds out whether a commit could be made, by one that changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`], as `append` would return it.
+    async fn probe(&mut self) -> Result<(), AppendError>;
+}
+
+/// Reads a log while somebody writes to it. Readers never make the writer wait.
+#[async_trait]
+pub trait LogReader: Send + Sync + 'static {
+    /// Consecutive batches from the one that holds the event at `from`, in order: as many as fit in `max_bytes` of
+    /// frames, but at least one. Empty if `from` lies beyond the tail. Where damage follows, the batches before it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]: the event at `from` was compacted away, is damaged, or cannot be read at present.
+    async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError>;
+
+    /// The digest after the event at `index`. `None` if no batch ends there, or if it was compacted away. The digest
+    /// at the floor itself is known.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]: the place is damaged, or cannot be read at present.
+    async fn digest_at(&self, index: Index) -> Result<Option<Digest>, ReadError>;
+
+    /// The newest event that was compacted away; 0 if none was. Never falls.
+    fn floor(&self) -> Index;
+
+    /// The damaged places in history that were found so far, oldest first. Reading there fails, everything else works:
+    /// the value does not depend on them.
+    fn damage(&self) -> Vec<Damage> {
+        Vec::new()
+    }
+}
+
+impl std::fmt::Debug for dyn LogWriter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("LogWriter")
+    }
+}
+
+impl std::fmt::Debug for dyn LogReader {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("LogReader")
+    }
+}
 
 /// A committed batch: the encoded frame, and what is needed to find it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,174 +172,13 @@ impl StoredBatch {
     }
 }
 
-/// What becomes durable together: a batch, the state after it, and what its events changed of who submitted what last.
+/// What becomes durable together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// The batch.
     pub batch: StoredBatch,
     /// The state after it.
     pub tail: Snapshot,
-    /// What changed of the producers.
+    /// What its events changed in the table of producers.
     pub producers: ProducerChanges,
-}
-
-/// An ordered, append-only log of batches with one writer.
-///
-/// It may be on another machine and shared by several leaders: an append can fail as [fenced](AppendError::Fenced)
-/// because another one took over. Readers never block the writer.
-#[async_trait]
-pub trait Store: Send + Sync + 'static {
-    /// The term that opening for writing took.
-    fn term(&self) -> Term;
-
-    /// The end of the log when it was opened, and the value there.
-    fn opened_at(&self) -> Snapshot;
-
-    /// What a crash can take away.
-    fn durability(&self) -> Durability;
-
-    /// Who submitted what last, as of [`opened_at`](Self::opened_at).
-    fn producers(&self) -> Vec<Submitted>;
-
-    /// Makes `commit` durable, all of it or nothing.
-    ///
-    /// When this returns `Ok`, it survives whatever [`durability`](Self::durability) promises.
-    async fn append(&self, commit: Commit) -> Result<(), AppendError>;
-
-    /// Finds out whether a commit could be made now, by one that changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// As with [`append`](Self::append).
-    async fn probe(&self) -> Result<(), AppendError> {
-        Ok(())
-    }
-
-    /// Consecutive batches from the one that holds the event at `from`, as many as fit in `max_bytes` of frames but at
-    /// least one; none if `from` lies beyond the tail.
-    async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, ReadError>;
-
-    /// The digest after the event at `index`; `None` if no batch ends there or the store no longer knows.
-    async fn digest_at(&self, index: Index) -> Result<Option<Digest>, ReadError>;
-
-    /// Events at or below it were compacted away. Never falls.
-    fn floor(&self) -> Index;
-
-    /// The damage that is known in history and that the value does not rest on, oldest first. Reading there fails; everything
-    /// else goes on.
-    fn damage(&self) -> Vec<Damage> {
-        Vec::new()
-    }
-
-    /// Waits until this leader must stop, and returns why: another leader opened the log, its files were replaced, or what
-    /// the value rests on is damaged. A store tells it within two seconds, also when nobody appends. From then on it takes
-    /// no commit.
-    async fn lost(&self) -> AppendError {
-        std::future::pending().await
-    }
-}
-
-/// Why a commit was not made durable. It is not in the log, unless the error says that this is not known.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum AppendError {
-    /// Another leader opened the log; this one must stop leading.
-    #[error(transparent)]
-    Fenced(#[from] Fenced),
-    /// The files of the log are not those that were opened; this leader must stop leading.
-    #[error(transparent)]
-    Replaced(#[from] Replaced),
-    /// The batch does not follow the tail.
-    #[error(transparent)]
-    NotNext(#[from] NotNext),
-    /// The store cannot take anything at present, for the reason given.
-    #[error("the log cannot be written: {0}")]
-    Unavailable(String),
-    /// What is stored is not what was committed, so that nothing can be added to it.
-    #[error(transparent)]
-    Corrupt(#[from] Corrupt),
-    /// The store failed at a moment when the commit may or may not have become durable; opening the log again shows
-    /// which. The leader must not go on with either guess.
-    #[error(
-        "the log failed while it was written, and whether the last operations are in it shows at the next start: {0}"
-    )]
-    OutcomeUnknown(String),
-}
-
-/// Another leader opened the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("another leader took over the log with term {by}; this one has term {own}")]
-pub struct Fenced {
-    /// This leader's term.
-    pub own: Term,
-    /// The other's.
-    pub by: Term,
-}
-
-/// A file of the log was removed, moved away or replaced while it was open.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error(
-    "{} {} while the leader had it open", path.display(),
-    if *removed { "was removed or moved away" } else { "was replaced by another" }
-)]
-pub struct Replaced {
-    /// Where it was.
-    pub path: PathBuf,
-    /// Whether nothing is there any more.
-    pub removed: bool,
-}
-
-/// A batch that does not follow the tail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a batch that starts at index {got} cannot follow the tail at {tail}")]
-pub struct NotNext {
-    /// The log's tail.
-    pub tail: Index,
-    /// Where the batch starts.
-    pub got: Index,
-}
-
-/// Why history cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ReadError {
-    /// It was compacted away.
-    #[error(transparent)]
-    Compacted(#[from] Compacted),
-    /// What is stored is not what was committed.
-    #[error(transparent)]
-    Corrupt(#[from] Corrupt),
-    /// The store cannot be read at present, for the reason given.
-    #[error("the log cannot be read: {0}")]
-    Unavailable(String),
-}
-
-/// What is stored is not what was committed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the stored log is damaged at index {index}: {what}")]
-pub struct Corrupt {
-    /// The first event that cannot be trusted.
-    pub index: Index,
-    /// What is wrong there.
-    pub what: String,
-}
-
-/// Events that are damaged in storage, and that the value does not rest on.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("events {first} to {last}: {what}")]
-pub struct Damage {
-    /// The first event that cannot be read.
-    pub first: Index,
-    /// The last one.
-    pub last: Index,
-    /// What is wrong.
-    pub what: String,
-}
-
-/// The history asked for was compacted away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the event at index {asked} was compacted away; history starts at index {}", floor.next())]
-pub struct Compacted {
-    /// What was asked for.
-    pub asked: Index,
-    /// Events at or below it are gone.
-    pub floor: Index,
 }

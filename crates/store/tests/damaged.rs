@@ -8,7 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use engine::{Digest, Durability, Index, LogId, Position, ProducerChanges, Snapshot};
 use store::sqlite::{Options, SqliteStore};
-use store::{Commit, ReadError, Store, StoredBatch};
+use store::{Commit, Opened, ReadError, StoredBatch};
 use tempfile::TempDir;
 
 const LOG: LogId = LogId(7);
@@ -24,24 +24,28 @@ fn options(directory: &Path, retain: u64) -> Options {
     }
 }
 
+fn open(options: Options) -> Opened {
+    SqliteStore::new(options, LOG).open_blocking().unwrap()
+}
+
 fn frame(index: u64) -> Bytes {
     Bytes::from(index.to_be_bytes().repeat(8))
 }
 
-async fn fill(store: &SqliteStore, events: std::ops::RangeInclusive<u64>) {
+async fn fill(store: &mut Opened, events: std::ops::RangeInclusive<u64>) {
     for index in events {
         let end = Position { index: Index(index), digest: Digest(index * 10) };
-        let batch = StoredBatch { first: Index(index), end, term: store.term(), frame: frame(index) };
+        let batch = StoredBatch { first: Index(index), end, term: store.term, frame: frame(index) };
         let commit = Commit { batch, tail: Snapshot::take(LOG, end, 5), producers: ProducerChanges::default() };
-        store.append(commit).await.unwrap();
+        store.writer.append(commit).await.unwrap();
     }
 }
 
 /// A closed log, and what `alter` makes of the page in which the event at `index` is.
 async fn log_with(index: u64, alter: impl Fn(&mut [u8])) -> TempDir {
     let directory = TempDir::new().unwrap();
-    let store = SqliteStore::open(options(directory.path(), u64::MAX), LOG).unwrap();
-    fill(&store, 1..=EVENTS).await;
+    let mut store = open(options(directory.path(), u64::MAX));
+    fill(&mut store, 1..=EVENTS).await;
     drop(store);
     let path = directory.path().join("log.sqlite");
     let mut bytes = fs::read(&path).unwrap();
@@ -52,11 +56,11 @@ async fn log_with(index: u64, alter: impl Fn(&mut [u8])) -> TempDir {
 }
 
 /// Reads everything that can be read, and returns what cannot.
-async fn lost(store: &SqliteStore) -> Vec<u64> {
+async fn lost(store: &mut Opened) -> Vec<u64> {
     let mut lost = Vec::new();
     let mut next = 1;
     while next <= EVENTS {
-        match store.read(Index(next), 10_000).await {
+        match store.reader.read(Index(next), 10_000).await {
             Ok(batches) => {
                 for batch in batches {
                     assert_eq!((batch.first.0, &batch.frame), (next, &frame(next)));
@@ -77,22 +81,22 @@ async fn lost(store: &SqliteStore) -> Vec<u64> {
 #[tokio::test]
 async fn a_page_that_is_lost_takes_its_events_and_no_others() {
     let directory = log_with(1_500, |page| page.fill(0)).await;
-    let store = SqliteStore::open(options(directory.path(), u64::MAX), LOG).unwrap();
-    let lost = lost(&store).await;
+    let mut store = open(options(directory.path(), u64::MAX));
+    let lost = lost(&mut store).await;
     assert!(lost.contains(&1_500) && lost.len() > 10 && lost.len() < 100, "{lost:?}");
-    let damage = store.damage();
+    let damage = store.reader.damage();
     let (first, last) = (damage[0].first, damage[0].last);
     assert_eq!((damage.len(), first.0, last.0), (1, lost[0], *lost.last().unwrap()), "{damage:?}");
     assert_eq!(last.events_since(first) + 1, lost.len() as u64, "they are consecutive");
     // Those beside it are known by their digests, and the last one of it by what comes after.
     for (index, known) in [(lost[0] - 1, true), (1_500, false), (last.0, true), (last.0 + 1, true)] {
-        let digest = store.digest_at(Index(index)).await;
+        let digest = store.reader.digest_at(Index(index)).await;
         assert_eq!(digest.is_ok(), known, "{index}: {digest:?}");
         assert!(!known || digest == Ok(Some(Digest(index * 10))));
     }
-    let ended = tokio::time::timeout(std::time::Duration::from_millis(400), store.lost()).await;
+    let ended = tokio::time::timeout(std::time::Duration::from_millis(400), store.lost.wait()).await;
     assert!(ended.is_err(), "{ended:?}");
-    fill(&store, EVENTS + 1..=EVENTS + 10).await;
+    fill(&mut store, EVENTS + 1..=EVENTS + 10).await;
 }
 
 /// Rows that say that they are elsewhere lead a search astray, also one for where the damage begins.
@@ -106,11 +110,11 @@ async fn a_row_that_claims_to_be_another_takes_no_more_than_its_page() {
             page[at..at + 2].copy_from_slice(&key(claimed));
         })
         .await;
-        let store = SqliteStore::open(options(directory.path(), u64::MAX), LOG).unwrap();
-        let lost = lost(&store).await;
+        let mut store = open(options(directory.path(), u64::MAX));
+        let lost = lost(&mut store).await;
         let near = 1_400..=1_600;
         assert!(lost.contains(&1_500) && lost.iter().all(|index| near.contains(index)), "{claimed}: {lost:?}");
-        let damage = store.damage();
+        let damage = store.reader.damage();
         assert!(damage.iter().all(|place| near.contains(&place.first.0) && near.contains(&place.last.0)), "{damage:?}");
     }
 }
@@ -118,21 +122,21 @@ async fn a_row_that_claims_to_be_another_takes_no_more_than_its_page() {
 #[tokio::test]
 async fn a_damaged_page_below_the_floor_stops_nobody() {
     let directory = log_with(500, |page| page.fill(0)).await;
-    let store = SqliteStore::open(options(directory.path(), 1_000), LOG).unwrap();
-    fill(&store, EVENTS + 1..=EVENTS + 300).await;
-    assert!(store.floor() > Index(2_000));
-    assert_eq!(store.damage(), []);
+    let mut store = open(options(directory.path(), 1_000));
+    fill(&mut store, EVENTS + 1..=EVENTS + 300).await;
+    assert!(store.reader.floor() > Index(2_000));
+    assert_eq!(store.reader.damage(), []);
     drop(store);
-    let store = SqliteStore::open(options(directory.path(), 1_000), LOG).unwrap();
-    fill(&store, EVENTS + 301..=EVENTS + 310).await;
+    let mut store = open(options(directory.path(), 1_000));
+    fill(&mut store, EVENTS + 301..=EVENTS + 310).await;
 }
 
 #[tokio::test]
 async fn damage_after_the_newest_snapshot_ends_the_leader() {
     let directory = log_with(1, |_| {}).await;
     let options = Options { snapshot_every: NonZeroU64::MAX, ..options(directory.path(), u64::MAX) };
-    let store = SqliteStore::open(options.clone(), LOG).unwrap();
-    fill(&store, EVENTS + 1..=EVENTS + 50).await;
+    let mut store = open(options.clone());
+    fill(&mut store, EVENTS + 1..=EVENTS + 50).await;
     drop(store);
     // The frame of an event after the newest snapshot.
     let path = directory.path().join("log.sqlite");
@@ -140,8 +144,8 @@ async fn damage_after_the_newest_snapshot_ends_the_leader() {
     let at = bytes.windows(64).position(|window| window == frame(EVENTS + 20)).unwrap();
     bytes[at] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let store = SqliteStore::open(options, LOG).unwrap();
-    let read = store.read(Index(EVENTS + 20), 1).await.unwrap_err();
+    let mut store = open(options);
+    let read = store.reader.read(Index(EVENTS + 20), 1).await.unwrap_err();
     let ReadError::Corrupt(damage) = read else { panic!("{read}") };
-    assert_eq!(store.lost().await, damage.into());
+    assert_eq!(store.lost.wait().await, damage.into());
 }

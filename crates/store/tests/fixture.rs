@@ -17,19 +17,19 @@ use engine::{
     Submitted, Term,
 };
 use store::sqlite::{Options, SqliteReader, SqliteStore};
-use store::{Commit, Store, StoredBatch};
+use store::{Commit, Opened, StoredBatch};
 use tempfile::TempDir;
 
 const LOG: LogId = LogId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
 
-fn open(directory: &Path) -> SqliteStore {
+fn open(directory: &Path) -> Opened {
     let options = Options {
         directory: directory.to_owned(),
         durability: Durability::Fsync,
         snapshot_every: NonZeroU64::new(40).unwrap(),
         retain: NonZeroU64::new(250).unwrap(),
     };
-    SqliteStore::open(options, LOG).unwrap()
+    SqliteStore::new(options, LOG).open_blocking().unwrap()
 }
 
 /// The files of a log without those that a leader makes anew whenever it starts.
@@ -59,10 +59,10 @@ fn describe(floor: Index, tail: Snapshot, producers: &[Submitted], batches: &[St
 
 async fn describe_directory(directory: &Path, term: Term) -> String {
     let store = open(directory);
-    assert_eq!(store.term(), term);
-    let floor = store.floor();
-    let batches = store.read(floor.next(), usize::MAX).await.unwrap();
-    describe(floor, store.opened_at(), &store.producers(), &batches)
+    assert_eq!(store.term, term);
+    let floor = store.reader.floor();
+    let batches = store.reader.read(floor.next(), usize::MAX).await.unwrap();
+    describe(floor, store.tail, &store.producers, &batches)
 }
 
 #[tokio::test]
@@ -100,9 +100,9 @@ fn batch(n: u64, term: Term, previous: Snapshot) -> (StoredBatch, Snapshot) {
 }
 
 /// Batches in which one of a few producers submits now and then, and some producers are forgotten.
-async fn fill(store: &SqliteStore, numbers: impl Iterator<Item = u64>, written: &mut Written) {
+async fn fill(store: &mut Opened, numbers: impl Iterator<Item = u64>, written: &mut Written) {
     for n in numbers {
-        let (batch, tail) = batch(n, store.term(), written.tail);
+        let (batch, tail) = batch(n, store.term, written.tail);
         let mut producers = ProducerChanges::default();
         if n % 3 == 0 {
             let producer = ProducerId::new(&format!("producer-{}", n % 7)).unwrap();
@@ -118,7 +118,7 @@ async fn fill(store: &SqliteStore, numbers: impl Iterator<Item = u64>, written: 
         }
         written.tail = tail;
         written.batches.push(batch.clone());
-        store.append(Commit { batch, tail, producers }).await.unwrap();
+        store.writer.append(Commit { batch, tail, producers }).await.unwrap();
     }
 }
 
@@ -141,17 +141,17 @@ impl Written {
 async fn record() {
     let folder = PathBuf::from(std::env::var("RECORD").unwrap());
     let directory = TempDir::new().unwrap();
-    let store = open(directory.path());
-    let mut written = Written { tail: store.opened_at(), producers: BTreeMap::new(), batches: Vec::new() };
-    fill(&store, 1..=200, &mut written).await;
-    let floor = store.floor();
+    let mut store = open(directory.path());
+    let mut written = Written { tail: store.tail, producers: BTreeMap::new(), batches: Vec::new() };
+    fill(&mut store, 1..=200, &mut written).await;
+    let floor = store.reader.floor();
     assert!(floor > Index::ZERO, "nothing was compacted");
     drop(store);
     copy(directory.path(), &folder.join("closed"));
     fs::write(folder.join("closed.txt"), written.describe(floor)).unwrap();
 
-    let store = open(directory.path());
-    fill(&store, 201..=206, &mut written).await;
+    let mut store = open(directory.path());
+    fill(&mut store, 201..=206, &mut written).await;
     copy(directory.path(), &folder.join("killed"));
-    fs::write(folder.join("killed.txt"), written.describe(store.floor())).unwrap();
+    fs::write(folder.join("killed.txt"), written.describe(store.reader.floor())).unwrap();
 }

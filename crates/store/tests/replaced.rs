@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use engine::{Digest, Durability, Index, LogId, Position, ProducerChanges, Snapshot};
 use store::sqlite::{Options, SqliteReader, SqliteStore};
-use store::{AppendError, Commit, Fenced, Store, StoredBatch};
+use store::{AppendError, Commit, Fenced, Opened, StoredBatch};
 use tempfile::TempDir;
 
 const LOG: LogId = LogId(7);
@@ -23,9 +23,13 @@ fn options(directory: &Path) -> Options {
     }
 }
 
-fn commit(store: &SqliteStore, index: u64) -> Commit {
+fn open(options: Options) -> Opened {
+    SqliteStore::new(options, LOG).open_blocking().unwrap()
+}
+
+fn commit(store: &Opened, index: u64) -> Commit {
     let end = Position { index: Index(index), digest: Digest(index * 10) };
-    let batch = StoredBatch { first: Index(index), end, term: store.term(), frame: Bytes::from_static(b"a frame") };
+    let batch = StoredBatch { first: Index(index), end, term: store.term, frame: Bytes::from_static(b"a frame") };
     Commit { batch, tail: Snapshot::take(LOG, end, 5), producers: ProducerChanges::default() }
 }
 
@@ -68,12 +72,21 @@ async fn nothing_is_acknowledged_after_files_were_replaced() {
     for (what, happens) in REPLACED {
         let parent = TempDir::new().unwrap();
         let log = parent.path().join("log");
-        let store = SqliteStore::open(options(&log), LOG).unwrap();
-        store.append(commit(&store, 1)).await.unwrap();
+        let mut store = open(options(&log));
+        {
+            let next = commit(&store, 1);
+            store.writer.append(next)
+        }
+        .await
+        .unwrap();
         happens(parent.path(), &log);
-        let refused = store.append(commit(&store, 2)).await;
+        let refused = {
+            let next = commit(&store, 2);
+            store.writer.append(next)
+        }
+        .await;
         assert!(matches!(refused, Err(AppendError::Replaced(_))), "{what}: {refused:?}");
-        let lost = tokio::time::timeout(Duration::from_secs(1), store.lost()).await;
+        let lost = tokio::time::timeout(Duration::from_secs(1), store.lost.wait()).await;
         assert!(matches!(lost, Ok(AppendError::Replaced(_))), "{what}: {lost:?}");
     }
 }
@@ -81,14 +94,19 @@ async fn nothing_is_acknowledged_after_files_were_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_at_rest_learns_within_two_seconds_that_another_one_took_over() {
     let directory = TempDir::new().unwrap();
-    let store = SqliteStore::open(options(directory.path()), LOG).unwrap();
+    let mut store = open(options(directory.path()));
     // The lock does not reach a leader on another machine.
     fs::remove_file(directory.path().join("leader.lock")).unwrap();
-    let other = SqliteStore::open(options(directory.path()), LOG).unwrap();
-    let lost = tokio::time::timeout(Duration::from_secs(2), store.lost()).await;
-    assert_eq!(lost, Ok(Fenced { own: store.term(), by: other.term() }.into()));
+    let mut other = open(options(directory.path()));
+    let lost = tokio::time::timeout(Duration::from_secs(2), store.lost.wait()).await;
+    assert_eq!(lost, Ok(Fenced { own: store.term, by: other.term }.into()));
     drop(store);
-    other.append(commit(&other, 1)).await.unwrap();
+    {
+        let next = commit(&other, 1);
+        other.writer.append(next)
+    }
+    .await
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,12 +115,17 @@ async fn what_looks_like_it_and_is_not_disturbs_nobody() {
     fs::create_dir(parent.path().join("real")).unwrap();
     let linked = parent.path().join("linked");
     std::os::unix::fs::symlink("real", &linked).unwrap();
-    let store = SqliteStore::open(options(&linked), LOG).unwrap();
+    let mut store = open(options(&linked));
     let started = Instant::now();
     let mut index = 0;
     while started.elapsed() < Duration::from_millis(1_500) {
         index += 1;
-        store.append(commit(&store, index)).await.unwrap();
+        {
+            let next = commit(&store, index);
+            store.writer.append(next)
+        }
+        .await
+        .unwrap();
         if index % 50 == 0 {
             // A copy for a backup, one that reads as this program does, and one that tidies up as SQLite's own does.
             let backup = TempDir::new().unwrap();
@@ -112,22 +135,27 @@ async fn what_looks_like_it_and_is_not_disturbs_nobody() {
             program.execute("VACUUM INTO ?1", [backup.path().join("copy").to_str().unwrap()]).unwrap();
         }
     }
-    let lost = tokio::time::timeout(Duration::from_millis(600), store.lost()).await;
+    let lost = tokio::time::timeout(Duration::from_millis(600), store.lost.wait()).await;
     assert!(lost.is_err(), "{lost:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_before_the_write_ahead_log_was_removed_is_rescued_at_the_end() {
     let directory = TempDir::new().unwrap();
-    let store = SqliteStore::open(options(directory.path()), LOG).unwrap();
+    let mut store = open(options(directory.path()));
     for index in 1..=20 {
-        store.append(commit(&store, index)).await.unwrap();
+        {
+            let next = commit(&store, index);
+            store.writer.append(next)
+        }
+        .await
+        .unwrap();
     }
     fs::remove_file(directory.path().join("log.sqlite-wal")).unwrap();
-    tokio::time::timeout(Duration::from_secs(2), store.lost()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(2), store.lost.wait()).await.unwrap();
     drop(store);
-    let again = SqliteStore::open(options(directory.path()), LOG).unwrap();
-    assert_eq!(again.opened_at().position().index, Index(20));
+    let again = open(options(directory.path()));
+    assert_eq!(again.tail.position().index, Index(20));
 }
 
 /// A directory by a relative path, as `--data-dir` often is.
@@ -135,7 +163,12 @@ async fn what_was_acknowledged_before_the_write_ahead_log_was_removed_is_rescued
 async fn a_relative_path_is_as_good_as_another() {
     let directory = TempDir::new_in(".").unwrap();
     let relative = PathBuf::from(directory.path().file_name().unwrap());
-    let store = SqliteStore::open(options(&relative), LOG).unwrap();
-    store.append(commit(&store, 1)).await.unwrap();
-    assert!(tokio::time::timeout(Duration::from_millis(600), store.lost()).await.is_err());
+    let mut store = open(options(&relative));
+    {
+        let next = commit(&store, 1);
+        store.writer.append(next)
+    }
+    .await
+    .unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(600), store.lost.wait()).await.is_err());
 }

@@ -11,7 +11,7 @@ use engine::{
     Submitted, Term,
 };
 use store::sqlite::{OpenError, Options, SqliteReader, SqliteStore};
-use store::{AppendError, Commit, Compacted, Fenced, MemoryStore, NotNext, ReadError, Store, StoredBatch};
+use store::{AppendError, Commit, Compacted, Fenced, Opened, ReadError, StoredBatch};
 use tempfile::TempDir;
 
 const LOG: LogId = LogId(7);
@@ -25,8 +25,12 @@ fn options(directory: &Path) -> Options {
     }
 }
 
-fn open(directory: &Path) -> SqliteStore {
-    SqliteStore::open(options(directory), LOG).unwrap()
+fn try_open(options: Options) -> Result<Opened, OpenError> {
+    SqliteStore::new(options, LOG).open_blocking()
+}
+
+fn open(directory: &Path) -> Opened {
+    try_open(options(directory)).unwrap()
 }
 
 fn digest(index: u64) -> Digest {
@@ -47,10 +51,10 @@ fn submitted(name: &str, sequence: u64, index: u64) -> Submitted {
     Submitted { producer: ProducerId::new(name).unwrap(), sequence: Sequence(sequence), event }
 }
 
-async fn fill(store: &dyn Store, first: u64, count: u64, events: u64) {
+async fn fill(opened: &mut Opened, first: u64, count: u64, events: u64) {
     for n in 0..count {
         let first = first + n * events;
-        store.append(commit(store.term().0, first, first + events - 1)).await.unwrap();
+        opened.writer.append(commit(opened.term.0, first, first + events - 1)).await.unwrap();
     }
 }
 
@@ -58,85 +62,61 @@ fn firsts(batches: &[StoredBatch]) -> Vec<u64> {
     batches.iter().map(|batch| batch.first.0).collect()
 }
 
-/// What every store does alike.
-async fn keeps_the_contract(store: &dyn Store) {
-    for (first, last) in [(1, 3), (4, 4), (5, 9)] {
-        store.append(commit(1, first, last)).await.unwrap();
-    }
-    assert_eq!(firsts(&store.read(Index(1), 1_000).await.unwrap()), [1, 4, 5]);
-    assert_eq!(firsts(&store.read(Index(2), 120).await.unwrap()), [1, 4]);
-    assert_eq!(firsts(&store.read(Index(9), 1).await.unwrap()), [5], "one batch always fits");
-    assert_eq!(firsts(&store.read(Index(10), 1_000).await.unwrap()), []);
-    assert_eq!(store.read(Index(0), 1).await, Err(Compacted { asked: Index(0), floor: Index(0) }.into()));
-    assert_eq!(store.read(Index(4), 60).await.unwrap(), [commit(1, 4, 4).batch]);
-    for first in [9, 11] {
-        let refused = store.append(commit(1, first, 12)).await.unwrap_err();
-        assert_eq!(refused, NotNext { tail: Index(9), got: Index(first) }.into());
-    }
-    let mut digests = Vec::new();
-    for index in 0..=10 {
-        digests.push(store.digest_at(Index(index)).await.unwrap());
-    }
-    let ends = [0, 3, 4, 9];
-    let expected: Vec<_> = (0..=10).map(|index| ends.contains(&index).then(|| digest(index))).collect();
-    assert_eq!(digests, expected);
-}
-
-#[tokio::test]
-async fn both_stores_keep_the_contract() {
-    keeps_the_contract(&MemoryStore::new(LOG, 1_000)).await;
-    let directory = TempDir::new().unwrap();
-    keeps_the_contract(&open(directory.path())).await;
-}
-
 #[tokio::test]
 async fn what_was_committed_is_there_after_opening_again_under_a_new_term() {
     let directory = TempDir::new().unwrap();
-    let store = open(directory.path());
-    assert_eq!((store.term(), store.opened_at().position().index), (Term(1), Index::ZERO));
-    fill(&store, 1, 50, 3).await;
+    let mut store = open(directory.path());
+    assert_eq!((store.term, store.tail.position().index), (Term(1), Index::ZERO));
+    fill(&mut store, 1, 50, 3).await;
     let mut last = commit(1, 151, 152);
     last.producers.written = vec![submitted("a", 1, 151), submitted("b", 9, 152)];
-    store.append(last).await.unwrap();
+    store.writer.append(last).await.unwrap();
     let mut more = commit(1, 153, 153);
     more.producers =
         ProducerChanges { written: vec![submitted("a", 2, 153)], forgotten: vec![ProducerId::new("b").unwrap()] };
-    store.append(more).await.unwrap();
+    store.writer.append(more).await.unwrap();
     drop(store);
 
-    let again = SqliteStore::open(options(directory.path()), LogId(999)).unwrap();
-    assert_eq!(again.term(), Term(2));
-    assert_eq!(again.opened_at(), commit(1, 153, 153).tail, "the same log goes on");
-    assert_eq!(again.newest_snapshot().position().index, Index(102), "the first end at or after 100");
-    assert_eq!(again.producers(), [submitted("a", 2, 153)]);
-    assert_eq!(again.read(Index(1), usize::MAX).await.unwrap().len(), 52);
-    fill(&again, 154, 1, 1).await;
-    assert_eq!(again.read(Index(154), 1).await.unwrap()[0].term, Term(2));
+    let mut again = SqliteStore::new(options(directory.path()), LogId(999)).open_blocking().unwrap();
+    assert_eq!(again.term, Term(2));
+    assert_eq!(again.tail, commit(1, 153, 153).tail, "the same log goes on");
+    assert_eq!(again.snapshot.position().index, Index(102), "the first end at or after 100");
+    assert_eq!(again.producers, [submitted("a", 2, 153)]);
+    assert_eq!(again.reader.read(Index(1), usize::MAX).await.unwrap().len(), 52);
+    fill(&mut again, 154, 1, 1).await;
+    assert_eq!(again.reader.read(Index(154), 1).await.unwrap()[0].term, Term(2));
 }
 
 #[tokio::test]
 async fn history_and_disk_use_stay_bounded_over_many_compactions() {
     let directory = TempDir::new().unwrap();
     let short = Options { retain: NonZeroU64::new(500).unwrap(), ..options(directory.path()) };
-    let store = SqliteStore::open(short, LOG).unwrap();
+    let mut store = try_open(short).unwrap();
     let size =
         || -> u64 { fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum() };
     let mut sizes = Vec::new();
     let mut floors = std::collections::BTreeSet::new();
     for round in 0..40 {
         for n in 0..500 {
-            fill(&store, round * 500 + n + 1, 1, 1).await;
-            floors.insert(store.floor());
+            fill(&mut store, round * 500 + n + 1, 1, 1).await;
+            floors.insert(store.reader.floor());
         }
         sizes.push(size());
     }
     assert!(floors.len() > 150, "the floor rose only {} times", floors.len());
-    let floor = store.floor().0;
+    let floor = store.reader.floor().0;
     assert!((19_400..=19_500).contains(&floor), "at least 500 events of 20,000 are kept, and not many more: {floor}");
-    assert_eq!(store.read(Index(floor), 1).await, Err(Compacted { asked: Index(floor), floor: Index(floor) }.into()));
-    assert_eq!(store.digest_at(Index(floor)).await.unwrap(), Some(digest(floor)), "a replica at the floor resumes");
-    assert_eq!(store.digest_at(Index(floor - 1)).await.unwrap(), None);
-    let kept = store.read(Index(floor + 1), usize::MAX).await.unwrap();
+    assert_eq!(
+        store.reader.read(Index(floor), 1).await,
+        Err(Compacted { asked: Index(floor), floor: Index(floor) }.into())
+    );
+    assert_eq!(
+        store.reader.digest_at(Index(floor)).await.unwrap(),
+        Some(digest(floor)),
+        "a replica at the floor resumes"
+    );
+    assert_eq!(store.reader.digest_at(Index(floor - 1)).await.unwrap(), None);
+    let kept = store.reader.read(Index(floor + 1), usize::MAX).await.unwrap();
     assert_eq!((kept.len() as u64, kept[0].first), (20_000 - floor, Index(floor + 1)));
     let (early, late) = (sizes[10..20].iter().max().unwrap(), sizes[30..].iter().max().unwrap());
     assert!(late <= early, "disk use still grows: {sizes:?}");
@@ -151,45 +131,45 @@ async fn history_and_disk_use_stay_bounded_over_many_compactions() {
 #[tokio::test]
 async fn a_second_leader_is_refused_at_once_and_readers_are_not() {
     let directory = TempDir::new().unwrap();
-    let store = open(directory.path());
-    fill(&store, 1, 5, 1).await;
-    let refused = SqliteStore::open(options(directory.path()), LOG).unwrap_err();
+    let mut store = open(directory.path());
+    fill(&mut store, 1, 5, 1).await;
+    let refused = try_open(options(directory.path())).unwrap_err();
     let text = refused.to_string();
     assert!(matches!(refused, OpenError::InUse { .. }) && text.contains("--data-dir"), "{text}");
     let mut reader = SqliteReader::open(directory.path()).unwrap();
-    fill(&store, 6, 5, 1).await;
+    fill(&mut store, 6, 5, 1).await;
     assert_eq!(reader.rows(Index(1), usize::MAX).unwrap().len(), 10);
 }
 
 #[tokio::test]
 async fn a_probe_writes_to_the_disk_and_changes_nothing() {
     let directory = TempDir::new().unwrap();
-    let store = open(directory.path());
-    fill(&store, 1, 3, 2).await;
+    let mut store = open(directory.path());
+    fill(&mut store, 1, 3, 2).await;
     let wal = || fs::metadata(directory.path().join("log.sqlite-wal")).unwrap().len();
     let before = wal();
-    store.probe().await.unwrap();
+    store.writer.probe().await.unwrap();
     assert!(wal() > before, "only what is written shows that there is room");
-    fill(&store, 7, 1, 2).await;
+    fill(&mut store, 7, 1, 2).await;
     drop(store);
 
     let again = open(directory.path());
-    assert_eq!((again.term(), again.opened_at().position().index), (Term(2), Index(8)));
-    assert_eq!(firsts(&again.read(Index(1), 1_000).await.unwrap()), [1, 3, 5, 7]);
+    assert_eq!((again.term, again.tail.position().index), (Term(2), Index(8)));
+    assert_eq!(firsts(&again.reader.read(Index(1), 1_000).await.unwrap()), [1, 3, 5, 7]);
 }
 
 #[tokio::test]
 async fn a_leader_that_another_one_took_over_from_is_fenced() {
     let directory = TempDir::new().unwrap();
-    let first = open(directory.path());
-    fill(&first, 1, 3, 1).await;
+    let mut first = open(directory.path());
+    fill(&mut first, 1, 3, 1).await;
     // The lock does not reach a leader on another machine.
     fs::remove_file(directory.path().join("leader.lock")).unwrap();
-    let second = open(directory.path());
-    let fenced = first.append(commit(1, 4, 4)).await.unwrap_err();
+    let mut second = open(directory.path());
+    let fenced = first.writer.append(commit(1, 4, 4)).await.unwrap_err();
     assert_eq!(fenced, AppendError::Fenced(Fenced { own: Term(1), by: Term(2) }));
-    fill(&second, 4, 1, 1).await;
-    assert_eq!(second.read(Index(1), usize::MAX).await.unwrap().len(), 4);
+    fill(&mut second, 4, 1, 1).await;
+    assert_eq!(second.reader.read(Index(1), usize::MAX).await.unwrap().len(), 4);
 }
 
 /// A copy of the files while the log is open, as a crash leaves them.
@@ -207,11 +187,11 @@ async fn a_log_that_lost_its_end_is_refused_until_somebody_accepts_that() {
     let directory = TempDir::new().unwrap();
     let mut durable = options(directory.path());
     durable.durability = Durability::Fsync;
-    let store = SqliteStore::open(durable.clone(), LOG).unwrap();
-    fill(&store, 1, 20, 1).await;
+    let mut store = try_open(durable.clone()).unwrap();
+    fill(&mut store, 1, 20, 1).await;
     drop(store);
-    let store = SqliteStore::open(durable, LOG).unwrap();
-    fill(&store, 21, 5, 1).await;
+    let mut store = try_open(durable).unwrap();
+    fill(&mut store, 21, 5, 1).await;
     let copy = crashed_copy(directory.path());
     // Cut off in the middle of what was acknowledged, as if it had never been written.
     let wal = copy.path().join("log.sqlite-wal");
@@ -219,40 +199,40 @@ async fn a_log_that_lost_its_end_is_refused_until_somebody_accepts_that() {
     file.set_len(fs::metadata(&wal).unwrap().len() / 2).unwrap();
 
     let before = fs::read(copy.path().join("log.sqlite")).unwrap();
-    let refused = SqliteStore::open(options(copy.path()), LOG).unwrap_err();
+    let refused = try_open(options(copy.path())).unwrap_err();
     let OpenError::Lost { tail, acknowledged, mark, .. } = &refused else { panic!("{refused}") };
     assert!(*tail < Index(25) && *acknowledged == Index(25), "{refused}");
     assert_eq!(fs::read(copy.path().join("log.sqlite")).unwrap(), before, "nothing was touched");
     assert!(wal.exists());
 
     fs::remove_file(mark).unwrap();
-    let shortened = SqliteStore::open(options(copy.path()), LOG).unwrap();
-    assert_eq!(shortened.opened_at().position().index, *tail);
+    let shortened = try_open(options(copy.path())).unwrap();
+    assert_eq!(shortened.tail.position().index, *tail);
 }
 
 #[tokio::test]
 async fn a_power_cut_may_take_the_end_when_that_was_agreed() {
     let directory = TempDir::new().unwrap();
-    let store = open(directory.path());
-    fill(&store, 1, 20, 1).await;
+    let mut store = open(directory.path());
+    fill(&mut store, 1, 20, 1).await;
     let copy = crashed_copy(directory.path());
     fs::remove_file(copy.path().join("log.sqlite-wal")).unwrap();
     // Not even the tables had reached the disk.
-    let lost = SqliteStore::open(options(copy.path()), LOG);
+    let lost = try_open(options(copy.path()));
     assert!(lost.is_err(), "the log's identity is gone, which nobody agreed to");
     drop(store);
-    let store = open(directory.path());
-    fill(&store, 21, 5, 1).await;
+    let mut store = open(directory.path());
+    fill(&mut store, 21, 5, 1).await;
     let copy = crashed_copy(directory.path());
     fs::remove_file(copy.path().join("log.sqlite-wal")).unwrap();
-    assert_eq!(open(copy.path()).opened_at().position().index, Index(20));
+    assert_eq!(open(copy.path()).tail.position().index, Index(20));
 }
 
 #[tokio::test]
 async fn an_altered_batch_is_told_to_readers_and_to_the_leader() {
     let directory = TempDir::new().unwrap();
-    let store = open(directory.path());
-    fill(&store, 1, 30, 1).await;
+    let mut store = open(directory.path());
+    fill(&mut store, 1, 30, 1).await;
     drop(store);
     let path = directory.path().join("log.sqlite");
     let mut bytes = fs::read(&path).unwrap();
@@ -260,12 +240,12 @@ async fn an_altered_batch_is_told_to_readers_and_to_the_leader() {
     bytes[at + 30] ^= 0x40;
     fs::write(&path, bytes).unwrap();
 
-    let store = open(directory.path());
-    assert_eq!(store.read(Index(1), usize::MAX).await.unwrap().len(), 11, "what comes before is sound");
-    let error = store.read(Index(12), usize::MAX).await.unwrap_err();
+    let mut store = open(directory.path());
+    assert_eq!(store.reader.read(Index(1), usize::MAX).await.unwrap().len(), 11, "what comes before is sound");
+    let error = store.reader.read(Index(12), usize::MAX).await.unwrap_err();
     let ReadError::Corrupt(damage) = error else { panic!("{error}") };
     assert_eq!(damage.index, Index(12));
-    assert_eq!(store.lost().await, damage.into());
+    assert_eq!(store.lost.wait().await, damage.into());
 }
 
 #[test]
@@ -275,10 +255,7 @@ fn what_is_no_log_is_refused_with_a_reason() {
     assert!(matches!(missing, OpenError::Missing { .. }), "{missing}");
 
     fs::write(directory.path().join("log.sqlite"), "something else entirely").unwrap();
-    for error in [
-        SqliteReader::open(directory.path()).unwrap_err(),
-        SqliteStore::open(options(directory.path()), LOG).unwrap_err(),
-    ] {
+    for error in [SqliteReader::open(directory.path()).unwrap_err(), try_open(options(directory.path())).unwrap_err()] {
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
     }
     assert_eq!(fs::read(directory.path().join("log.sqlite")).unwrap(), b"something else entirely");
@@ -290,7 +267,7 @@ fn what_is_no_log_is_refused_with_a_reason() {
     let database = rusqlite::Connection::open(directory.path().join("log.sqlite")).unwrap();
     database.pragma_update(None, "user_version", 2).unwrap();
     drop(database);
-    let newer = SqliteStore::open(options(directory.path()), LOG).unwrap_err();
+    let newer = try_open(options(directory.path())).unwrap_err();
     assert!(matches!(newer, OpenError::Format { found: 2, known: 1, .. }), "{newer}");
 }
 
@@ -312,28 +289,27 @@ fn is_locked(directory: &Path) -> bool {
 #[tokio::test]
 async fn a_leader_that_also_looks_into_its_log_keeps_sqlites_locks_on_it() {
     let directory = TempDir::new().unwrap();
-    let store = open(directory.path());
-    fill(&store, 1, 5, 1).await;
+    let mut store = open(directory.path());
+    fill(&mut store, 1, 5, 1).await;
     assert!(is_locked(directory.path()));
     // Without them, a program with an older SQLite that opens and closes the database takes itself for the last one, and
     // deletes the write-ahead log that the leader writes to.
     drop(SqliteReader::open(directory.path()).unwrap());
-    drop(store.reader().unwrap());
-    store.read(Index(1), 1).await.unwrap();
+    store.reader.read(Index(1), 1).await.unwrap();
     assert!(is_locked(directory.path()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_write_ahead_log_stays_bounded_while_everybody_reads() {
     let directory = TempDir::new().unwrap();
-    let store = std::sync::Arc::new(open(directory.path()));
-    fill(&*store, 1, 2_000, 1).await;
+    let mut store = open(directory.path());
+    fill(&mut store, 1, 2_000, 1).await;
     let reading: Vec<_> = (0..8)
         .map(|_| {
-            let store = std::sync::Arc::clone(&store);
+            let reader = std::sync::Arc::clone(&store.reader);
             tokio::spawn(async move {
                 loop {
-                    store.read(Index(1), 1 << 20).await.unwrap();
+                    reader.read(Index(1), 1 << 20).await.unwrap();
                 }
             })
         })
@@ -341,7 +317,7 @@ async fn the_write_ahead_log_stays_bounded_while_everybody_reads() {
     let wal = directory.path().join("log.sqlite-wal");
     let mut longest = 0;
     for n in 0..6_000 {
-        fill(&*store, 2_001 + n, 1, 1).await;
+        fill(&mut store, 2_001 + n, 1, 1).await;
         longest = longest.max(fs::metadata(&wal).unwrap().len());
     }
     for reader in reading {

@@ -21,7 +21,7 @@ pub(super) fn answer(calculator: &Calculator) -> pb::GetStatusResponse {
         uptime_ms: millis(calculator.started.elapsed()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         log_problem: calculator.submitter.writing().problem().unwrap_or_default(),
-        log_damage: damage_text(&calculator.store.damage()),
+        log_damage: damage_text(&calculator.log.damage()),
     }
 }
 

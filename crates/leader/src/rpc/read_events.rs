@@ -1,7 +1,7 @@
 //! `ReadEvents`: a page of history.
 
 use engine::{Frame, Index, Operation};
-use store::{Corrupt, ReadError, Store};
+use store::{Corrupt, LogReader, ReadError};
 use tonic::Status;
 use wire::frame::decode_next;
 use wire::pb;
@@ -27,10 +27,10 @@ pub(super) async fn answer(
         Err(_) => return Err(invalid("page_size must not be negative")),
     };
     let (first, operations) = match request.first_index {
-        0 => read_oldest(&*calculator.store, page).await?,
+        0 => read_oldest(&*calculator.log, page).await?,
         first => {
             let first = Index(first);
-            (first, read_operations(&*calculator.store, first, page).await.map_err(|error| read_status(&error))?)
+            (first, read_operations(&*calculator.log, first, page).await.map_err(|error| read_status(&error))?)
         }
     };
     let published = calculator.feed.published();
@@ -46,10 +46,10 @@ pub(super) async fn answer(
 
 /// At most `page` of the oldest operations, and the index of the first. The floor may rise between looking for it
 /// and reading; then the look is repeated.
-async fn read_oldest(store: &dyn Store, page: usize) -> Result<(Index, Vec<Operation>), Status> {
-    let mut first = store.floor().next();
+async fn read_oldest(log: &dyn LogReader, page: usize) -> Result<(Index, Vec<Operation>), Status> {
+    let mut first = log.floor().next();
     loop {
-        match read_operations(store, first, page).await {
+        match read_operations(log, first, page).await {
             Err(ReadError::Compacted(compacted)) => first = compacted.floor.next(),
             read => return read.map(|operations| (first, operations)).map_err(|error| read_status(&error)),
         }
@@ -57,11 +57,11 @@ async fn read_oldest(store: &dyn Store, page: usize) -> Result<(Index, Vec<Opera
 }
 
 /// At most `page` operations from `first` on.
-async fn read_operations(store: &dyn Store, first: Index, page: usize) -> Result<Vec<Operation>, ReadError> {
+async fn read_operations(log: &dyn LogReader, first: Index, page: usize) -> Result<Vec<Operation>, ReadError> {
     let mut operations = Vec::new();
     while operations.len() < page {
         let next = first.plus(operations.len() as u64);
-        let batches = store.read(next, READ_BYTES).await?;
+        let batches = log.read(next, READ_BYTES).await?;
         if batches.is_empty() {
             break;
         }

@@ -6,28 +6,26 @@ use std::task::Poll;
 use std::time::Duration;
 
 use engine::{Goodbye, GoodbyeReason, Index, LogId, Operation, ProducerId, Sequence};
-use store::MemoryStore;
+use store::{LogReader, LostSender, MemoryStore, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::*;
 
-fn start(store: Arc<dyn Store>, feed: Feed, seed: u64) -> (Submitter, JoinHandle<Option<AppendError>>) {
-    let (submitter, writer) = new(store, feed, seed, || Timestamp(0));
-    (submitter, tokio::spawn(writer.run()))
+fn start(opened: Opened) -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
+    let feed = Feed::new(&opened, Duration::from_secs(1));
+    let (submitter, writer) = new(opened, feed.clone(), 1, || Timestamp(0));
+    (feed, submitter, tokio::spawn(writer.run()))
 }
 
-fn sequencer() -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
-    let store = Arc::new(MemoryStore::new(LogId(1), 1_000_000));
-    let feed = Feed::new(Arc::clone(&store) as Arc<dyn Store>, Duration::from_secs(1));
-    let (submitter, running) = start(store, feed.clone(), 1);
-    (feed, submitter, running)
+async fn sequencer() -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
+    start(MemoryStore::new(LogId(1), 1_000_000).open().await.unwrap())
 }
 
 #[tokio::test]
 async fn closing_publishes_what_was_taken_and_takes_nothing_more() {
-    let (feed, submitter, _running) = sequencer();
+    let (feed, submitter, _running) = sequencer().await;
     let taken = submitter.submit(Operation::Add(3));
     let (taken, drawn) = tokio::join!(taken, submitter.draw(20_000));
     assert!(taken.is_ok() && drawn);
@@ -39,7 +37,7 @@ async fn closing_publishes_what_was_taken_and_takes_nothing_more() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_people_at_once() {
-    let (_feed, submitter, running) = sequencer();
+    let (_feed, submitter, running) = sequencer().await;
     // The sequencer has had no turn yet on this one thread.
     let mut waiting: Vec<_> = (0..QUEUE).map(|_| Box::pin(submitter.submit(Operation::Add(1)))).collect();
     for submission in &mut waiting {
@@ -53,23 +51,17 @@ async fn a_full_queue_refuses_people_at_once() {
     assert_eq!(running.await.unwrap(), None, "it ends with the last submitter");
 }
 
-/// A store that does what a test tells it.
-struct Scripted {
-    inner: MemoryStore,
+/// How a store behaves.
+struct Script {
     /// How every commit but the first fails.
     error: Mutex<Option<AppendError>>,
     /// While it is false, commits hang.
     answers: watch::Sender<bool>,
-    lost: watch::Sender<Option<AppendError>>,
+    lost: LostSender,
+    reader: Arc<dyn LogReader>,
 }
 
-impl Scripted {
-    fn new() -> Arc<Self> {
-        let (answers, _) = watch::channel(true);
-        let (lost, _) = watch::channel(None);
-        Arc::new(Self { inner: MemoryStore::new(LogId(1), 100), error: Mutex::default(), answers, lost })
-    }
-
+impl Script {
     fn fail(&self, error: Option<AppendError>) {
         *self.error.lock().unwrap() = error;
     }
@@ -79,59 +71,45 @@ impl Scripted {
     }
 }
 
+struct ScriptedWriter {
+    inner: Box<dyn LogWriter>,
+    script: Arc<Script>,
+}
+
 #[tonic::async_trait]
-impl Store for Scripted {
-    fn term(&self) -> engine::Term {
-        self.inner.term()
-    }
-    fn opened_at(&self) -> engine::Snapshot {
-        self.inner.opened_at()
-    }
-    fn durability(&self) -> engine::Durability {
-        self.inner.durability()
-    }
-    fn producers(&self) -> Vec<engine::Submitted> {
-        self.inner.producers()
-    }
-    async fn append(&self, commit: Commit) -> Result<(), AppendError> {
-        self.answers.subscribe().wait_for(|answers| *answers).await.unwrap();
+impl LogWriter for ScriptedWriter {
+    async fn append(&mut self, commit: Commit) -> Result<(), AppendError> {
+        self.script.answers.subscribe().wait_for(|answers| *answers).await.unwrap();
         if commit.batch.first > Index(1) {
-            self.check()?;
+            self.script.check()?;
         }
         self.inner.append(commit).await
     }
-    async fn probe(&self) -> Result<(), AppendError> {
-        self.check()
-    }
-    async fn read(&self, from: Index, max_bytes: usize) -> Result<Vec<StoredBatch>, store::ReadError> {
-        self.inner.read(from, max_bytes).await
-    }
-    async fn digest_at(&self, index: Index) -> Result<Option<engine::Digest>, store::ReadError> {
-        self.inner.digest_at(index).await
-    }
-    fn floor(&self) -> Index {
-        self.inner.floor()
-    }
-    async fn lost(&self) -> AppendError {
-        self.lost.subscribe().wait_for(Option::is_some).await.unwrap().clone().unwrap()
+    async fn probe(&mut self) -> Result<(), AppendError> {
+        self.script.check()
     }
 }
 
-fn start_on(store: &Arc<Scripted>) -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
-    let store: Arc<dyn Store> = Arc::clone(store) as _;
-    let feed = Feed::new(Arc::clone(&store), Duration::from_secs(1));
-    let (submitter, running) = start(store, feed.clone(), 1);
+async fn scripted() -> (Arc<Script>, Feed, Submitter, JoinHandle<Option<AppendError>>) {
+    let mut opened = MemoryStore::new(LogId(1), 100).open().await.unwrap();
+    let (answers, _) = watch::channel(true);
+    let (lost_sender, lost) = Lost::channel();
+    let reader = Arc::clone(&opened.reader);
+    let script = Arc::new(Script { error: Mutex::default(), answers, lost: lost_sender, reader });
+    opened.writer = Box::new(ScriptedWriter { inner: opened.writer, script: Arc::clone(&script) });
+    opened.lost = lost;
+    let (feed, submitter, running) = start(opened);
+    (script, feed, submitter, running)
+}
+
+async fn failing(error: AppendError) -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
+    let (script, feed, submitter, running) = scripted().await;
+    script.fail(Some(error));
     (feed, submitter, running)
 }
 
-fn failing(error: AppendError) -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
-    let store = Scripted::new();
-    store.fail(Some(error));
-    start_on(&store)
-}
-
 async fn after_a_failure(error: AppendError) -> (Feed, JoinHandle<Option<AppendError>>) {
-    let (feed, submitter, running) = failing(error.clone());
+    let (feed, submitter, running) = failing(error.clone()).await;
     assert!(submitter.submit(Operation::Add(5)).await.is_ok());
     assert_eq!(submitter.submit(Operation::Add(7)).await, Err(SubmitError::Store(error)));
     assert_eq!(feed.published().tail.value(), 5, "nothing that is not durable is published");
@@ -156,7 +134,7 @@ async fn a_leader_that_is_fenced_or_does_not_know_what_happened_stops_writing() 
 #[tokio::test]
 async fn a_leader_that_stops_leaves_nobody_waiting() {
     let fenced = AppendError::from(store::Fenced { own: engine::Term(1), by: engine::Term(2) });
-    let (_feed, submitter, running) = failing(fenced.clone());
+    let (_feed, submitter, running) = failing(fenced.clone()).await;
     submitter.submit(Operation::Add(5)).await.unwrap();
     // The flush ends the batch, and with it the leader; what comes after it is never judged.
     let (first, (), after) =
@@ -171,7 +149,7 @@ async fn a_leader_that_stops_leaves_nobody_waiting() {
 
 #[tokio::test]
 async fn a_writer_that_is_cut_off_leaves_the_outcome_open() {
-    let (_feed, submitter, running) = sequencer();
+    let (_feed, submitter, running) = sequencer().await;
     let mut submission = Box::pin(submitter.submit(Operation::Add(1)));
     assert!(std::future::poll_fn(|context| Poll::Ready(submission.as_mut().poll(context).is_pending())).await);
     running.abort();
@@ -180,7 +158,7 @@ async fn a_writer_that_is_cut_off_leaves_the_outcome_open() {
 
 #[tokio::test]
 async fn a_repeat_is_answered_with_the_event_that_is_there() {
-    let (feed, submitter, _running) = sequencer();
+    let (feed, submitter, _running) = sequencer().await;
     let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
     let submission = Submission { operation: Operation::Add(3), producer, expected: Some(Index(0)) };
     let first = submitter.submit(submission.clone());
@@ -194,7 +172,7 @@ async fn a_repeat_is_answered_with_the_event_that_is_there() {
 #[tokio::test]
 async fn a_repeat_of_what_is_durable_does_not_fail_with_the_open_batch() {
     let full = AppendError::Unavailable("full".to_owned());
-    let (_feed, submitter, _running) = failing(full.clone());
+    let (_feed, submitter, _running) = failing(full.clone()).await;
     let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
     let submission = Submission { operation: Operation::Add(5), producer, expected: None };
     let first = submitter.submit(submission.clone()).await.unwrap();
@@ -205,7 +183,7 @@ async fn a_repeat_of_what_is_durable_does_not_fail_with_the_open_batch() {
 #[tokio::test]
 async fn a_refusal_that_rests_on_what_is_not_durable_fails_with_it() {
     let full = AppendError::Unavailable("full".to_owned());
-    let (_feed, submitter, _running) = failing(full.clone());
+    let (_feed, submitter, _running) = failing(full.clone()).await;
     submitter.submit(Operation::Add(5)).await.unwrap();
     let below_zero = submitter.submit(Operation::Subtract(9));
     let root = submitter.submit(Operation::SquareRoot);
@@ -223,13 +201,12 @@ fn damage() -> AppendError {
 
 #[tokio::test]
 async fn a_commit_that_the_goodbye_overtakes_is_not_acknowledged() {
-    let store = Scripted::new();
-    let (feed, submitter, _running) = start_on(&store);
-    store.answers.send_replace(false);
+    let (script, feed, submitter, _running) = scripted().await;
+    script.answers.send_replace(false);
     let (answer, ()) = tokio::join!(submitter.submit(Operation::Add(1)), async {
         assert!(tokio::time::timeout(Duration::from_millis(50), submitter.close()).await.is_err());
         feed.close(GOODBYE);
-        store.answers.send_replace(true);
+        script.answers.send_replace(true);
     });
     assert!(matches!(answer, Err(SubmitError::Store(AppendError::OutcomeUnknown(_)))), "{answer:?}");
     assert_eq!(feed.published().tail.position().index, Index(0));
@@ -237,8 +214,7 @@ async fn a_commit_that_the_goodbye_overtakes_is_not_acknowledged() {
 
 #[tokio::test]
 async fn what_slips_in_after_the_goodbye_is_refused_and_not_stored() {
-    let store = Scripted::new();
-    let (feed, submitter, _running) = start_on(&store);
+    let (script, feed, submitter, _running) = scripted().await;
     let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
     let submission = Submission { operation: Operation::Add(5), producer, expected: None };
     submitter.submit(submission.clone()).await.unwrap();
@@ -248,44 +224,41 @@ async fn what_slips_in_after_the_goodbye_is_refused_and_not_stored() {
     assert_eq!((new, repeat), (Err(SubmitError::ShuttingDown), Err(SubmitError::ShuttingDown)));
     assert!(submitter.draw(3).await);
     submitter.close().await;
-    assert_eq!(store.inner.read(Index(1), 1_000).await.unwrap().len(), 1);
+    assert_eq!(script.reader.read(Index(1), 1_000).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn nothing_is_acknowledged_once_damage_was_noticed() {
     // While a commit is under way, and before one begins.
-    let store = Scripted::new();
-    let (feed, submitter, running) = start_on(&store);
-    store.answers.send_replace(false);
+    let (script, feed, submitter, running) = scripted().await;
+    script.answers.send_replace(false);
     let (answer, ()) = tokio::join!(submitter.submit(Operation::Add(1)), async {
         tokio::task::yield_now().await;
-        store.lost.send_replace(Some(damage()));
-        store.answers.send_replace(true);
+        script.lost.send(damage());
+        script.answers.send_replace(true);
     });
     assert!(matches!(answer, Err(SubmitError::Store(AppendError::OutcomeUnknown(_)))), "{answer:?}");
     assert_eq!(running.await.unwrap(), Some(damage()));
     assert_eq!(feed.published().tail.position().index, Index(0));
 
-    let store = Scripted::new();
-    let (_feed, submitter, running) = start_on(&store);
-    store.lost.send_replace(Some(damage()));
+    let (script, _feed, submitter, running) = scripted().await;
+    script.lost.send(damage());
     assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::Store(damage())));
     assert_eq!(running.await.unwrap(), Some(damage()));
-    assert_eq!(store.inner.read(Index(1), 1_000).await.unwrap(), []);
+    assert_eq!(script.reader.read(Index(1), 1_000).await.unwrap(), []);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_hangs_is_told_until_it_is_done() {
-    let store = Scripted::new();
-    let (_feed, submitter, _running) = start_on(&store);
-    store.answers.send_replace(false);
+    let (script, _feed, submitter, _running) = scripted().await;
+    script.answers.send_replace(false);
     let (answer, ()) = tokio::join!(submitter.submit(Operation::Add(1)), async {
         sleep(Duration::from_millis(1_900)).await;
         assert_eq!(submitter.writing().problem(), None, "a slow disk is no problem");
         sleep(Duration::from_millis(200)).await;
         let problem = submitter.writing().problem().unwrap();
         assert!(problem.contains("a commit hangs, for 2 s"), "{problem}");
-        store.answers.send_replace(true);
+        script.answers.send_replace(true);
     });
     assert!(answer.is_ok());
     assert_eq!(submitter.writing().problem(), None);
@@ -293,21 +266,20 @@ async fn a_commit_that_hangs_is_told_until_it_is_done() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_that_has_room_again_is_found_out_without_an_operation() {
-    let store = Scripted::new();
-    store.fail(Some(AppendError::Unavailable("full".to_owned())));
-    let (_feed, submitter, running) = start_on(&store);
+    let (script, _feed, submitter, running) = scripted().await;
+    script.fail(Some(AppendError::Unavailable("full".to_owned())));
     submitter.submit(Operation::Add(1)).await.unwrap();
     assert!(submitter.submit(Operation::Add(1)).await.is_err());
     sleep(Duration::from_secs(10)).await;
     assert_eq!(submitter.writing().problem().as_deref(), Some("full"), "it is still full");
-    store.fail(None);
+    script.fail(None);
     sleep(Duration::from_secs(2)).await;
     assert_eq!(submitter.writing().problem(), None);
 
     // One that was replaced meanwhile learns it the same way.
-    store.fail(Some(AppendError::Unavailable("full".to_owned())));
+    script.fail(Some(AppendError::Unavailable("full".to_owned())));
     assert!(submitter.submit(Operation::Add(1)).await.is_err());
     let fenced = AppendError::from(store::Fenced { own: engine::Term(1), by: engine::Term(2) });
-    store.fail(Some(fenced.clone()));
+    script.fail(Some(fenced.clone()));
     assert_eq!(running.await.unwrap(), Some(fenced));
 }

@@ -6,14 +6,16 @@ use std::fs::OpenOptions;
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use engine::leader::Sequencer;
 use engine::{Durability, Index, LogId, Operation, ProducerId, Sequence, Snapshot, Submission, Submitted, Timestamp};
-use leader::audit::{export, verify};
+use leader::export::export;
+use leader::verify::verify;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use store::sqlite::{Options, SqliteReader, SqliteStore};
-use store::{AppendError, Commit, Store, StoredBatch};
+use store::{AppendError, Commit, LogReader, LogWriter, Opened, StoredBatch};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use wire::frame::encode_batch;
@@ -48,7 +50,8 @@ pub(crate) fn options(directory: &Path) -> Options {
 
 /// A leader that stores what it makes up.
 pub(crate) struct Leader<'a> {
-    pub(crate) store: SqliteStore,
+    writer: Box<dyn LogWriter>,
+    reader: Arc<dyn LogReader>,
     pub(crate) sequencer: Sequencer,
     runtime: &'a Runtime,
     /// The last submission of each of a few producers.
@@ -56,15 +59,15 @@ pub(crate) struct Leader<'a> {
 }
 
 impl<'a> Leader<'a> {
-    pub(crate) fn new(store: SqliteStore, runtime: &'a Runtime) -> Self {
-        let sequencer = Sequencer::new(store.term(), store.opened_at(), store.producers());
+    pub(crate) fn new(opened: Opened, runtime: &'a Runtime) -> Self {
         let of_row = |row: Submitted| (row.producer.as_str()[1..].parse().unwrap(), row.sequence.0);
-        let sequences = store.producers().into_iter().map(of_row).collect();
-        Self { store, sequencer, runtime, sequences }
+        let sequences = opened.producers.iter().cloned().map(of_row).collect();
+        let sequencer = Sequencer::new(opened.term, opened.tail, opened.producers);
+        Self { writer: opened.writer, reader: opened.reader, sequencer, runtime, sequences }
     }
 
     fn open(directory: &Path, log: LogId, runtime: &'a Runtime) -> Self {
-        Self::new(SqliteStore::open(options(directory), log).unwrap(), runtime)
+        Self::new(SqliteStore::new(options(directory), log).open_blocking().unwrap(), runtime)
     }
 
     /// Commits batches of 1 to 50 events.
@@ -86,7 +89,7 @@ impl<'a> Leader<'a> {
             let batch = self.sequencer.seal(time).unwrap();
             let batch = StoredBatch::new(&batch, encode_batch(&batch));
             let (tail, producers) = (self.sequencer.newest(), self.sequencer.producer_changes());
-            self.runtime.block_on(self.store.append(Commit { batch: batch.clone(), tail, producers }))?;
+            self.runtime.block_on(self.writer.append(Commit { batch: batch.clone(), tail, producers }))?;
             self.sequencer.commit();
             stored.push(batch);
         }
@@ -129,7 +132,7 @@ pub(crate) fn bases(runtime: &Runtime, seed: u64) -> Vec<Base> {
     let directory = directory.path();
     let mut leader = Leader::open(directory, log, runtime);
     leader.commit(150, &mut random).unwrap();
-    assert!(leader.store.floor() > Index::ZERO, "nothing was compacted");
+    assert!(leader.reader.floor() > Index::ZERO, "nothing was compacted");
     keep("killed in its first life", directory);
     assert_eq!(length(directory, DATABASE), PAGE as u64, "the write-ahead log was copied to the database already");
     drop(leader);
@@ -186,8 +189,8 @@ fn truth(files: &TempDir, runtime: &Runtime) -> Truth {
     let (floor, tail, producers) = (reader.floor(), reader.tail(), reader.producers().unwrap());
     assert!(producers.len() > 20 && reader.snapshots().unwrap().len() > 2);
     drop(reader);
-    let store = SqliteStore::open(options(copy.path()), LogId(0)).unwrap();
-    let batches = runtime.block_on(store.read(floor.position().index.next(), usize::MAX)).unwrap();
+    let opened = SqliteStore::new(options(copy.path()), LogId(0)).open_blocking().unwrap();
+    let batches = runtime.block_on(opened.reader.read(floor.position().index.next(), usize::MAX)).unwrap();
     assert!(batches.len() > 60 && batches.last().unwrap().end == tail.position());
     Truth { lines, producers, batches, floor, tail }
 }

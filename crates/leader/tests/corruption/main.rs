@@ -12,11 +12,13 @@ use std::path::Path;
 use bases::{Leader, Truth, bases, copy_files, options};
 use damage::{Damage, pick_file};
 use engine::{LogId, Snapshot};
-use leader::audit::{export, verify, verify_from};
+use leader::export::export;
+use leader::replay::check;
+use leader::verify::verify;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use store::sqlite::SqliteReader;
-use store::{SqliteStore, Store, StoredBatch};
+use store::{LogReader, SqliteStore, StoredBatch};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -109,26 +111,25 @@ fn examine(directory: &Path, truth: &Truth, runtime: &Runtime, random: &mut StdR
 
 /// What a leader does: it opens the log, verifies its end, serves what replicas ask for, and goes on writing.
 fn open_and_lead(directory: &Path, truth: &Truth, runtime: &Runtime, random: &mut StdRng) -> Outcome {
-    let store = match SqliteStore::open(options(directory), LogId(0)) {
-        Ok(store) => store,
+    let opened = match SqliteStore::new(options(directory), LogId(0)).open_blocking() {
+        Ok(opened) => opened,
         Err(error) => {
             told(&error);
             return Outcome::RefusedAtOpen;
         }
     };
-    let end = SqliteReader::open(directory).map_err(|error| told(&error));
-    let sound = end.and_then(|reader| verify_from(reader, store.newest_snapshot()).map_err(|error| told(&error)));
-    if sound.is_err() {
+    if let Err(error) = runtime.block_on(check(&*opened.reader, opened.snapshot, opened.tail)) {
+        told(&error);
         return Outcome::RefusedAtOpen;
     }
-    assert!(store.opened_at() == truth.tail, "the log ends elsewhere");
-    assert!(store.producers() == truth.producers, "what producers did last is not what was committed");
-    assert_eq!(store.floor(), truth.floor.position().index);
-    assert!(store.term() > truth.batches.last().unwrap().term);
+    assert!(opened.tail == truth.tail, "the log ends elsewhere");
+    assert!(opened.producers == truth.producers, "what producers did last is not what was committed");
+    assert_eq!(opened.reader.floor(), truth.floor.position().index);
+    assert!(opened.term > truth.batches.last().unwrap().term);
 
-    let whole = read_all(&store, truth, runtime);
-    ask_for_digests(&store, truth, runtime, whole);
-    let mut leader = Leader::new(store, runtime);
+    let whole = read_all(&*opened.reader, truth, runtime);
+    ask_for_digests(&*opened.reader, truth, runtime, whole);
+    let mut leader = Leader::new(opened, runtime);
     let written = leader.commit(12, random).map_err(|error| told(&error));
     let end = leader.sequencer.committed();
     drop(leader);
@@ -137,11 +138,11 @@ fn open_and_lead(directory: &Path, truth: &Truth, runtime: &Runtime, random: &mu
 }
 
 /// Reads as a replica far behind does. Returns whether it got to the end.
-fn read_all(store: &SqliteStore, truth: &Truth, runtime: &Runtime) -> bool {
+fn read_all(log: &dyn LogReader, truth: &Truth, runtime: &Runtime) -> bool {
     let mut next = truth.floor.position().index.next();
     let mut expected = truth.batches.iter();
     loop {
-        match runtime.block_on(store.read(next, 2_000)) {
+        match runtime.block_on(log.read(next, 2_000)) {
             Ok(batches) if batches.is_empty() => break,
             Ok(batches) => {
                 for batch in batches {
@@ -160,8 +161,8 @@ fn read_all(store: &SqliteStore, truth: &Truth, runtime: &Runtime) -> bool {
 }
 
 /// Asks what is compared with what a replica holds: the digest where a batch ends, and none where none ends.
-fn ask_for_digests(store: &SqliteStore, truth: &Truth, runtime: &Runtime, whole: bool) {
-    let ask = |index, expected| match runtime.block_on(store.digest_at(index)) {
+fn ask_for_digests(log: &dyn LogReader, truth: &Truth, runtime: &Runtime, whole: bool) {
+    let ask = |index, expected| match runtime.block_on(log.digest_at(index)) {
         Ok(digest) => assert_eq!(digest, expected, "the digest at index {index} is another"),
         Err(error) => {
             told(&error);

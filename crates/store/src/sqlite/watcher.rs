@@ -6,13 +6,12 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tracing::debug;
 
 use super::SqliteReader;
 use super::error::RowError;
 use super::held::{Held, Look};
-use crate::{AppendError, Fenced};
+use crate::{AppendError, Fenced, LostSender};
 
 /// How often it looks. Whatever happens is noticed within a second, and a leader at rest does hardly anything.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -27,20 +26,12 @@ pub(super) struct Watcher {
 impl Watcher {
     /// Looks at what is `held`, and through `reader` at the term, which must stay what it was when the log was opened. Puts
     /// the first reason to stop into `lost`.
-    pub(super) fn start(
-        held: Arc<Held>,
-        reader: SqliteReader,
-        lost: watch::Sender<Option<AppendError>>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(held: Arc<Held>, reader: SqliteReader, lost: LostSender) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new().name("log-watcher".to_owned()).spawn(move || {
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 if let Some(reason) = look(&held, &reader) {
-                    lost.send_if_modified(|lost| {
-                        let first = lost.is_none();
-                        lost.get_or_insert(reason);
-                        first
-                    });
+                    lost.send(reason);
                     return;
                 }
             }

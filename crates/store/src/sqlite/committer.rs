@@ -27,7 +27,7 @@ const LONG_WAL_BYTES: u64 = 2 * WAL_BYTES.unsigned_abs();
 
 /// Writes commits, snapshots, and the end of old history.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct Committer {
     database: Connection,
     marker: Marker,
     state: State,
@@ -44,7 +44,7 @@ pub(super) struct Writer {
     long_wal: u64,
 }
 
-impl Writer {
+impl Committer {
     /// Opens the log in the directory of `options` for writing, which takes a new term; makes one called `new_log` if
     /// there is none.
     pub(super) fn open(options: Options, new_log: LogId) -> Result<Self, OpenError> {
@@ -108,7 +108,7 @@ impl Writer {
     }
 
     /// Lets the write-ahead log begin anew. If somebody else reads, it is tried again when it has become longer still.
-    pub(super) fn begin_wal_anew(&mut self) {
+    pub(super) fn truncate_wal(&mut self) {
         let checkpoint = || -> rusqlite::Result<i64> {
             // Not worth waiting for.
             self.database.busy_timeout(Duration::ZERO)?;
@@ -391,7 +391,7 @@ mod tests {
             snapshot_every: NonZeroU64::MIN,
             retain: NonZeroU64::MIN,
         };
-        let mut leader = Writer::open(options, LogId(1)).unwrap();
+        let mut leader = Committer::open(options, LogId(1)).unwrap();
         let mut seen = leader.state();
         let end = Position { index: Index(1), digest: Digest(10) };
         let batch = StoredBatch { first: Index(1), end, term: Term(1), frame: Bytes::from_static(b"frame") };

@@ -1,0 +1,72 @@
+//! `calculator-leader export`: prints the events of the log in a directory.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use store::sqlite::SqliteReader;
+
+use crate::replay::{DirectoryReplay, Replayed};
+
+/// One event as a line of JSON. The field names are an interface: README documents them.
+#[derive(Serialize)]
+struct Line<'a> {
+    index: u64,
+    term: u64,
+    committed_at_us: u64,
+    operation: &'a str,
+    argument: Option<String>,
+    value: String,
+    digest: String,
+}
+
+/// Prints every event of the log in `directory` to `output`, oldest first. Stops at the first that cannot be trusted.
+///
+/// # Errors
+///
+/// What is wrong first. That nobody reads the output any more is none.
+pub fn export(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
+    unless_nobody_reads(print_all(directory, output))
+}
+
+fn print_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
+    let mut output = BufWriter::new(output);
+    let reader = SqliteReader::open(directory)?;
+    let floor = reader.floor();
+    let mut replay = DirectoryReplay::new(reader, floor);
+    loop {
+        let next = replay.next();
+        let Some(Replayed { batch, value_before, mut digest_before }) = next.inspect_err(|_| {
+            // What comes before the damage is worth having.
+            let _ = output.flush();
+        })?
+        else {
+            break;
+        };
+        for event in batch.events(value_before) {
+            digest_before = digest_before.after(event.index, event.operation, event.value);
+            let line = Line {
+                index: event.index.0,
+                term: batch.term().0,
+                committed_at_us: batch.committed_at().0,
+                operation: event.operation.name(),
+                argument: event.operation.argument().map(|argument| argument.to_string()),
+                value: event.value.to_string(),
+                digest: digest_before.to_string(),
+            };
+            serde_json::to_writer(&mut output, &line).map_err(io::Error::from)?;
+            output.write_all(b"\n")?;
+        }
+    }
+    output.flush()?;
+    Ok(())
+}
+
+/// Whoever reads the output may stop when they have seen enough.
+pub(crate) fn unless_nobody_reads(done: anyhow::Result<()>) -> anyhow::Result<()> {
+    done.or_else(|error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::BrokenPipe) => Ok(()),
+        Some(_) => Err(error.context("cannot write the output; make room, or write elsewhere")),
+        None => Err(error),
+    })
+}

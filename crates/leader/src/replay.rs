@@ -1,0 +1,355 @@
+//! Replaying a log: every batch must lead to the digest that is stored with it.
+
+use engine::{Batch, Digest, Frame, Index, Refusal, Snapshot, Term};
+use store::sqlite::{SqliteReader, StoredRow};
+use store::{LogReader, ReadError, StoredBatch};
+use thiserror::Error;
+use wire::frame::{FrameError, decode_next};
+
+/// How many bytes of history are read at a time.
+const READ_BYTES: usize = 1 << 20;
+
+/// What is stored does not replay to what was committed.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// The floor rose past the place that is read next.
+    #[error("a leader compacted the events up to index {0} away meanwhile; run this again")]
+    CompactedMeanwhile(Index),
+    /// It cannot be read, or a row was altered.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The bytes of a batch are not a batch.
+    #[error("at index {at}, what is stored is not a batch: {error}")]
+    Frame {
+        /// Where the batch should start.
+        at: Index,
+        /// What is wrong with the bytes.
+        error: FrameError,
+    },
+    /// The bytes are another frame, or more than one.
+    #[error("at index {at}, what is stored is not one batch")]
+    NotABatch {
+        /// Where the batch should start.
+        at: Index,
+    },
+    /// An operation of the log cannot be done to the value that it meets.
+    #[error("in the batch at index {at}: {refusal}")]
+    Refused {
+        /// Where the batch starts.
+        at: Index,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// A batch leads elsewhere than it says.
+    #[error("the batch at index {at} does not lead to the digest and value that are stored with it")]
+    Elsewhere {
+        /// Where the batch starts.
+        at: Index,
+    },
+    /// Terms go back along the log.
+    #[error("the batch at index {at} has term {got}, after term {before}")]
+    TermWentBack {
+        /// Where the batch starts.
+        at: Index,
+        /// The term before it.
+        before: Term,
+        /// Its own.
+        got: Term,
+    },
+    /// A snapshot is not what the events lead to.
+    #[error("the snapshot at index {at} is not what the events up to there lead to")]
+    Snapshot {
+        /// Where it is.
+        at: Index,
+    },
+}
+
+/// A batch that was replayed.
+pub(crate) struct Replayed {
+    pub(crate) batch: Batch,
+    pub(crate) value_before: i64,
+    pub(crate) digest_before: Digest,
+}
+
+/// Replays batches one by one from a snapshot on.
+struct Replay {
+    at: Snapshot,
+    term: Term,
+}
+
+impl Replay {
+    fn new(start: Snapshot) -> Self {
+        Self { at: start, term: Term(0) }
+    }
+
+    /// The index of the next event.
+    fn next_index(&self) -> Index {
+        self.at.position().index.next()
+    }
+
+    /// Replays the next batch, and checks it against what is stored beside it.
+    fn apply(&mut self, stored: &StoredBatch) -> Result<Replayed, ReplayError> {
+        let at = self.next_index();
+        let mut frame = stored.frame.clone();
+        let decoded = decode_next(&mut frame).map_err(|error| ReplayError::Frame { at, error })?;
+        let Some(Frame::Batch(batch)) = decoded.filter(|_| frame.is_empty()) else {
+            return Err(ReplayError::NotABatch { at });
+        };
+        if batch.term() < self.term {
+            return Err(ReplayError::TermWentBack { at, before: self.term, got: batch.term() });
+        }
+        let (value_before, digest_before) = (self.at.value(), self.at.position().digest);
+        let (value, digest) =
+            batch.replay(value_before, digest_before).map_err(|refusal| ReplayError::Refused { at, refusal })?;
+        let expected = (batch.first(), batch.end(), batch.term());
+        if (stored.first, stored.end, stored.term) != expected || batch.first() != at || digest != batch.digest() {
+            return Err(ReplayError::Elsewhere { at });
+        }
+        self.term = batch.term();
+        self.at = Snapshot::take(self.at.log(), batch.end(), value);
+        Ok(Replayed { batch, value_before, digest_before })
+    }
+
+    /// Checks that the replay arrived at `tail`.
+    fn finish(&self, tail: Snapshot) -> Result<(), ReplayError> {
+        if self.at == tail { Ok(()) } else { Err(ReplayError::Elsewhere { at: tail.position().index }) }
+    }
+}
+
+/// Replays a log from the state `from` to the state `to`, in any store. Returns how many events it replayed.
+///
+/// # Errors
+///
+/// [`ReplayError`] names the first event that is not what was committed.
+pub async fn check(log: &dyn LogReader, from: Snapshot, to: Snapshot) -> Result<u64, ReplayError> {
+    let mut replay = Replay::new(from);
+    let tail = to.position().index;
+    while replay.next_index() <= tail {
+        let batches = log.read(replay.next_index(), READ_BYTES).await?;
+        if batches.is_empty() {
+            return Err(missing(replay.next_index()));
+        }
+        for batch in &batches {
+            replay.apply(batch)?;
+        }
+    }
+    replay.finish(to)?;
+    Ok(tail.events_since(from.position().index))
+}
+
+fn missing(at: Index) -> ReplayError {
+    ReadError::Unavailable(format!("the event at index {at} is not there")).into()
+}
+
+/// Replays the log in a directory, up to the tail that it had when it was opened.
+pub(crate) struct DirectoryReplay {
+    reader: SqliteReader,
+    replay: Replay,
+    ready: std::vec::IntoIter<StoredRow>,
+}
+
+impl DirectoryReplay {
+    pub(crate) fn new(reader: SqliteReader, start: Snapshot) -> Self {
+        Self { reader, replay: Replay::new(start), ready: Vec::new().into_iter() }
+    }
+
+    /// The state after the last batch that was replayed.
+    pub(crate) fn at(&self) -> Snapshot {
+        self.replay.at
+    }
+
+    /// Replays the next batch; `None` at the tail, if the state there is the stored one.
+    pub(crate) fn next(&mut self) -> Result<Option<Replayed>, ReplayError> {
+        let at = self.replay.next_index();
+        if at > self.reader.tail().position().index {
+            self.replay.finish(self.reader.tail())?;
+            return Ok(None);
+        }
+        let row = match self.ready.next() {
+            Some(row) => row,
+            None => {
+                let rows = self.reader.rows(at, READ_BYTES).map_err(|error| match error {
+                    ReadError::Compacted(compacted) => ReplayError::CompactedMeanwhile(compacted.floor),
+                    error => error.into(),
+                });
+                self.ready = rows?.into_iter();
+                self.ready.next().ok_or_else(|| missing(at))?
+            }
+        };
+        let before = self.replay.at;
+        let replayed = self.replay.apply(&row.batch)?;
+        if row.value != self.replay.at.value() {
+            self.replay.at = before;
+            return Err(ReplayError::Elsewhere { at });
+        }
+        Ok(Some(replayed))
+    }
+}
+
+/// Replays the log behind `reader` from `start` to its tail.
+///
+/// # Errors
+///
+/// [`ReplayError`] names the first event that is not what was committed.
+pub(crate) fn check_directory(reader: SqliteReader, start: Snapshot) -> Result<(), ReplayError> {
+    let mut replay = DirectoryReplay::new(reader, start);
+    while replay.next()?.is_some() {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use bytes::Bytes;
+    use engine::leader::Sequencer;
+    use engine::{Durability, Heartbeat, LogId, Operation, Position, ProducerChanges, Timestamp};
+    use store::sqlite::Options;
+    use store::{Commit, SqliteStore};
+    use wire::frame::{encode, encode_batch};
+
+    use super::*;
+
+    const LOG: LogId = LogId(5);
+
+    /// Checks a log with one sound batch and then `second`, which the store takes as it is: as `verify` does, and as a
+    /// leader does that opens it.
+    async fn checked(second: impl FnOnce(&mut Sequencer) -> Commit) -> [Result<(), ReplayError>; 2] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            directory: directory.path().to_owned(),
+            durability: Durability::Os,
+            snapshot_every: NonZeroU64::new(1_000).unwrap(),
+            retain: NonZeroU64::new(1_000).unwrap(),
+        };
+        let place = SqliteStore::new(options, LOG);
+        let mut opened = place.open_blocking().unwrap();
+        let mut sequencer = Sequencer::new(Term(5), opened.tail, []);
+        let first = seal(&mut sequencer, Operation::Add(7));
+        opened.writer.append(first).await.unwrap();
+        opened.writer.append(second(&mut sequencer)).await.unwrap();
+        drop(opened);
+        let reader = SqliteReader::open(directory.path()).unwrap();
+        let start = Snapshot::take(LOG, Position::origin(LOG), 0);
+        let by_verify = check_directory(reader, start);
+        let opened = place.open_blocking().unwrap();
+        let by_leader = check(&*opened.reader, opened.snapshot, opened.tail).await;
+        [by_verify, by_leader.map(|events| assert_eq!(events, 2))]
+    }
+
+    fn seal(sequencer: &mut Sequencer, operation: Operation) -> Commit {
+        sequencer.propose(operation).unwrap();
+        let batch = sequencer.seal(Timestamp(0)).unwrap();
+        sequencer.commit();
+        commit(&batch, sequencer.committed().value())
+    }
+
+    fn commit(batch: &Batch, value: i64) -> Commit {
+        let tail = Snapshot::take(LOG, batch.end(), value);
+        let batch = StoredBatch::new(batch, encode_batch(batch));
+        Commit { batch, tail, producers: ProducerChanges::default() }
+    }
+
+    fn batch(term: u64, operation: Operation, digest: Digest) -> Batch {
+        Batch::new(Term(term), Index(2), vec![operation], digest, Timestamp(0)).unwrap()
+    }
+
+    fn digest_of_add_one(sequencer: &Sequencer) -> Digest {
+        sequencer.committed().position().digest.after(Index(2), Operation::Add(1), 8)
+    }
+
+    #[tokio::test]
+    async fn a_sound_log_replays() {
+        for result in checked(|sequencer| seal(sequencer, Operation::Add(1))).await {
+            result.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn events_that_a_leader_compacts_away_meanwhile_are_no_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            directory: directory.path().to_owned(),
+            durability: Durability::Os,
+            snapshot_every: NonZeroU64::MIN,
+            retain: NonZeroU64::MIN,
+        };
+        let mut opened = SqliteStore::new(options, LOG).open_blocking().unwrap();
+        let mut sequencer = Sequencer::new(Term(1), opened.tail, []);
+        let before = SqliteReader::open(directory.path()).unwrap();
+        for _ in 0..5 {
+            opened.writer.append(seal(&mut sequencer, Operation::Add(1))).await.unwrap();
+        }
+        let start = Snapshot::take(LOG, Position::origin(LOG), 0);
+        check_directory(before, start).expect("the log was empty when the reader was opened");
+        let compacted = check_directory(SqliteReader::open(directory.path()).unwrap(), start);
+        assert!(matches!(compacted, Err(ReplayError::CompactedMeanwhile(Index(4)))), "{compacted:?}");
+    }
+
+    #[tokio::test]
+    async fn what_does_not_replay_is_told_though_every_row_has_its_checksum() {
+        let wrong_digest = checked(|_| commit(&batch(5, Operation::Add(1), Digest(1)), 8)).await;
+        assert!(
+            matches!(
+                wrong_digest,
+                [Err(ReplayError::Elsewhere { at: Index(2) }), Err(ReplayError::Elsewhere { at: Index(2) })]
+            ),
+            "{wrong_digest:?}"
+        );
+
+        let wrong_value = checked(|log| commit(&batch(5, Operation::Add(1), digest_of_add_one(log)), 9)).await;
+        assert!(
+            matches!(
+                wrong_value,
+                [Err(ReplayError::Elsewhere { at: Index(2) }), Err(ReplayError::Elsewhere { at: Index(2) })]
+            ),
+            "{wrong_value:?}"
+        );
+
+        let lower_term = checked(|log| commit(&batch(4, Operation::Add(1), digest_of_add_one(log)), 8)).await;
+        assert!(
+            matches!(
+                lower_term,
+                [
+                    Err(ReplayError::TermWentBack { at: Index(2), .. }),
+                    Err(ReplayError::TermWentBack { at: Index(2), .. })
+                ]
+            ),
+            "{lower_term:?}"
+        );
+
+        let impossible = checked(|_| commit(&batch(5, Operation::Divide(0), Digest(1)), 8)).await;
+        assert!(
+            matches!(
+                impossible,
+                [Err(ReplayError::Refused { at: Index(2), .. }), Err(ReplayError::Refused { at: Index(2), .. })]
+            ),
+            "{impossible:?}"
+        );
+
+        let with_frame = |frame: Bytes| {
+            checked(move |log| {
+                let mut commit = commit(&batch(5, Operation::Add(1), digest_of_add_one(log)), 8);
+                commit.batch.frame = frame;
+                commit
+            })
+        };
+        let garbage = with_frame(Bytes::from_static(b"no frame at all")).await;
+        assert!(
+            matches!(
+                garbage,
+                [Err(ReplayError::Frame { at: Index(2), .. }), Err(ReplayError::Frame { at: Index(2), .. })]
+            ),
+            "{garbage:?}"
+        );
+        let heartbeat = Heartbeat { term: Term(5), tail: Index(2), floor: Index(0), leader_time: Timestamp(0) };
+        let another_frame = with_frame(encode(&Frame::Heartbeat(heartbeat))).await;
+        assert!(
+            matches!(
+                another_frame,
+                [Err(ReplayError::NotABatch { at: Index(2) }), Err(ReplayError::NotABatch { at: Index(2) })]
+            ),
+            "{another_frame:?}"
+        );
+    }
+}

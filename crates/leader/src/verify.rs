@@ -1,0 +1,157 @@
+//! `calculator-leader verify`: checks everything about the log in a directory.
+
+use std::io::Write;
+use std::path::Path;
+
+use engine::Snapshot;
+use store::sqlite::SqliteReader;
+use thiserror::Error;
+
+use crate::export::unless_nobody_reads;
+use crate::replay::{DirectoryReplay, ReplayError, check_directory};
+
+/// Checks everything about the log in `directory`, and reports to `output`.
+///
+/// # Errors
+///
+/// The first thing that is wrong. It is no error if nobody reads the output any more.
+pub fn verify(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
+    unless_nobody_reads(verify_all(directory, output))
+}
+
+fn verify_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
+    let mut reader = SqliteReader::open(directory)?;
+    let (floor, tail) = (reader.floor(), reader.tail());
+    writeln!(output, "log        {}", reader.log())?;
+    writeln!(output, "term       {}", reader.term())?;
+    writeln!(output, "history    events {} to {}", floor.position().index.next(), tail.position().index)?;
+    writeln!(output, "value      {} (digest {})", tail.value(), tail.position().digest)?;
+
+    let producers = reader.producers()?.len();
+    writeln!(output, "producers  {producers}, sound")?;
+    let snapshots = reader.snapshots()?;
+
+    let pages = reader.examine_pages()?;
+    match pages.as_slice() {
+        [] => writeln!(output, "pages      sound")?,
+        pages => pages.iter().try_for_each(|found| writeln!(output, "pages      {found}"))?,
+    }
+
+    let mut replay = DirectoryReplay::new(reader, floor);
+    match replay_all(&mut replay, &snapshots) {
+        Ok(batches) => {
+            let events = tail.position().index.events_since(floor.position().index);
+            writeln!(output, "events     {events} in {batches} batches, all replayed, sound")?;
+            writeln!(output, "snapshots  {}, each what the events lead to", snapshots.len())?;
+        }
+        Err(error @ ReplayError::CompactedMeanwhile(_)) => return Err(error.into()),
+        Err(damage) => {
+            let sound = replay.at().position().index;
+            writeln!(output, "events     sound up to index {sound}; `export` prints them")?;
+            let newest = snapshots.last().copied().unwrap_or(floor);
+            let rests_on = newest.position().index;
+            let goes_on = check_directory(SqliteReader::open(directory)?, newest).is_ok();
+            if goes_on {
+                writeln!(
+                    output,
+                    "leader     goes on, without what is damaged: its value rests on index {rests_on} and what follows"
+                )?;
+            } else {
+                writeln!(output, "leader     does not lead this log: what its value rests on is damaged")?;
+            }
+            return Err(damage.into());
+        }
+    }
+    if pages.is_empty() { Ok(()) } else { Err(PagesDamaged.into()) }
+}
+
+/// Every event can be read, but not every page is as it should be.
+#[derive(Debug, Error)]
+#[error(
+    "pages of the database are damaged, though every event can be read: keep a copy of the directory before a leader goes on with it"
+)]
+struct PagesDamaged;
+
+/// Returns how many batches there are.
+fn replay_all(replay: &mut DirectoryReplay, snapshots: &[Snapshot]) -> Result<u64, ReplayError> {
+    let mut awaited = snapshots.iter().peekable();
+    let mut batches = 0_u64;
+    while replay.next()?.is_some() {
+        batches += 1;
+        let at = replay.at().position().index;
+        if let Some(snapshot) = awaited.next_if(|snapshot| snapshot.position().index <= at)
+            && *snapshot != replay.at()
+        {
+            return Err(ReplayError::Snapshot { at: snapshot.position().index });
+        }
+    }
+    Ok(batches)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use bytes::Bytes;
+    use engine::leader::Sequencer;
+    use engine::{Durability, LogId, Operation, ProducerChanges, Term, Timestamp};
+    use store::sqlite::Options;
+    use store::{Commit, SqliteStore, StoredBatch};
+    use wire::frame::encode_batch;
+
+    use super::*;
+
+    const LOG: LogId = LogId(5);
+
+    fn add_one(sequencer: &mut Sequencer) -> Commit {
+        sequencer.propose(Operation::Add(1)).unwrap();
+        let batch = sequencer.seal(Timestamp(0)).unwrap();
+        sequencer.commit();
+        let batch = StoredBatch::new(&batch, encode_batch(&batch));
+        Commit { batch, tail: sequencer.committed(), producers: ProducerChanges::default() }
+    }
+
+    /// What verifying prints and says of a log of 2,000 events whose page with the event at `index` is lost.
+    async fn verified_without_the_page_of(index: u64, snapshot_every: u64) -> (String, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            directory: directory.path().to_owned(),
+            durability: Durability::Os,
+            snapshot_every: NonZeroU64::new(snapshot_every).unwrap(),
+            retain: NonZeroU64::MAX,
+        };
+        let mut opened = SqliteStore::new(options, LOG).open_blocking().unwrap();
+        let mut sequencer = Sequencer::new(Term(1), opened.tail, []);
+        let mut frame = Bytes::new();
+        for event in 1..=2_000 {
+            let commit = add_one(&mut sequencer);
+            if event == index {
+                frame = commit.batch.frame.clone();
+            }
+            opened.writer.append(commit).await.unwrap();
+        }
+        drop(opened);
+        let path = directory.path().join("log.sqlite");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(frame.len()).position(|window| window == frame).unwrap();
+        bytes[at / 4_096 * 4_096..][..4_096].fill(0);
+        std::fs::write(&path, bytes).unwrap();
+        let mut output = Vec::new();
+        let error = verify(directory.path(), &mut output).unwrap_err();
+        (String::from_utf8(output).unwrap(), error.to_string())
+    }
+
+    #[tokio::test]
+    async fn damaged_pages_do_not_keep_verify_from_saying_how_far_the_log_can_be_trusted() {
+        for (snapshot_every, leads) in [(100, true), (1_000_000, false)] {
+            let (output, error) = verified_without_the_page_of(1_000, snapshot_every).await;
+            let sound = output.lines().find_map(|line| line.strip_prefix("events     sound up to index ")).unwrap();
+            let sound: u64 = sound.split(';').next().unwrap().parse().unwrap();
+            assert!((900..1_000).contains(&sound), "{output}");
+            assert!(error.contains(&format!("at index {}", sound + 1)), "{error}");
+            assert!(output.contains("\npages      ") && !output.contains("pages      sound"), "{output}");
+            assert_eq!(output.contains("\nleader     goes on"), leads, "{output}");
+            assert_eq!(output.contains("\nleader     does not lead"), !leads, "{output}");
+        }
+    }
+}
