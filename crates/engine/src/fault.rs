@@ -1,9 +1,9 @@
-//! Deliberate defects, so that the simulation can prove that it would see them.
+//! Deliberate faults, with which the simulation and the model checker prove that they find faults.
 //!
-//! They exist only with the feature `faults`, which nothing but the simulation switches on. Without it
-//! [`active`] is always `false` and the compiler drops what depends on it.
+//! They exist only with the feature `faults`. Without it [`active`] is always `false`, and the compiler drops what depends on
+//! it.
 
-/// A defect that can be switched on. Each one breaks a rule that a test of the whole must notice.
+/// A fault that can be switched on. Each one breaks a promise of the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
     /// A replica applies a batch that does not follow what it holds.
@@ -38,13 +38,13 @@ pub enum Fault {
     PublishBeforeDurable,
     /// A leader carries on after another one took over the log.
     IgnoreFencing,
-    /// A leader that nobody asks for anything does not learn that another one took over the log.
+    /// An idle leader does not learn that another one took over the log.
     TrustOldTerm,
     /// A leader takes a commit whose outcome it does not know for one that did not happen.
     ForgetUnknownOutcome,
     /// A leader says goodbye to a replica before it has sent it everything.
     GoodbyeFirst,
-    /// A leader acknowledges what reaches nobody, because it has said goodbye.
+    /// A leader acknowledges operations after its goodbye, though they reach no replica.
     AcknowledgeAfterGoodbye,
 }
 
@@ -79,7 +79,7 @@ thread_local! {
     static ACTIVE: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
 }
 
-/// Switches a defect on, or all off, for everything that the present thread does.
+/// Switches one fault on, or all off, for the current thread.
 #[cfg(feature = "faults")]
 pub fn switch(fault: Option<Fault>) {
     ACTIVE.set(fault);

@@ -51,7 +51,7 @@ pub struct Welcome {
     pub heartbeat_interval: Duration,
     /// What a crash of the leader can take away.
     pub durability: Durability,
-    /// The leader's clock, from which a replica learns how far its own is off.
+    /// The leader's clock, from which a replica computes the difference to its own.
     pub leader_time: Timestamp,
     /// How the stream goes on.
     pub verdict: Verdict,
@@ -96,7 +96,7 @@ pub enum SnapshotReason {
     Compacted,
     /// The digest at the replica's index is not the leader's.
     Diverged,
-    /// One that a newer leader gives and this version does not know. A snapshot follows all the same.
+    /// A reason that this version does not know. A snapshot follows as well.
     Unknown,
 }
 
@@ -120,7 +120,7 @@ pub enum Durability {
     Memory,
     /// Nothing while the operating system runs; a power cut may take the last moments.
     Os,
-    /// Nothing: every batch is on the disk before anybody hears of it.
+    /// Nothing: every batch is on the disk before it is acknowledged or sent.
     Fsync,
     /// A mode of a newer leader that this version does not know.
     Unknown,
@@ -177,7 +177,7 @@ pub enum GoodbyeReason {
     Overloaded,
     /// Another leader took over the log, or this one cannot write to it any more.
     SteppedDown,
-    /// It did not say, or for a reason that this version does not know.
+    /// The leader gave no reason, or one that this version does not know.
     Unknown,
 }
 

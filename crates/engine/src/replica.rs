@@ -1,11 +1,11 @@
 //! The replica's half of the protocol.
 //!
-//! A [`Replica`] is driven from outside: tell it what happened (`handle_*`), then carry out what it asks for
-//! ([`poll_action`](Replica::poll_action)), report what it tells ([`poll_notice`](Replica::poll_notice)) and call
+//! A driver tells a [`Replica`] what happened (`handle_*`). Then it carries out the actions
+//! ([`poll_action`](Replica::poll_action)), reports the notices ([`poll_notice`](Replica::poll_notice)), and calls
 //! [`handle_timeout`](Replica::handle_timeout) no later than [`poll_timeout`](Replica::poll_timeout) says.
 //!
-//! It always holds `snapshot <= applied <= tail`: the state it started from, the end of what it applied, and the newest
-//! event of the leader's that it knows of.
+//! `snapshot <= applied <= tail` always holds: the state that the replica started from, the end of what it applied, and
+//! the newest event of the leader that it knows of.
 #![doc = include_str!("replica/table.md")]
 
 mod backoff;
@@ -35,16 +35,16 @@ use crate::{
 /// How many heartbeat intervals may pass without a byte before the link counts as stale.
 pub const STALE_AFTER_HEARTBEATS: u32 = 3;
 
-/// How long a leader may take from the request to its welcome, if nothing of its answer arrives meanwhile.
+/// How long a leader may take to send its welcome, if no byte of its answer arrives meanwhile.
 pub const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a leader may take to its welcome, however steadily the bytes of its answer arrive.
+/// How long a leader may take to send its welcome, even if bytes of its answer keep arriving.
 pub const SLOW_WELCOME_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The longest heartbeat interval that a replica believes: with a longer one it would hardly notice a dead link.
+/// The longest heartbeat interval that a replica accepts. With a longer one it would notice a dead link too late.
 pub const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(300);
 
-/// The longest that a leader's goodbye can send a replica away for.
+/// The longest time for which a goodbye can send a replica away.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// What a replica is doing, in the words that users see.
@@ -52,19 +52,19 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 pub enum State {
     /// Asked for the stream; no welcome yet.
     Connecting,
-    /// Welcomed, and on the way to the tail that the welcome named; or what arrives is old, because the link is slower
-    /// than the log.
+    /// Welcomed, and not yet at the tail that the welcome named; or the link is slower than the log, so that frames arrive
+    /// late.
     CatchingUp,
     /// Holds everything that the leader had committed a moment ago.
     Live,
-    /// Heard not a byte for three heartbeat intervals; gave the link up and will reconnect.
+    /// Received no byte for three heartbeat intervals; closed the link and will reconnect.
     Stale,
     /// Not connected; waits before the next attempt.
     Waiting,
 }
 
 impl State {
-    /// The state as one word for logs and programs.
+    /// The state in one word, for logs and programs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -80,9 +80,9 @@ impl State {
 /// What the replica asks its driver to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Open a stream with this request, and hand in its frames.
+    /// Open a stream with this request, and pass its frames to the replica.
     Connect(Subscribe),
-    /// Drop the stream; hand in nothing more of it.
+    /// Close the stream; pass no more of its frames.
     Disconnect,
 }
 
@@ -90,16 +90,16 @@ pub enum Action {
 #[derive(Clone, Debug, Hash)]
 pub struct Replica {
     held: Option<Held>,
-    /// What was dropped first since the replica was last live.
+    /// The first state that was dropped since the replica was last live.
     dropped: Option<Dropped>,
-    /// The highest term seen, and the log it is of: terms of different logs do not compare.
+    /// The highest term seen, and its log: terms of different logs do not compare.
     seen_term: Option<(LogId, Term)>,
     link: Link,
     backoff: Backoff,
     /// At most one each: a `Disconnect` is always carried out before a `Connect`.
     disconnect: bool,
     connect: Option<Subscribe>,
-    /// Drained by the driver after each call; one call adds at most four.
+    /// The driver drains it after each call; one call adds at most four.
     notices: VecDeque<Notice>,
     clock: LeaderClock,
     tail: Index,
@@ -107,13 +107,13 @@ pub struct Replica {
     applied_at: Option<(Timestamp, Moment)>,
 }
 
-/// The state that the replica vouches for.
+/// The state that the replica holds.
 #[derive(Clone, Copy, Debug, Hash)]
 struct Held {
     log: LogId,
     value: i64,
     position: Position,
-    /// Where the snapshot lay that this state grew from.
+    /// The index of the snapshot that this state grew from.
     snapshot: Index,
     /// The term of the last applied batch. Terms never go back along a log.
     term: Term,
@@ -169,7 +169,7 @@ impl Replica {
         replica
     }
 
-    // What happened.
+    // Inputs.
 
     /// A frame arrived on the stream.
     pub fn handle_frame(&mut self, frame: Frame, now: Moment) {
@@ -192,7 +192,7 @@ impl Replica {
                     Frame::Goodbye(goodbye) => self.handle_goodbye(goodbye, now),
                 }
             }
-            // A late frame of a link that was already given up.
+            // A late frame of a link that was already closed.
             Link::Stale { .. } | Link::Waiting { .. } => {}
         }
         self.assert_order();
@@ -202,7 +202,7 @@ impl Replica {
     pub fn handle_closed(&mut self, now: Moment) {
         if matches!(self.link, Link::Connecting { .. } | Link::Open(_)) {
             self.notices.push_back(Notice::LinkLost);
-            // There is nothing left to disconnect.
+            // The stream is closed already.
             self.wait(Duration::ZERO, now);
         }
     }
@@ -226,9 +226,9 @@ impl Replica {
         }
     }
 
-    // What to do about it.
+    // Outputs.
 
-    /// The next thing to do, until there is nothing left.
+    /// The next action to carry out; `None` when there is no more.
     pub fn poll_action(&mut self) -> Option<Action> {
         if std::mem::take(&mut self.disconnect) {
             return Some(Action::Disconnect);
@@ -236,7 +236,7 @@ impl Replica {
         self.connect.take().map(Action::Connect)
     }
 
-    /// The next thing to tell, until there is nothing left.
+    /// The next notice to report; `None` when there is no more.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()
     }
@@ -253,9 +253,9 @@ impl Replica {
         }
     }
 
-    // What it holds.
+    // State.
 
-    /// The state that this replica vouches for, or `None` before its first snapshot and after a divergence.
+    /// The state that this replica holds; `None` before its first snapshot and after a divergence.
     #[must_use]
     pub fn snapshot(&self) -> Option<Snapshot> {
         self.held.map(|held| Snapshot::take(held.log, held.position, held.value))
@@ -294,13 +294,13 @@ impl Replica {
         }
     }
 
-    /// The newest event of the leader's that this replica knows of.
+    /// The newest event of the leader that this replica knows of.
     #[must_use]
     pub fn tail(&self) -> Index {
         self.tail
     }
 
-    /// The highest term seen of the log that is held.
+    /// The highest term seen in the log that this replica holds.
     #[must_use]
     pub fn term(&self) -> Option<Term> {
         let held = self.held?;
@@ -375,7 +375,7 @@ impl Replica {
     }
 
     fn wait(&mut self, at_least: Duration, now: Moment) {
-        // The jitter comes on top, so that a whole crowd told the same time does not arrive at once.
+        // Jitter is added, so that replicas that got the same time do not return at the same moment.
         let until = now.plus(at_least).plus(self.backoff.next_delay());
         self.enter(Link::Waiting { until });
     }

@@ -1,17 +1,17 @@
-//! The leader's clock, as far as a replica knows it.
+//! What a replica knows of the leader's clock.
 //!
-//! The leader's time comes with the welcome and with every answer to a report. Such an answer was written some time
-//! between the request and its arrival, so it tells the difference of the two clocks to within half of the round trip.
-//! The exchange with the shortest round trip therefore counts, until it is too old or contradicted.
+//! The welcome and every answer to a report carry the leader's time. The leader wrote it between the request and the arrival, so
+//! the difference of the two clocks is known to within half of the round trip. The exchange with the shortest round trip counts,
+//! until it is too old or contradicted.
 
 use std::time::Duration;
 
 use crate::{Moment, Timestamp};
 
-/// How much two clocks may drift apart: one microsecond in so many. Four times what clocks are slewed by.
+/// How much two clocks may drift apart: one microsecond in this many. Four times the rate at which clocks are slewed.
 const DRIFT: u64 = 500;
 
-/// The difference of two clocks that both tell the truth may seem to change by so much.
+/// The measured difference of two correct clocks may change by this much.
 const TOLERANCE: Duration = Duration::from_millis(1);
 
 /// What is known of the leader's clock.
@@ -38,8 +38,8 @@ impl Exchange {
 }
 
 impl LeaderClock {
-    /// An answer that was asked for at `asked` and came `now` says `leader_time`. Returns whether the clock was set
-    /// since the exchange that counted until now.
+    /// An answer to a request made at `asked` arrived at `now` with `leader_time`. Returns whether a clock was set since the
+    /// best exchange.
     pub(super) fn handle_exchange(&mut self, leader_time: Timestamp, asked: Moment, now: Moment) -> bool {
         let round_trip = now.since(asked);
         let halfway = asked.plus(round_trip / 2);
@@ -60,8 +60,8 @@ impl LeaderClock {
         was_set
     }
 
-    /// A heartbeat says `leader_time`. Heartbeats come in order and not before they were sent: one that contradicts this
-    /// shows that a clock was set, and nothing is known until the next exchange. Returns whether that is so.
+    /// A heartbeat carries `leader_time`. Heartbeats arrive in order, and not before they were sent. One that contradicts this
+    /// shows that a clock was set; then nothing is known until the next exchange. Returns whether that is so.
     pub(super) fn handle_heartbeat(&mut self, leader_time: Timestamp, now: Moment) -> bool {
         let was_set = leader_time < self.newest_heartbeat || self.is_from_the_future(leader_time, now);
         if was_set {
@@ -71,8 +71,8 @@ impl LeaderClock {
         was_set
     }
 
-    /// How long before `now` it was `time` on the leader's clock. `None` if the clock is not known, or if `time` lies in
-    /// the future by more than the clock can be wrong.
+    /// How long ago it was `time` on the leader's clock, at `now`. `None` if the clock is not known, or if `time` lies in the
+    /// future by more than the possible error.
     pub(super) fn age(&self, time: Timestamp, now: Moment) -> Option<Duration> {
         let best = self.best?;
         if self.is_from_the_future(time, now) {
@@ -83,7 +83,7 @@ impl LeaderClock {
         Some(Duration::from_micros(u64::try_from(age).unwrap_or(0)))
     }
 
-    /// When it was `time` on the leader's clock; at the origin if that was before.
+    /// When it was `time` on the leader's clock; the origin if it was before that.
     pub(super) fn moment(&self, time: Timestamp) -> Option<Moment> {
         let moment = signed(time.0).saturating_sub(self.best?.offset);
         Some(Moment(Duration::from_micros(u64::try_from(moment).unwrap_or(0))))

@@ -1,4 +1,4 @@
-//! What a replica tells about itself.
+//! What a replica reports about itself.
 
 use std::time::Duration;
 

@@ -6,16 +6,16 @@ use super::{Link, Notice, Replica, STALE_AFTER_HEARTBEATS, Session, State};
 use crate::fault::{self, Fault};
 use crate::{Index, LogId, Moment, Term, Timestamp};
 
-/// What arrives later than this after it was true makes a live replica one that catches up.
+/// A live replica whose newest frame is older than this is catching up.
 pub const LATE: Duration = Duration::from_secs(2);
 
-/// What arrives within this time after it was true makes a late replica live again.
+/// A late replica whose newest frame is at most this old is live again.
 pub const PROMPT: Duration = Duration::from_secs(1);
 
-/// How long the tail that a leader names in its answer to a report counts as known.
+/// How long the tail in an answer to a report counts as current.
 pub const TAIL_KNOWN_FOR: Duration = Duration::from_secs(2);
 
-/// How long one frame may take, however steadily its bytes arrive: enough for a megabyte on the weakest link.
+/// How long one frame may take, even if its bytes keep arriving: enough for 1 MB on the slowest supported link.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How many events a replica is behind.
@@ -23,12 +23,12 @@ pub const FRAME_TIMEOUT: Duration = Duration::from_secs(300);
 pub struct Lag {
     /// How many events the leader is known to be ahead.
     pub events: u64,
-    /// Whether the leader told its tail less than [`TAIL_KNOWN_FOR`] ago. If not, `events` is the least that it can be:
-    /// frames tell nothing about the events that wait behind them.
+    /// Whether the leader named its tail less than [`TAIL_KNOWN_FOR`] ago. If not, `events` is a lower bound: frames do not
+    /// say how many events wait behind them.
     pub exact: bool,
 }
 
-/// A leader's answer to a report of progress, apart from its judgement.
+/// A leader's answer to a report of progress, without the standing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Answer {
     /// The leader's log.
@@ -41,16 +41,16 @@ pub struct Answer {
     pub leader_time: Timestamp,
 }
 
-/// What a session knows of how up to date it is.
+/// How up to date a session is.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Timeliness {
-    /// Everything that the leader had committed by then is held, once all is applied that the welcome promised.
+    /// Everything that the leader had committed at this time is held, once the replica is at the welcome's tail.
     as_of: Timestamp,
-    /// When that was so.
+    /// When `as_of` was last updated.
     since: Moment,
-    /// What arrives is too old for *live*.
+    /// Frames arrive too late for *live*.
     pub(super) late: bool,
-    /// Until when the tail of the last answer counts as known.
+    /// Until when the tail in the last answer counts as current.
     tail_known_until: Option<Moment>,
 }
 
@@ -61,7 +61,7 @@ impl Timeliness {
 }
 
 impl Replica {
-    /// Some of a frame arrived, or of the answer to the request: enough to tell a slow link from a silent one.
+    /// Part of a frame arrived, or of the answer to the request. This distinguishes a slow link from a silent one.
     pub fn handle_bytes(&mut self, now: Moment) {
         match &mut self.link {
             Link::Connecting { last_bytes, .. } => *last_bytes = now,
@@ -77,7 +77,7 @@ impl Replica {
         if (answer.log, answer.term) != (session.welcome.log, session.welcome.term) {
             return;
         }
-        // The answer may have been written as early as it was asked for.
+        // The leader may have written the answer at any moment since the request.
         let until = asked.plus(TAIL_KNOWN_FOR);
         if until > now {
             session.timeliness.tail_known_until = Some(until);
@@ -141,7 +141,7 @@ impl Replica {
         self.tell_change(from);
     }
 
-    /// The time has come for one of the deadlines of an open stream.
+    /// A deadline of an open stream has passed.
     pub(super) fn handle_session_timeout(&mut self, now: Moment) {
         let Link::Open(session) = &mut self.link else { return };
         if session.silent_at() <= now {
@@ -158,7 +158,7 @@ impl Replica {
         self.judge_timeliness(now);
     }
 
-    /// When the first of the deadlines of an open stream comes.
+    /// The first deadline of an open stream.
     pub(super) fn session_timeout(&self, session: &Session) -> Moment {
         let mut first = session.silent_at();
         if let Some(until) = session.timeliness.tail_known_until {
@@ -167,7 +167,7 @@ impl Replica {
         if self.state() == State::Live
             && let Some(as_of) = self.clock.moment(session.timeliness.as_of)
         {
-            // One more microsecond: late is what is older than allowed.
+            // One microsecond more, because late means older than allowed.
             first = first.min(as_of.plus(session.overdue_after()).plus(Duration::from_micros(1)));
         }
         first
@@ -179,7 +179,7 @@ impl Session {
         self.welcome.heartbeat_interval * STALE_AFTER_HEARTBEATS
     }
 
-    /// When the link counts as silent, if nothing arrives until then.
+    /// When the link counts as silent if nothing arrives before.
     fn silent_at(&self) -> Moment {
         if fault::active(Fault::NeverStale) {
             return Moment(Duration::MAX);
@@ -188,8 +188,8 @@ impl Session {
         no_bytes.min(self.last_frame.plus(self.silence_allowed().max(FRAME_TIMEOUT)))
     }
 
-    /// How old what is held may become while nothing whole arrives. More than a silent link is allowed, which is
-    /// noticed first.
+    /// How old the state may become while no whole frame arrives. This is longer than the limit for a silent link, which
+    /// comes first.
     fn overdue_after(&self) -> Duration {
         self.silence_allowed() + LATE
     }

@@ -1,4 +1,4 @@
-//! What each frame does: one method for each kind.
+//! What each kind of frame does.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ impl Replica {
             self.notices.push_back(Notice::Duplicate { first: batch.first(), last: batch.last() });
             return;
         }
-        // One that starts earlier but ends later was cut differently from what was applied: resuming sorts it out.
+        // A batch that starts earlier and ends later has other bounds than what was applied. A resume repairs that.
         if batch.first() != expected && !fault::active(Fault::SkipGapCheck) && !fault::active(Fault::ApplyDuplicates) {
             return self.gap(expected, batch.first(), now);
         }
@@ -155,7 +155,7 @@ impl Replica {
         if let Some(resync) = &mut session.resync {
             resync.events += events;
         }
-        // The time of history says nothing: that it ends where the welcome said makes what is held as new as the welcome.
+        // The commit times of history say nothing about lateness. At the welcome's tail, the state is as new as the welcome.
         let as_of = (batch.last() > session.welcome.tail).then(|| batch.committed_at());
         self.notices.push_back(Notice::Applied { value_before: held.value, batch });
         self.hold_as_of(as_of, now);
@@ -193,7 +193,7 @@ impl Replica {
     }
 }
 
-/// Whether a welcome can be the answer to what was asked. A wrong one would break the order of the positions.
+/// Whether a welcome can be the answer to the request. Another one would break the order of the positions.
 fn is_possible(welcome: &Welcome, asked: Subscribe) -> bool {
     let (floor, tail) = (welcome.floor, welcome.tail);
     let same_log = asked.resume.filter(|resume| resume.log == welcome.log);
