@@ -297,3 +297,29 @@ impl LogReader for Disk {
         self.look().floor().index
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use store::testing::Setup;
+
+    use super::*;
+
+    fn disk(setup: Setup) -> Disk {
+        let disk = Disk::new(1, LogId(7), Durability::Fsync, setup.retain, setup.snapshot_every);
+        tokio::spawn(disk.clone().watch_terms());
+        disk
+    }
+
+    store::testing::contract!(disk, #[tokio::test(start_paused = true)]);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_is_cut_off_does_not_learn_that_it_was_replaced() {
+        let disk = disk(Setup { retain: 100, snapshot_every: 10 });
+        let [mut first, mut second] = [disk.open_now(), disk.open_now()];
+        disk.look().cut_off.push(first.term);
+        let third = disk.open_now();
+        let told = tokio::time::timeout(Duration::from_secs(60), first.lost.wait()).await;
+        assert!(told.is_err(), "{told:?}");
+        assert_eq!(second.lost.wait().await, Fenced { own: second.term, by: third.term }.into());
+    }
+}

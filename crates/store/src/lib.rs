@@ -40,6 +40,7 @@ mod error;
 mod lost;
 mod memory;
 pub mod sqlite;
+pub mod testing;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use engine::{Digest, Durability, Index, LogId, Position, ProducerChanges, Snapshot};
 use store::sqlite::{Options, SqliteReader, SqliteStore};
-use store::{AppendError, Commit, Fenced, Opened, StoredBatch};
+use store::{AppendError, Commit, Opened, StoredBatch};
 use tempfile::TempDir;
 
 const LOG: LogId = LogId(7);
@@ -89,24 +89,6 @@ async fn nothing_is_acknowledged_after_files_were_replaced() {
         let lost = tokio::time::timeout(Duration::from_secs(1), store.lost.wait()).await;
         assert!(matches!(lost, Ok(AppendError::Replaced(_))), "{what}: {lost:?}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_at_rest_learns_within_two_seconds_that_another_one_took_over() {
-    let directory = TempDir::new().unwrap();
-    let mut store = open(options(directory.path()));
-    // The lock does not reach a leader on another machine.
-    fs::remove_file(directory.path().join("leader.lock")).unwrap();
-    let mut other = open(options(directory.path()));
-    let lost = tokio::time::timeout(Duration::from_secs(2), store.lost.wait()).await;
-    assert_eq!(lost, Ok(Fenced { own: store.term, by: other.term }.into()));
-    drop(store);
-    {
-        let next = commit(&other, 1);
-        other.writer.append(next)
-    }
-    .await
-    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

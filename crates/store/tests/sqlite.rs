@@ -11,7 +11,7 @@ use engine::{
     Submitted, Term,
 };
 use store::sqlite::{OpenError, Options, SqliteReader, SqliteStore};
-use store::{AppendError, Commit, Compacted, Fenced, Opened, ReadError, StoredBatch};
+use store::{Commit, Compacted, Opened, ReadError, StoredBatch};
 use tempfile::TempDir;
 
 const LOG: LogId = LogId(7);
@@ -156,20 +156,6 @@ async fn a_probe_writes_to_the_disk_and_changes_nothing() {
     let again = open(directory.path());
     assert_eq!((again.term, again.tail.position().index), (Term(2), Index(8)));
     assert_eq!(firsts(&again.reader.read(Index(1), 1_000).await.unwrap()), [1, 3, 5, 7]);
-}
-
-#[tokio::test]
-async fn a_leader_that_another_one_took_over_from_is_fenced() {
-    let directory = TempDir::new().unwrap();
-    let mut first = open(directory.path());
-    fill(&mut first, 1, 3, 1).await;
-    // The lock does not reach a leader on another machine.
-    fs::remove_file(directory.path().join("leader.lock")).unwrap();
-    let mut second = open(directory.path());
-    let fenced = first.writer.append(commit(1, 4, 4)).await.unwrap_err();
-    assert_eq!(fenced, AppendError::Fenced(Fenced { own: Term(1), by: Term(2) }));
-    fill(&mut second, 4, 1, 1).await;
-    assert_eq!(second.reader.read(Index(1), usize::MAX).await.unwrap().len(), 4);
 }
 
 /// A copy of the files while the log is open, as a crash leaves them.

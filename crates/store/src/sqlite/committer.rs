@@ -126,6 +126,8 @@ impl Committer {
     pub(super) fn append(&mut self, commit: &Commit) -> Result<Index, AppendError> {
         let tail = self.state.tail.position();
         if commit.batch.first != tail.index.next() {
+            // A leader that was replaced hears of that, whatever it appends.
+            check_term(&self.database, self.state.term, commit.batch.first)?;
             return Err(NotNext { tail: tail.index, got: commit.batch.first }.into());
         }
         let mut state = State { tail: commit.tail, ..self.state };
@@ -246,8 +248,8 @@ fn sum_up(state: &mut State, present: &std::collections::BTreeMap<ProducerId, Su
 }
 
 /// Another leader may have opened the log meanwhile, on a machine where the lock does not reach.
-fn check_term(transaction: &Transaction<'_>, own: Term, near: Index) -> Result<(), AppendError> {
-    let term = transaction
+fn check_term(database: &Connection, own: Term, near: Index) -> Result<(), AppendError> {
+    let term = database
         .prepare_cached("SELECT term FROM state WHERE id = 1")
         .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)))
         .map_err(|error| not_begun(&error, near))?;
