@@ -1,6 +1,5 @@
 //! A real browser under test.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+
+use crate::process::installed;
 
 /// How long something on a page may take to happen; reached only by a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,8 +36,8 @@ impl Browser {
     ///
     /// If there is no browser, with the packages to install; or if it does not start.
     pub async fn start(width: u32, height: u32) -> anyhow::Result<Self> {
-        let chrome = program("CALCULATOR_CHROME", &["chromium", "chromium-browser", "google-chrome", "chrome"])?;
-        let chromedriver = program("CALCULATOR_CHROMEDRIVER", &["chromedriver"])?;
+        let chrome = installed("CHROME", &["chromium", "chromium-browser", "google-chrome", "chrome"])?;
+        let chromedriver = installed("CHROMEDRIVER", &["chromedriver"])?;
         let mut driver = Command::new(&chromedriver)
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -358,22 +359,6 @@ impl fantoccini::wd::WebDriverCompatibleCommand for DevTools {
     fn method_and_body(&self, _url: &url::Url) -> (http::Method, Option<String>) {
         (http::Method::POST, Some(self.0.to_string()))
     }
-}
-
-/// The program that an environment variable names, or the first of `names` on the path.
-fn program(variable: &str, names: &[&str]) -> anyhow::Result<PathBuf> {
-    if let Some(path) = std::env::var_os(variable) {
-        return Ok(PathBuf::from(path));
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = names.iter().flat_map(|name| std::env::split_paths(&path).map(move |folder| folder.join(name)));
-    found.into_iter().find(|candidate| candidate.is_file()).with_context(|| {
-        format!(
-            "the browser tests need {}: install the packages chromium and chromium-driver (Debian and Ubuntu), \
-             or name the program in {variable}",
-            names[0]
-        )
-    })
 }
 
 /// Reads the port from what the driver prints when it is ready.

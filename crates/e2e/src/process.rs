@@ -24,12 +24,34 @@ pub fn bin_dir() -> PathBuf {
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release")), PathBuf::from)
 }
 
-/// A port of this machine's own address that nobody listens on now, and that no outgoing connection is given: while a
-/// leader is away, one of its clients could take its port by connecting to it.
+/// A program of another project: the one that `variable` names, or the first of `names` that is installed.
 ///
 /// # Errors
 ///
 /// If there is none.
+pub(crate) fn installed(variable: &str, names: &[&str]) -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) {
+        return Ok(PathBuf::from(path));
+    }
+    // Debian keeps some programs where only root's `PATH` leads.
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
+    let mut found = names.iter().filter_map(|name| which::which_in(name, Some(&path), "/").ok());
+    found.next().with_context(|| {
+        format!(
+            "{} is not installed; `cargo xtask test --missing` says what is; {variable} can name another one",
+            names[0]
+        )
+    })
+}
+
+/// An address on this machine that nobody listens on.
+///
+/// Its port is not one that the system gives to outgoing connections. Otherwise a client could take the port of a leader
+/// that is restarting, by connecting to it.
+///
+/// # Errors
+///
+/// If no port is free.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
     // Linux gives outgoing connections 32768 and above, other systems 49152.
     let mut tried = (0..100).map(|_| SocketAddr::from(([127, 0, 0, 1], rand::random_range(20_000..32_000))));

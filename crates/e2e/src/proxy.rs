@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::process::{Program, START, free_address};
+use crate::process::{Program, START, free_address, installed};
 
 /// After how much silence the proxies give a connection up, in seconds. Their defaults are a minute.
 pub const TIMEOUT_SECONDS: u32 = 3;
@@ -37,7 +36,7 @@ impl Proxy {
     ///
     /// If it is missing, with the package to install; or if it does not start.
     pub async fn nginx(leader: SocketAddr) -> anyhow::Result<Self> {
-        let nginx = program("CALCULATOR_NGINX", "nginx")?;
+        let nginx = installed("NGINX", &["nginx"])?;
         let (directory, [http, http2, keeps_host, below_http, below_http2]) = prepare()?;
         let here = directory.path().display();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -105,7 +104,7 @@ impl Proxy {
     ///
     /// If it is missing, with the package to install; or if it does not start.
     pub async fn haproxy(leader: SocketAddr) -> anyhow::Result<Self> {
-        let haproxy = program("CALCULATOR_HAPROXY", "haproxy")?;
+        let haproxy = installed("HAPROXY", &["haproxy"])?;
         let (directory, [http, http2, keeps_host, ..]) = prepare()?;
         let configuration = format!(
             "
@@ -160,19 +159,4 @@ fn prepare() -> anyhow::Result<(TempDir, [SocketAddr; 5])> {
         *address = free_address()?;
     }
     Ok((tempfile::tempdir().context("no room for a proxy's files")?, addresses))
-}
-
-/// What `variable` names, or `name` on the path or where Debian puts programs of the system.
-fn program(variable: &str, name: &str) -> anyhow::Result<PathBuf> {
-    if let Some(named) = std::env::var_os(variable) {
-        return Ok(named.into());
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    let found = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
-    found.with_context(|| {
-        format!(
-            "{name} is missing: install it (Debian: `apt-get install {name}`), or name it in the variable {variable}"
-        )
-    })
 }

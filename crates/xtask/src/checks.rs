@@ -2,33 +2,39 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use tokio::process::Command;
+use tokio::time::timeout;
 
-use crate::browser::Browser;
 use crate::interrupt::Interrupt;
-use crate::network;
-use crate::proxies::Proxies;
-use crate::wasm_toolchain::{Choice, WasmToolchain};
+use crate::needs::{self, Need};
+use crate::wasm_cargo::WasmCargo;
 use crate::workspace::Workspace;
-use crate::{page, process, rustup};
+use crate::{page, process};
 
-/// Each is a world of its own; more of them are run by hand with `cargo run --release -p sim -- --seeds 0..100000`.
+/// Each seed is a world. `cargo run --release -p sim -- --seeds 0..100000` runs more of them.
 const SIMULATED_SEEDS: &str = "0..500";
+
+/// How long the database of advisories may take to download. Some networks neither reach it nor refuse it.
+const ADVISORIES_LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run only this step, and those named by further `--only`; what it needs must be built already.
+    /// Run only this step, and those of further `--only`; what it needs must be built already.
     #[arg(long, value_name = "STEP")]
     only: Vec<Step>,
 
-    /// Say what the steps are, and run none.
+    /// List the steps, and run none.
     #[arg(long)]
     list: bool,
 
-    /// Let the browser tests draw docs/page.png anew.
+    /// Print the commands that install what the steps need and is missing, and run no step.
+    #[arg(long, conflicts_with = "list")]
+    missing: bool,
+
+    /// Let the browser tests replace docs/page.png.
     #[arg(long)]
     update_screenshot: bool,
 }
@@ -38,12 +44,14 @@ pub(crate) struct Args {
 enum Step {
     /// The code is formatted
     Fmt,
-    /// The page compiles, small, into web/dist, where the leader takes it from
+    /// The page compiles, small, into web/dist, from where the leader embeds it
     Web,
-    /// Clippy has nothing to say about native code
+    /// Clippy has no warnings for native code
     Clippy,
-    /// Clippy has nothing to say about what runs in browsers
+    /// Clippy has no warnings for the code that runs in browsers
     ClippyWasm,
+    /// Dependencies have allowed licences and sources, no surprising duplicates, and no known vulnerabilities
+    Deny,
     /// The documentation builds without warnings
     Doc,
     /// Unit and integration tests
@@ -52,7 +60,7 @@ enum Step {
     Sim,
     /// The simulation is deterministic, and catches each deliberate fault
     Faults,
-    /// The leader and the replica compile, optimised, for the next two steps
+    /// The leader and the replica compile, optimised, for the next steps
     Bins,
     /// Killed leaders and full disks lose nothing
     Durability,
@@ -64,7 +72,7 @@ enum Step {
     Proxies,
 }
 
-pub(crate) async fn run(args: &Args, choice: Choice, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
+pub(crate) async fn run(args: &Args, wasm: &WasmCargo, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
     let steps: Vec<Step> = Step::value_variants()
         .iter()
         .copied()
@@ -76,8 +84,15 @@ pub(crate) async fn run(args: &Args, choice: Choice, workspace: &Workspace, inte
         }
         return Ok(());
     }
-    let tools = Tools::find_or_install(&steps, choice, workspace, interrupt).await?;
-    let checks = Checks { workspace, interrupt, tools, update_screenshot: args.update_screenshot };
+    let needs: Vec<Need> = steps.iter().flat_map(|step| step.needs()).copied().collect();
+    if args.missing {
+        for command in needs::commands(&needs, wasm, workspace).await {
+            println!("{command}");
+        }
+        return Ok(());
+    }
+    needs::require(&needs, wasm, workspace).await?;
+    let checks = Checks { workspace, interrupt, wasm, update_screenshot: args.update_screenshot };
     checks.run_all(&steps).await
 }
 
@@ -93,66 +108,26 @@ impl Step {
     fn purpose(self) -> String {
         self.value().get_help().map(ToString::to_string).unwrap_or_default()
     }
-}
 
-/// What the chosen steps need beside cargo. All of it is looked for before the first step starts: nobody likes to
-/// hear after ten minutes that a browser is missing.
-#[derive(Default)]
-struct Tools {
-    wasm: Option<WasmToolchain>,
-    browser: Option<Browser>,
-    proxies: Option<Proxies>,
-}
-
-impl Tools {
-    async fn find_or_install(
-        steps: &[Step],
-        choice: Choice,
-        workspace: &Workspace,
-        interrupt: &Interrupt,
-    ) -> Result<Self> {
-        let mut tools = Self::default();
-        if steps.contains(&Step::Fmt) {
-            rustup::require_component(workspace, "fmt", "rustfmt", interrupt).await?;
+    fn needs(self) -> &'static [Need] {
+        match self {
+            Self::Fmt => &[needs::RUSTFMT],
+            Self::Web => &[needs::WASM_TARGET],
+            Self::Clippy => &[needs::CLIPPY],
+            Self::ClippyWasm => &[needs::WASM_TARGET, needs::WASM_CLIPPY],
+            Self::Deny => &[needs::CARGO_DENY],
+            Self::Test => &[needs::IP, needs::SS],
+            Self::Browser => &[needs::CHROME, needs::CHROMEDRIVER],
+            Self::Proxies => &[needs::CHROME, needs::CHROMEDRIVER, needs::NGINX, needs::HAPROXY],
+            Self::Doc | Self::Sim | Self::Faults | Self::Bins | Self::Durability | Self::Load => &[],
         }
-        if steps.contains(&Step::Clippy) {
-            rustup::require_component(workspace, "clippy", "clippy", interrupt).await?;
-        }
-        if steps.contains(&Step::Test) {
-            network::require(interrupt).await?;
-        }
-        if steps.contains(&Step::Web) || steps.contains(&Step::ClippyWasm) {
-            let wasm = WasmToolchain::find_or_install(choice, workspace, interrupt).await?;
-            println!("for WebAssembly: {}", wasm.description());
-            if steps.contains(&Step::ClippyWasm) {
-                wasm.require_clippy(workspace, interrupt).await?;
-            }
-            tools.wasm = Some(wasm);
-        }
-        if steps.contains(&Step::Browser) || steps.contains(&Step::Proxies) {
-            let browser = Browser::find_or_install(interrupt).await?;
-            println!("for the page: {} with {}", browser.chrome.display(), browser.chromedriver.display());
-            tools.browser = Some(browser);
-        }
-        if steps.contains(&Step::Proxies) {
-            tools.proxies = Some(Proxies::find_or_install(interrupt).await?);
-        }
-        Ok(tools)
-    }
-
-    fn wasm(&self) -> Result<&WasmToolchain> {
-        self.wasm.as_ref().context("nobody looked for a Rust for WebAssembly")
-    }
-
-    fn browser(&self) -> Result<&Browser> {
-        self.browser.as_ref().context("nobody looked for a browser")
     }
 }
 
 struct Checks<'a> {
     workspace: &'a Workspace,
     interrupt: &'a Interrupt,
-    tools: Tools,
+    wasm: &'a WasmCargo,
     update_screenshot: bool,
 }
 
@@ -166,33 +141,34 @@ impl Checks<'_> {
             let outcome = self.run(*step).await;
             let took = step_started.elapsed();
             let passed = outcome.is_ok();
-            println!("{}: {} after {}", step.name(), verdict(passed), process::spoken(took));
+            println!("{}: {} after {}", step.name(), verdict(passed), process::minutes(took));
             summary.add(&step.name(), took, passed);
             if let Err(error) = outcome {
                 println!("\n{}", summary.table(steps));
                 return Err(error.context(format!("step {} of `cargo xtask test`", step.name())));
             }
         }
-        println!("\n{}\nall passed in {}", summary.table(steps), process::spoken(started.elapsed()));
+        println!("\n{}\nall passed in {}", summary.table(steps), process::minutes(started.elapsed()));
         Ok(())
     }
 
     async fn run(&self, step: Step) -> Result<()> {
         match step {
             Step::Fmt => self.cargo("fmt", &["--all", "--check"]).await,
-            Step::Web => page::build(false, self.tools.wasm()?, self.workspace, self.interrupt).await,
+            Step::Web => page::build(false, self.wasm, self.workspace, self.interrupt).await,
             Step::Clippy => {
                 self.cargo("clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]).await?;
-                // Some code of the simulation, and of the crates below it, is compiled with its feature only.
+                // The faults, and the tests of them, are compiled with this feature only.
                 let sim = ["--package", "sim", "--features", "faults", "--all-targets", "--", "-D", "warnings"];
                 self.cargo("clippy", &sim).await
             }
             Step::ClippyWasm => {
-                // Clippy looks at all of the workspace that the page depends on. The engine by itself is another
-                // matter: then no other crate has switched on features for it.
+                // The page's call covers the crates that it depends on. The engine by itself also compiles without the
+                // features that other crates switch on for it.
                 self.clippy_for_wasm("web").await?;
                 self.clippy_for_wasm("engine").await
             }
+            Step::Deny => self.deny().await,
             Step::Doc => {
                 let mut cargo = self.workspace.cargo("doc");
                 cargo.args(["--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
@@ -202,24 +178,7 @@ impl Checks<'_> {
             Step::Sim => self.cargo("run", &["--package", "sim", "--", "--seeds", SIMULATED_SEEDS]).await,
             Step::Faults => self.cargo("test", &["--package", "sim", "--features", "faults"]).await,
             Step::Bins => self.cargo("build", &["--release", "--package", "leader", "--package", "replica"]).await,
-            Step::Durability => {
-                self.finish("the durability tests", self.end_to_end("durability", &["--test-threads=1"])?).await
-            }
-            Step::Load => self.finish("the load test", self.end_to_end("load", &["--test-threads=1"])?).await,
-            Step::Browser => {
-                let mut cargo = self.in_browser("browser")?;
-                if self.update_screenshot {
-                    cargo.env("CALCULATOR_UPDATE_SCREENSHOT", "1");
-                }
-                self.finish("the browser tests", cargo).await
-            }
-            Step::Proxies => {
-                let proxies = self.tools.proxies.as_ref().context("nobody looked for proxies")?;
-                let mut cargo = self.in_browser("proxies")?;
-                cargo.env("CALCULATOR_NGINX", &proxies.nginx);
-                cargo.env("CALCULATOR_HAPROXY", &proxies.haproxy);
-                self.finish("the tests behind proxies", cargo).await
-            }
+            Step::Durability | Step::Load | Step::Browser | Step::Proxies => self.end_to_end(&step.name()).await,
         }
     }
 
@@ -230,30 +189,36 @@ impl Checks<'_> {
     }
 
     async fn clippy_for_wasm(&self, package: &str) -> Result<()> {
-        let mut cargo = self.tools.wasm()?.cargo(self.workspace, "clippy");
+        let mut cargo = self.wasm.command(self.workspace, "clippy");
         cargo.args(["--package", package, "--", "-D", "warnings"]);
         self.finish(&format!("cargo clippy for WebAssembly ({package})"), cargo).await
     }
 
+    async fn deny(&self) -> Result<()> {
+        self.cargo("deny", &["check", "bans", "licenses", "sources"]).await?;
+        match timeout(ADVISORIES_LIMIT, self.cargo("deny", &["fetch", "db"])).await {
+            Ok(Ok(())) => self.cargo("deny", &["check", "--disable-fetch", "advisories"]).await,
+            Ok(Err(error)) if error.is::<crate::Interrupted>() => Err(error),
+            Ok(Err(_)) | Err(_) => {
+                println!("the database of advisories cannot be fetched: known vulnerabilities were not looked for");
+                Ok(())
+            }
+        }
+    }
+
     /// A test of the package `e2e`, which runs the optimised binaries.
-    fn end_to_end(&self, test: &str, test_args: &[&str]) -> Result<Command> {
+    async fn end_to_end(&self, test: &str) -> Result<()> {
         let bin_dir = self.workspace.bin_dir(false);
-        if !process::is_program(&bin_dir.join("calculator-leader")) {
+        if !bin_dir.join("calculator-leader").is_file() {
             bail!("no calculator-leader in {}: add `--only web --only bins`", bin_dir.display());
         }
         let mut cargo = self.workspace.cargo("test");
-        cargo.args(["--release", "--package", "e2e", "--test", test, "--", "--nocapture"]).args(test_args);
+        cargo.args(["--release", "--package", "e2e", "--test", test, "--", "--nocapture", "--test-threads=1"]);
         cargo.env("CALCULATOR_BIN_DIR", bin_dir);
-        Ok(cargo)
-    }
-
-    /// A test of the package `e2e` that also starts a browser.
-    fn in_browser(&self, test: &str) -> Result<Command> {
-        let browser = self.tools.browser()?;
-        let mut cargo = self.end_to_end(test, &["--test-threads=1"])?;
-        cargo.env("CALCULATOR_CHROME", &browser.chrome);
-        cargo.env("CALCULATOR_CHROMEDRIVER", &browser.chromedriver);
-        Ok(cargo)
+        if self.update_screenshot {
+            cargo.env("CALCULATOR_UPDATE_SCREENSHOT", "1");
+        }
+        self.finish(&format!("cargo test of {test}"), cargo).await
     }
 
     async fn finish(&self, what: &str, command: Command) -> Result<()> {
@@ -261,7 +226,7 @@ impl Checks<'_> {
     }
 }
 
-/// What each step came to.
+/// The steps that ended, and how long each took.
 #[derive(Default)]
 struct Summary {
     done: Vec<String>,
@@ -302,14 +267,13 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_built_before_anything_that_takes_it_in() {
+    fn the_page_is_built_before_anything_that_embeds_it() {
         let place = |wanted| Step::value_variants().iter().position(|step| *step == wanted);
         for later in [Step::Clippy, Step::Test, Step::Bins] {
             assert!(place(Step::Web) < place(later));
         }
-        assert!(place(Step::Bins) < place(Step::Durability));
-        assert!(place(Step::Bins) < place(Step::Load));
-        assert!(place(Step::Bins) < place(Step::Browser));
-        assert!(place(Step::Bins) < place(Step::Proxies));
+        for later in [Step::Durability, Step::Load, Step::Browser, Step::Proxies] {
+            assert!(place(Step::Bins) < place(later));
+        }
     }
 }

@@ -21,10 +21,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::demo_child::{DemoChild, Ended};
 use crate::interrupt::Interrupt;
-use crate::page;
-use crate::process;
-use crate::wasm_toolchain::{Choice, WasmToolchain};
+use crate::wasm_cargo::WasmCargo;
 use crate::workspace::Workspace;
+use crate::{needs, page, process};
 
 const LEADER: &str = "leader";
 
@@ -64,14 +63,14 @@ pub(crate) struct Args {
     dev: bool,
 }
 
-pub(crate) async fn run(args: &Args, choice: Choice, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
-    build(args, choice, workspace, interrupt).await?;
+pub(crate) async fn run(args: &Args, wasm: &WasmCargo, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
+    build(args, wasm, workspace, interrupt).await?;
     Demo::new(args, workspace, interrupt)?.run().await
 }
 
-async fn build(args: &Args, choice: Choice, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
-    let toolchain = WasmToolchain::find_or_install(choice, workspace, interrupt).await?;
-    page::build(args.dev, &toolchain, workspace, interrupt).await?;
+async fn build(args: &Args, wasm: &WasmCargo, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
+    needs::require(&[needs::WASM_TARGET], wasm, workspace).await?;
+    page::build(args.dev, wasm, workspace, interrupt).await?;
     println!("compiling the leader and the replica");
     let mut cargo = workspace.cargo("build");
     cargo.args(["--package", "leader", "--package", "replica"]);

@@ -1,24 +1,10 @@
-//! Bringing a folder up to date without touching what is already right.
+//! Updates a folder without touching files that are right already.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-
-/// What [`sync`] had to do.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Changes {
-    pub(crate) written: usize,
-    pub(crate) removed: usize,
-}
-
-impl Changes {
-    pub(crate) fn none(&self) -> bool {
-        *self == Self::default()
-    }
-}
 
 /// All files below a folder, by their path relative to it.
 pub(crate) fn files(folder: &Path) -> Result<BTreeMap<PathBuf, PathBuf>> {
@@ -39,147 +25,91 @@ pub(crate) fn files(folder: &Path) -> Result<BTreeMap<PathBuf, PathBuf>> {
     Ok(found)
 }
 
-/// Makes `target` hold exactly the files of `source`.
+/// Makes `target` hold exactly the files of `source`. Returns whether anything changed.
 ///
-/// A file whose content is right keeps its time stamp, so that nothing which embeds it is built again. The others are
-/// written in full under another name before the first one is replaced: a full disk leaves the old files in place.
-pub(crate) fn sync(source: &Path, target: &Path) -> Result<Changes> {
-    fs::create_dir_all(target).with_context(|| format!("cannot make the folder {}", target.display()))?;
+/// A file that is right keeps its time stamp, so that crates which embed it are not compiled again.
+pub(crate) fn sync(source: &Path, target: &Path) -> Result<bool> {
+    let mut changed = false;
+    fs::create_dir_all(target).with_context(|| format!("cannot create the folder {}", target.display()))?;
     let wanted = files(source)?;
-    let mut ready = Vec::new();
+    for (relative, path) in files(target)? {
+        if !wanted.contains_key(&relative) {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            changed = true;
+        }
+    }
     for (relative, from) in &wanted {
         let to = target.join(relative);
-        let content = read(from)?;
-        if is_file_with(&to, &content)? {
+        let content = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+        if fs::read(&to).is_ok_and(|present| present == content) {
             continue;
         }
-        let partial = partial_name(&to);
-        if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))?;
-        }
-        fs::write(&partial, &content).with_context(|| format!("cannot write {}", partial.display()))?;
-        ready.push((partial, to));
+        copy(from, &to)?;
+        changed = true;
     }
-    for (partial, to) in &ready {
-        fs::rename(partial, to).with_context(|| format!("cannot write {}", to.display()))?;
-    }
-    let removed = remove_others(target, &wanted)?;
-    Ok(Changes { written: ready.len(), removed })
+    Ok(changed)
 }
 
-fn remove_others(target: &Path, wanted: &BTreeMap<PathBuf, PathBuf>) -> Result<usize> {
-    let mut removed = 0;
-    for (relative, path) in files(target)? {
-        if wanted.contains_key(&relative) {
-            continue;
-        }
-        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        removed += 1;
-        // Its folder goes with the last file; while others are left, the system refuses, rightly.
-        for folder in relative.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()) {
-            let _ = fs::remove_dir(target.join(folder));
-        }
+/// Copies a file, and creates the folder that it goes to.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot create the folder {}", parent.display()))?;
     }
-    Ok(removed)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-fn is_file_with(path: &Path, content: &[u8]) -> Result<bool> {
-    match fs::read(path) {
-        Ok(present) => Ok(present == content),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-/// Beside the file, so that renaming it stays within one file system.
-fn partial_name(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    PathBuf::from(name)
+    fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
 
+    use tempfile::TempDir;
+
     use super::*;
 
-    /// A new empty folder, removed when the test ends.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("xtask-{}-{name}", std::process::id()));
-            let _ = fs::remove_dir_all(&path);
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
+    fn folder(files: &[(&str, &str)]) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
         }
-
-        fn with(self, files: &[(&str, &str)]) -> Self {
-            for (name, content) in files {
-                let path = self.0.join(name);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, content).unwrap();
-            }
-            self
-        }
-
-        fn content(&self) -> Vec<(String, String)> {
-            let files = files(&self.0).unwrap().into_iter();
-            files.map(|(name, path)| (name.display().to_string(), fs::read_to_string(path).unwrap())).collect()
-        }
-
-        /// Dates a file back, so that writing it again shows.
-        fn age(&self, name: &str) {
-            fs::File::options()
-                .write(true)
-                .open(self.0.join(name))
-                .unwrap()
-                .set_modified(SystemTime::UNIX_EPOCH)
-                .unwrap();
-        }
-
-        fn is_aged(&self, name: &str) -> bool {
-            fs::metadata(self.0.join(name)).unwrap().modified().unwrap() == SystemTime::UNIX_EPOCH
-        }
+        folder
     }
 
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+    fn content(folder: &TempDir) -> Vec<(PathBuf, String)> {
+        let files = files(folder.path()).unwrap().into_iter();
+        files.map(|(name, path)| (name, fs::read_to_string(path).unwrap())).collect()
     }
 
     #[test]
     fn the_target_becomes_the_source() {
-        let source = Folder::new("becomes-source").with(&[("a", "new"), ("icons/b", "same"), ("icons/c", "added")]);
-        let target = Folder::new("becomes-target").with(&[("a", "old"), ("icons/b", "same"), ("gone/deep/d", "x")]);
-        let changes = sync(&source.0, &target.0).unwrap();
-        assert_eq!(changes, Changes { written: 2, removed: 1 });
-        assert_eq!(target.content(), source.content());
-        assert!(!target.0.join("gone").exists());
+        let source = folder(&[("a", "new"), ("icons/b", "same"), ("icons/c", "added")]);
+        let target = folder(&[("a", "old"), ("icons/b", "same"), ("old/d", "removed")]);
+        assert!(sync(source.path(), target.path()).unwrap());
+        assert_eq!(content(&target), content(&source));
+        assert!(!sync(source.path(), target.path()).unwrap());
     }
 
     #[test]
     fn a_file_that_is_right_is_not_written_again() {
-        let source = Folder::new("keeps-source").with(&[("a", "same"), ("b", "new")]);
-        let target = Folder::new("keeps-target").with(&[("a", "same"), ("b", "old")]);
-        target.age("a");
-        target.age("b");
-        sync(&source.0, &target.0).unwrap();
-        assert!(target.is_aged("a"));
-        assert!(!target.is_aged("b"));
-        assert!(sync(&source.0, &target.0).unwrap().none());
+        let source = folder(&[("a", "same"), ("b", "new")]);
+        let target = folder(&[("a", "same"), ("b", "old")]);
+        let open = |name: &str| fs::File::options().write(true).open(target.path().join(name)).unwrap();
+        for name in ["a", "b"] {
+            open(name).set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+        sync(source.path(), target.path()).unwrap();
+        let is_old =
+            |name| fs::metadata(target.path().join(name)).unwrap().modified().unwrap() == SystemTime::UNIX_EPOCH;
+        assert!(is_old("a"));
+        assert!(!is_old("b"));
     }
 
     #[test]
-    fn a_source_that_is_missing_leaves_the_target_alone() {
-        let target = Folder::new("missing-target").with(&[("a", "old")]);
-        assert!(sync(&target.0.join("nothing-here"), &target.0).is_err());
-        assert_eq!(target.content(), [("a".to_owned(), "old".to_owned())]);
+    fn a_missing_source_leaves_the_target_alone() {
+        let target = folder(&[("a", "old")]);
+        assert!(sync(&target.path().join("missing"), target.path()).is_err());
+        assert_eq!(content(&target), [(PathBuf::from("a"), "old".to_owned())]);
     }
 }

@@ -2,28 +2,25 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user on the terminal")]
 
-mod apt;
-mod browser;
 mod checks;
 mod demo;
 mod demo_child;
 mod dist;
 mod interrupt;
-mod network;
+mod needs;
 mod page;
 mod process;
-mod proxies;
-mod rustup;
-mod wasm_toolchain;
+mod wasm_cargo;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::wasm_toolchain::Choice;
+use crate::wasm_cargo::WasmCargo;
 use crate::workspace::Workspace;
 
 /// Build, run and check the distributed calculator.
@@ -33,28 +30,28 @@ struct Cli {
     #[command(subcommand)]
     task: Task,
 
-    /// How to compile the page for WebAssembly.
-    #[arg(long, global = true, value_name = "WAY", env = "CALCULATOR_WASM_TOOLCHAIN", default_value = "auto")]
-    wasm_toolchain: Choice,
+    /// Call this program instead of cargo to compile for WebAssembly.
+    #[arg(long, global = true, value_name = "PROGRAM", env = "CALCULATOR_WASM_CARGO")]
+    wasm_cargo: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Task {
     /// Build everything, then run a leader and some replicas until Ctrl-C.
     Demo(demo::Args),
-    /// Run every check that a change has to pass, one numbered step after the other.
+    /// Run every check that a change has to pass, step by step.
     Test(checks::Args),
     /// Build the page into web/dist.
     Web(page::Args),
 }
 
-/// What a shell reports for a program that Ctrl-C ended.
+/// The exit code that shells report for a program that Ctrl-C ended.
 const EXIT_INTERRUPTED: u8 = 130;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Ctrl-C is the ordinary way to leave the demo, so it's no failure there.
+    // Ctrl-C is the ordinary way to end the demo, so it is no failure there.
     let when_interrupted = match cli.task {
         Task::Demo(_) => ExitCode::SUCCESS,
         Task::Test(_) | Task::Web(_) => ExitCode::from(EXIT_INTERRUPTED),
@@ -75,9 +72,10 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<()> {
     let workspace = Workspace::find()?;
     let interrupt = Interrupt::listen()?;
+    let wasm = WasmCargo::new(cli.wasm_cargo.as_deref());
     match cli.task {
-        Task::Demo(args) => demo::run(&args, cli.wasm_toolchain, &workspace, &interrupt).await,
-        Task::Test(args) => checks::run(&args, cli.wasm_toolchain, &workspace, &interrupt).await,
-        Task::Web(args) => page::run(&args, cli.wasm_toolchain, &workspace, &interrupt).await,
+        Task::Demo(args) => demo::run(&args, &wasm, &workspace, &interrupt).await,
+        Task::Test(args) => checks::run(&args, &wasm, &workspace, &interrupt).await,
+        Task::Web(args) => page::run(&args, &wasm, &workspace, &interrupt).await,
     }
 }

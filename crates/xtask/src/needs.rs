@@ -1,0 +1,129 @@
+//! What the tasks need beside cargo. xtask installs nothing: it prints the commands that would.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::process::Stdio;
+
+use anyhow::{Result, bail};
+
+use crate::wasm_cargo::{TARGET, WasmCargo};
+use crate::workspace::Workspace;
+
+/// A program or component, and how it is installed.
+#[derive(Clone, Copy)]
+pub(crate) struct Need {
+    found_by: FoundBy,
+    /// The command that installs it, without the package.
+    installer: &'static str,
+    /// Several needs of one installer make one command.
+    package: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum FoundBy {
+    /// `cargo NAME --version` succeeds.
+    Subcommand(&'static str),
+    /// The same with the cargo that compiles for WebAssembly.
+    WasmSubcommand(&'static str),
+    /// The active toolchain has the target, or another cargo was named for it.
+    WasmTarget,
+    /// One of these is on `PATH` or among the system's programs, or the variable names another one.
+    Program { names: &'static [&'static str], variable: &'static str },
+}
+
+const RUSTUP_COMPONENT: &str = "rustup component add";
+const APT: &str = "sudo apt-get install";
+
+pub(crate) const RUSTFMT: Need =
+    Need { found_by: FoundBy::Subcommand("fmt"), installer: RUSTUP_COMPONENT, package: "rustfmt" };
+pub(crate) const CLIPPY: Need =
+    Need { found_by: FoundBy::Subcommand("clippy"), installer: RUSTUP_COMPONENT, package: "clippy" };
+pub(crate) const WASM_CLIPPY: Need = Need { found_by: FoundBy::WasmSubcommand("clippy"), ..CLIPPY };
+pub(crate) const WASM_TARGET: Need =
+    Need { found_by: FoundBy::WasmTarget, installer: "rustup target add", package: TARGET };
+pub(crate) const CARGO_DENY: Need =
+    Need { found_by: FoundBy::Subcommand("deny"), installer: "cargo install --locked", package: "cargo-deny" };
+pub(crate) const CHROME: Need =
+    program(&["chromium", "chromium-browser", "google-chrome", "chrome"], "CHROME", "chromium");
+pub(crate) const CHROMEDRIVER: Need = program(&["chromedriver"], "CHROMEDRIVER", "chromium-driver");
+pub(crate) const NGINX: Need = program(&["nginx"], "NGINX", "nginx");
+pub(crate) const HAPROXY: Need = program(&["haproxy"], "HAPROXY", "haproxy");
+/// For tests that make a network of their own.
+pub(crate) const IP: Need = program(&["ip"], "", "iproute2");
+pub(crate) const SS: Need = program(&["ss"], "", "iproute2");
+
+const fn program(names: &'static [&'static str], variable: &'static str, package: &'static str) -> Need {
+    Need { found_by: FoundBy::Program { names, variable }, installer: APT, package }
+}
+
+/// Returns an error that names a command for everything that is missing.
+pub(crate) async fn require(needs: &[Need], wasm: &WasmCargo, workspace: &Workspace) -> Result<()> {
+    let commands = commands(needs, wasm, workspace).await;
+    if commands.is_empty() {
+        return Ok(());
+    }
+    let advice = if commands.iter().any(|command| command.starts_with(APT)) {
+        " (apt-get is Debian's; other systems name the packages differently)"
+    } else {
+        ""
+    };
+    bail!("something that this needs is missing; install it with{advice}\n  {}", commands.join("\n  "));
+}
+
+/// The commands that install what is missing, one for each installer.
+pub(crate) async fn commands(needs: &[Need], wasm: &WasmCargo, workspace: &Workspace) -> Vec<String> {
+    let mut packages = BTreeMap::<&str, Vec<&str>>::new();
+    for need in needs {
+        let of_installer = packages.entry(need.installer).or_default();
+        if !of_installer.contains(&need.package) && !need.is_met(wasm, workspace).await {
+            of_installer.push(need.package);
+        }
+    }
+    packages.retain(|_, packages| !packages.is_empty());
+    packages.into_iter().map(|(installer, packages)| format!("{installer} {}", packages.join(" "))).collect()
+}
+
+impl Need {
+    async fn is_met(self, wasm: &WasmCargo, workspace: &Workspace) -> bool {
+        match self.found_by {
+            FoundBy::Subcommand(name) => succeeds(workspace.cargo(name)).await,
+            FoundBy::WasmSubcommand(name) => succeeds(wasm.ask(workspace, name)).await,
+            FoundBy::WasmTarget => wasm.has_target(workspace).await,
+            FoundBy::Program { names, variable } => {
+                let named = env::var_os(variable).filter(|name| !name.is_empty());
+                named.map_or_else(|| names.iter().any(is_installed), |name| which::which(name).is_ok())
+            }
+        }
+    }
+}
+
+async fn succeeds(mut command: tokio::process::Command) -> bool {
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command.status().await.is_ok_and(|status| status.success())
+}
+
+/// Debian keeps some programs where only root's `PATH` leads.
+fn is_installed(name: &&str) -> bool {
+    which::which(name).is_ok() || which::which_in(name, Some("/usr/sbin:/usr/local/sbin"), "/").is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_missing_is_named_once_for_each_installer() {
+        let absent = |installer, package| Need { installer, ..program(&["no-such-program"], "", package) };
+        let needs =
+            [absent(APT, "nginx"), absent("cargo install", "tool"), absent(APT, "haproxy"), absent(APT, "nginx")];
+        let workspace = Workspace::find().unwrap();
+        let commands = commands(&needs, &WasmCargo::new(None), &workspace).await;
+        assert_eq!(commands, ["cargo install tool", "sudo apt-get install nginx haproxy"]);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn nothing_is_named_when_nothing_is_missing() {
+        let workspace = Workspace::find().unwrap();
+        require(&[program(&["no-such-program", "sh"], "", "dash")], &WasmCargo::new(None), &workspace).await.unwrap();
+    }
+}
