@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: a leader and some replicas on this machine.
+//! `cargo xtask demo`: runs a leader and some replicas on this machine.
 
 use std::fs;
 use std::future::pending;
@@ -27,12 +27,12 @@ use crate::{needs, page, process};
 
 const LEADER: &str = "leader";
 
-/// A leader that takes longer has something wrong with it, or a very long log to read.
+/// A leader that takes longer has a problem.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(50);
-/// What waits for a reader of the console.
+/// Output that waits for a reader of the console, in bytes; more is dropped and counted.
 const CONSOLE_BYTES: usize = 1 << 20;
-/// How long the last lines may wait for it.
+/// How long the last lines may wait for the reader.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const HEALTH_LIMIT: Duration = Duration::from_secs(1);
 
@@ -84,19 +84,19 @@ struct Demo<'a> {
     args: &'a Args,
     workspace: &'a Workspace,
     interrupt: &'a Interrupt,
-    /// Where the logs go. The programs run in it too: whatever else they write lies with what was built.
+    /// Holds the logs, and is the folder that the programs run in.
     folder: PathBuf,
     stop: watch::Sender<bool>,
-    /// The demo goes on when what reads its output went away, or stopped reading.
+    /// Not written to directly: the demo goes on when nobody reads its output.
     console: Outlet,
-    /// Dropped with a program still in it, as by a panic, it kills that program.
+    /// Kills the programs that are still in it when it is dropped.
     running: JoinSet<Result<Ended>>,
 }
 
 impl<'a> Demo<'a> {
     fn new(args: &'a Args, workspace: &'a Workspace, interrupt: &'a Interrupt) -> Result<Self> {
         let folder = workspace.target_dir.join("demo");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
         let console = Outlet::stdout(CONSOLE_BYTES, |lines| format!("{lines} lines are missing here"), |_| {})
             .context("cannot write to standard output")?;
         Ok(Self {
@@ -110,13 +110,13 @@ impl<'a> Demo<'a> {
         })
     }
 
-    /// Returns when nothing that it started runs any more.
+    /// Returns when everything that it started has ended.
     async fn run(mut self) -> Result<()> {
         let interrupt = self.interrupt;
         let outcome = tokio::select! {
             outcome = self.start_and_watch() => outcome,
             () = interrupt.requested() => {
-                self.say("\nending the demo (again Ctrl-C: at once)");
+                self.say("\nending the demo (Ctrl-C again kills it)");
                 Ok(())
             }
         };
@@ -124,7 +124,7 @@ impl<'a> Demo<'a> {
         while let Some(ended) = self.running.join_next().await {
             let ended = ended.context("a task of the demo failed")??;
             if ended.status.signal() == Some(Signal::KILL.as_raw()) {
-                self.say(&format!("{} (pid {}) did not end by itself and was killed", ended.name, ended.pid));
+                self.say(&format!("{} (pid {}) did not end and was killed", ended.name, ended.pid));
             }
         }
         let _ = self.console.flush(LAST_WORDS);
@@ -135,9 +135,9 @@ impl<'a> Demo<'a> {
         self.console.line(text.to_owned());
     }
 
-    /// Ends only with an error: the leader's end is the demo's, and nothing else ends it but the user.
+    /// Returns only when something fails or the leader ends.
     async fn start_and_watch(&mut self) -> Result<()> {
-        // Asked before the leader starts: on a port that is taken, somebody else would answer in its place.
+        // Checked before the leader starts: on a port in use, another program would answer in its place.
         let port_is_free = is_free(self.address());
         let mut programs = vec![self.start_leader()?];
         tokio::select! {
@@ -154,7 +154,7 @@ impl<'a> Demo<'a> {
                 return Err(leader_ended(&ended));
             }
             self.say(&format!(
-                "{} (pid {}) ended: {}. The rest carries on; a new one starts with\n  {}",
+                "{} (pid {}) ended: {}. The others go on; this starts another one:\n  {}",
                 ended.name,
                 ended.pid,
                 ended.status,
@@ -195,7 +195,7 @@ impl<'a> Demo<'a> {
         Ok(program)
     }
 
-    /// The log stays there from one demo to the next.
+    /// The log stays here from one demo to the next.
     fn data_dir(&self) -> PathBuf {
         self.folder.join("data")
     }
@@ -216,20 +216,19 @@ impl<'a> Demo<'a> {
         text += "  open the page in several tabs, and send operations from one of them\n";
         if let [_, Program { name, pid, log }, ..] = programs {
             text += &format!("  tail -f {}   (each value that {name} holds)\n", self.workspace.shown(log));
-            text += &format!("  kill -9 {pid}   (the end of {name}; the others carry on)\n");
+            text += &format!("  kill -9 {pid}   (kills {name}; the others go on)\n");
         }
-        text += &format!("  {}   (one more, which catches up)\n", self.command_for_a_replica());
+        text += &format!("  {}   (starts another replica, which catches up)\n", self.command_for_a_replica());
         if !self.args.ephemeral {
-            text += &format!("  {}   (the log, event by event)\n", self.command_for_an_export());
+            text += &format!("  {}   (prints the log)\n", self.command_for_an_export());
             let data = self.data_dir();
-            text +=
-                &format!("\nThe log is kept in {}, and the next demo goes on with it.\n", self.workspace.shown(&data));
+            text += &format!("\nThe log is in {}; the next demo continues it.\n", self.workspace.shown(&data));
         }
         text += "\nCtrl-C ends everything.\n";
         text
     }
 
-    /// The program itself: `cargo run` for this one package would compile half of it again, with other features.
+    /// Not `cargo run`, which would compile half of the package again with other features.
     fn command_for_a_replica(&self) -> String {
         let program = self.workspace.bin_dir(self.args.dev).join("calculator-replica");
         format!("{} --leader {}", self.workspace.shown(&program), self.url())
@@ -253,14 +252,14 @@ impl<'a> Demo<'a> {
     }
 }
 
-/// What the banner tells about a program.
+/// A program in the banner.
 struct Program {
     name: String,
     pid: u32,
     log: PathBuf,
 }
 
-/// Never resolves while all programs run.
+/// Waits until a program ends.
 async fn next_end(running: &mut JoinSet<Result<Ended>>) -> Result<Ended> {
     match running.join_next().await {
         Some(ended) => ended.context("a task of the demo failed")?,
@@ -272,7 +271,7 @@ fn leader_ended(leader: &Ended) -> anyhow::Error {
     anyhow!("the leader (pid {}) ended by itself: {}", leader.pid, leader.status)
 }
 
-/// Only a port that somebody else uses counts as not free; any other trouble is for the leader to tell.
+/// Only a port in use counts as not free; the leader reports any other problem.
 fn is_free(address: SocketAddr) -> bool {
     !TcpListener::bind(address).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
 }
@@ -306,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_somebody_listens_on_is_not_free() {
+    fn a_port_in_use_is_not_free() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         assert!(!is_free(address));

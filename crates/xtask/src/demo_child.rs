@@ -1,4 +1,4 @@
-//! One program of the demo: its output, its end.
+//! A program of the demo: its output and its end.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -18,16 +18,16 @@ use tokio::time::timeout;
 use crate::interrupt::Interrupt;
 use crate::process;
 
-/// A replica prints one such line for each event: worth keeping, but nothing to watch on a shared console.
+/// A replica prints such a line for each event: too many for a console that several programs share.
 const ONLY_IN_LOG: &[u8] = b"Current value:";
 
-/// A log that reaches this size becomes `….log.old` and starts anew, so that a demo may run for days.
+/// A log that reaches this size in bytes becomes `….log.old` and a new one starts, so that a demo can run for days.
 const LOG_LIMIT: u64 = 64 << 20;
 
-/// How long to wait for a program's last words. They end with it, unless something it started still holds its output.
+/// How long to wait for a program's last output. It ends with the program, unless a child of it still holds the pipe.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A program that was started, not yet waited for.
+/// A program that was started and not waited for yet.
 pub(crate) struct DemoChild {
     name: String,
     pid: u32,
@@ -36,16 +36,16 @@ pub(crate) struct DemoChild {
 }
 
 impl DemoChild {
-    /// Starts a program whose output goes to the log file and, line by line under its name, to the console.
+    /// Starts a program. Its output goes to the log file and, line by line with its name, to the console.
     ///
-    /// `width` is that of the longest name, for the lines to align.
+    /// `width` is the length of the longest name, so that the lines align.
     pub(crate) fn start(name: &str, width: usize, mut command: Command, log: &Path, console: &Outlet) -> Result<Self> {
         let log = Arc::new(Mutex::new(LogFile::create(log)?));
         process::own_group(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let program = command.as_std().get_program().to_owned();
         let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-        let pid = child.id().context("a program that just started has no number")?;
+        let pid = child.id().context("a program that just started has no pid")?;
         let prefix = format!("{name:width$} | ");
         let mut output = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
@@ -61,7 +61,7 @@ impl DemoChild {
         self.pid
     }
 
-    /// Waits until it ends by itself or, once `stop` turns true, makes it end.
+    /// Waits until the program ends. Once `stop` turns true, ends it.
     pub(crate) async fn finish(mut self, mut stop: watch::Receiver<bool>, interrupt: Interrupt) -> Result<Ended> {
         let status = tokio::select! {
             status = self.child.wait() => status.with_context(|| format!("cannot wait for {}", self.name))?,
@@ -72,20 +72,20 @@ impl DemoChild {
     }
 }
 
-/// How a program of the demo ended.
+/// A program of the demo that has ended.
 pub(crate) struct Ended {
     pub(crate) name: String,
     pub(crate) pid: u32,
     pub(crate) status: ExitStatus,
 }
 
-/// A channel that closed without a word means that nobody is left who wants the program to run.
+/// Also returns when the sender is gone: then the demo is, too.
 async fn turns_true(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Copies lines until the program closes its end. Failures to write are no reason to stop: a program whose output is
-/// not read would stand still.
+/// Copies lines until the program closes its end. Goes on when it cannot write, because a program whose output is not read
+/// stops.
 async fn copy(from: impl AsyncRead + Unpin, prefix: String, log: Arc<Mutex<LogFile>>, console: Outlet) {
     let mut from = BufReader::with_capacity(64 << 10, from);
     let mut line = Vec::new();
@@ -96,7 +96,7 @@ async fn copy(from: impl AsyncRead + Unpin, prefix: String, log: Arc<Mutex<LogFi
         {
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = log.write(&line);
-            // As long as more is at hand, one write can serve many lines.
+            // While more lines are buffered, one write can take several.
             if from.buffer().is_empty() {
                 let _ = log.flush();
             }
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_log_starts_anew() {
+    fn a_full_log_is_renamed_and_a_new_one_starts() {
         let path = std::env::temp_dir().join(format!("xtask-{}-full.log", std::process::id()));
         let old = path.with_extension("log.old");
         let mut log = LogFile::create(&path).unwrap();

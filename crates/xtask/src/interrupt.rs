@@ -1,4 +1,4 @@
-//! Ctrl-C and its relatives, as something that code can wait for.
+//! SIGINT, SIGTERM and SIGHUP, as something that code can wait for.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Tells whether, and how insistently, the user asked to stop.
+/// Counts how often the user asked to stop.
 ///
-/// Closing the terminal counts too: children have process groups of their own, so only this process hears of it.
+/// Closing the terminal counts too. Children have process groups of their own, so only xtask gets the signal.
 #[derive(Clone)]
 pub(crate) struct Interrupt {
     requests: watch::Receiver<u32>,
 }
 
 impl Interrupt {
-    /// From here on SIGINT, SIGTERM and SIGHUP no longer end this process by themselves.
+    /// Takes SIGINT, SIGTERM and SIGHUP over; they do not end this process by themselves any more.
     pub(crate) fn listen() -> Result<Self> {
-        let watched = "cannot watch for Ctrl-C";
+        let watched = "cannot listen for Ctrl-C";
         let mut int = signal(SignalKind::interrupt()).context(watched)?;
         let mut term = signal(SignalKind::terminate()).context(watched)?;
         let mut hangup = signal(SignalKind::hangup()).context(watched)?;
@@ -40,7 +40,7 @@ impl Interrupt {
         self.at_least(1).await;
     }
 
-    /// Resolves once the user asked again: whatever is still being waited for should end now.
+    /// Resolves once the user asked again. Whatever still runs should be killed now.
     pub(crate) async fn insisted(&self) {
         self.at_least(2).await;
     }
@@ -48,13 +48,13 @@ impl Interrupt {
     async fn at_least(&self, wanted: u32) {
         let mut requests = self.requests.clone();
         if requests.wait_for(|count| *count >= wanted).await.is_err() {
-            // The listener lives as long as the runtime; without it nobody can ask for anything.
+            // The runtime is ending, and the listener with it.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// The work was cut short because the user asked to stop.
+/// The error of work that ended early because the user asked to stop.
 #[derive(Debug)]
 pub(crate) struct Interrupted;
 
