@@ -265,6 +265,22 @@ impl Browser {
         }
     }
 
+    /// Waits until a script's body returns true.
+    ///
+    /// # Errors
+    ///
+    /// If that takes too long, or if the script throws.
+    pub async fn wait_until(&self, script: &str) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.run(script).await? != true {
+            if Instant::now() > deadline {
+                bail!("this stayed false: {script}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     /// Clicks the element with a test id.
     ///
     /// # Errors

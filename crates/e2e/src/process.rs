@@ -318,4 +318,24 @@ impl Replica {
         });
         held.collect()
     }
+
+    /// Waits until it holds an index of at least `index`.
+    ///
+    /// # Errors
+    ///
+    /// If that takes too long, with what it printed instead.
+    pub async fn wait_for_index(&self, index: u64) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START;
+        while self.held().last_key_value().is_none_or(|(held, _)| *held < index) {
+            let lines = self.program.lines();
+            let newest = &lines[lines.len().saturating_sub(5)..];
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "the replica did not reach index {index}:\n{}",
+                newest.join("\n")
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
 }

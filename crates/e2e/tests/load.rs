@@ -87,7 +87,10 @@ async fn subscribers_that_never_read_slow_nobody_and_cost_bounded_memory() {
                    Content-Type: application/grpc-web+proto\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0";
     never_read.write_all(request.as_bytes()).await.unwrap();
 
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    // Measures what it grows after it has started.
+    while leader.status().await.unwrap().tail < 50_000 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let memory_before = leader.program.memory().unwrap();
     let stall = worst_stall(Instant::now() + Duration::from_secs(60)).await;
     let memory_after = leader.program.memory().unwrap();

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use e2e::browser::{Browser, PATIENCE};
 use e2e::process::{Leader, Replica};
@@ -43,11 +43,7 @@ async fn native_replicas_stay_live_behind_nginx_and_haproxy() {
         calls.submit(Operation::Add(1)).await.unwrap_or_else(|error| panic!("{way}: {error}"));
     }
     for (way, replica) in &replicas {
-        let deadline = Instant::now() + PATIENCE;
-        while !replica.held().contains_key(&3) {
-            assert!(Instant::now() < deadline, "{way} did not get the operations: {:?}", replica.program.lines());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        replica.wait_for_index(3).await.unwrap_or_else(|error| panic!("{way}: {error}"));
         for trouble in ["link_failed", "link_lost", "silent", "no_welcome", "goodbye"] {
             assert_eq!(told(replica, trouble), Vec::<serde_json::Value>::new(), "{way}");
         }

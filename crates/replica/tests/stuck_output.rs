@@ -74,8 +74,8 @@ async fn lines_that_a_stuck_output_misses_are_counted_and_told_in_their_place() 
         retain: NonZeroU64::new(1_000_000).unwrap(),
         heartbeat_interval: Duration::from_millis(200),
         max_subscribers: 100,
-        access: leader::access::Access::default(),
-        limits: leader::limits::Limits::default(),
+        access: leader::http::access::Access::default(),
+        limits: leader::http::limits::Limits::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -75,7 +75,8 @@ async fn text_of_twice_the_size_is_not_cut_off() {
             browser.resize(width, height).await?;
             for size in ["100%", "200%"] {
                 browser.run(&format!("document.documentElement.style.fontSize = '{size}'")).await?;
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                // The page draws long numbers smaller when it has seen its new width.
+                browser.wait_until("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))").await?;
                 let cut = browser
                     .run(
                         "const elements = [...document.querySelectorAll('h1, .row, .row .index, .row .number, .value, button')];

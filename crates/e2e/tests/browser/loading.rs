@@ -1,21 +1,22 @@
-//! A page whose parts do not come says so.
+//! A page that cannot load one of its parts says so.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use e2e::browser::Browser;
+use anyhow::Context;
+use e2e::browser::{Browser, PATIENCE};
 use e2e::process::Leader;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::in_browser;
 
-/// What is wrong with one file of the page.
+/// What is wrong with a file of the page.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Missing,
     Garbage,
-    /// It is asked for and never comes.
+    /// It is requested and never arrives.
     Hangs,
 }
 
@@ -66,7 +67,20 @@ async fn answer(mut connection: TcpStream, broken: &str, fault: Fault) -> std::i
     connection.write_all(&body).await
 }
 
-/// What a person sees, and whether anything turns.
+/// Waits until the page shows `text` and no spinner.
+async fn wait_for_text(browser: &Browser, wanted: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (text, spins) = seen(browser).await?;
+        if text.contains(wanted) && !spins {
+            return Ok(());
+        }
+        anyhow::ensure!(Instant::now() < deadline, "the page says {text:?}, and its spinner is visible: {spins}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The visible text, and whether a spinner is visible.
 async fn seen(browser: &Browser) -> anyhow::Result<(String, bool)> {
     let text = browser.run("return document.body.innerText").await?.as_str().unwrap_or_default().to_owned();
     let turns = browser
@@ -79,20 +93,13 @@ async fn seen(browser: &Browser) -> anyhow::Result<(String, bool)> {
 }
 
 #[tokio::test]
-async fn a_script_that_does_not_come_or_does_not_run_is_told() {
+async fn a_missing_or_damaged_script_is_reported() {
     in_browser(async |browser| {
         for file in ["app.js", "web.js", "web_bg.wasm"] {
             for fault in [Fault::Missing, Fault::Garbage] {
                 browser.open(&serve(file, fault).await?).await?;
-                let deadline = std::time::Instant::now() + Duration::from_secs(5);
-                loop {
-                    let (text, turns) = seen(&browser).await?;
-                    if text.contains("could not be loaded") && !turns {
-                        break;
-                    }
-                    assert!(std::time::Instant::now() < deadline, "{file}, {fault:?}: {text:?}, turning: {turns}");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
+                let shown = wait_for_text(&browser, "could not be loaded").await;
+                shown.with_context(|| format!("{file}, {fault:?}"))?;
             }
         }
         Ok(())
@@ -101,13 +108,10 @@ async fn a_script_that_does_not_come_or_does_not_run_is_told() {
 }
 
 #[tokio::test]
-async fn parts_that_hang_are_told_after_a_while() {
+async fn a_part_that_hangs_is_reported_after_a_while() {
     in_browser(async |browser| {
         browser.open(&serve("web_bg.wasm", Fault::Hangs).await?).await?;
-        tokio::time::sleep(Duration::from_secs(11)).await;
-        let (text, turns) = seen(&browser).await?;
-        assert!(text.contains("takes longer than it should") && !turns, "{text:?}, turning: {turns}");
-        Ok(())
+        wait_for_text(&browser, "takes longer than it should").await
     })
     .await;
 }

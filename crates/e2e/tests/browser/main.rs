@@ -72,7 +72,10 @@ async fn pages_and_replicas_agree(browser: &Browser, rate: &str, needed: usize) 
             seen[page].extend(browser.value("position").await?.as_deref().and_then(parse_position));
         }
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let newest = seen.iter().filter_map(|positions| positions.keys().last()).max().copied().unwrap_or_default();
+    for replica in &replicas {
+        replica.wait_for_index(newest).await?;
+    }
     for (page, positions) in seen.iter().enumerate() {
         assert!(positions.len() >= needed, "page {page} showed only {} positions", positions.len());
         for replica in &replicas {
@@ -101,7 +104,8 @@ async fn a_thousand_events_a_second_leave_the_page_smooth() {
         let leader = Leader::start(&["--rate", "1000"]).await?;
         browser.open(&leader.url()).await?;
         live(&browser).await?;
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        let enough = index(&browser).await? + 3_000;
+        browser.wait_for_value("index", |index| index.parse().is_ok_and(|index: u64| index >= enough)).await?;
         let update: f64 = browser
             .run("return parseFloat(document.documentElement.dataset.frameMs ?? document.querySelector('[data-frame-ms]').dataset.frameMs)")
             .await?
@@ -130,7 +134,8 @@ async fn a_reload_resumes_from_the_position_and_says_so() {
         browser.open(&leader.url()).await?;
         live(&browser).await?;
         assert_eq!(browser.wait_for_value("resync", |_| true).await?, "fresh");
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        // What the page keeps for its next life.
+        browser.wait_until("return sessionStorage.length > 0").await?;
         let before = index(&browser).await?;
         browser.reload().await?;
         assert_eq!(browser.wait_for_value("resync", |_| true).await?, "resumed");
@@ -198,11 +203,11 @@ async fn a_leader_that_restarts_with_its_log_is_followed_without_a_snapshot() {
         browser.wait_for_value("state", |state| state != "live").await?;
         let before = index(&browser).await?;
 
-        // Put in while nobody leads: it waits, and is done once.
+        // Submitted while there is no leader: it waits, and is done once.
         browser.choose("op-kind", "multiply").await?;
         browser.type_into("op-arg", "0").await?;
         browser.click("op-submit").await?;
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        browser.wait_for_value("op-result", |result| result == "pending").await?;
         let quiet = ["--no-generator", "--data-dir", directory.path().to_str().unwrap()];
         let _leader = Leader::start_on(&address, &quiet).await?;
         browser.wait_for_value("op-result", |result| result == "ok").await?;
@@ -307,9 +312,11 @@ async fn the_page_fits_a_phone_and_its_picture_is_in_the_docs() {
         live(&browser).await?;
         for (width, height) in [(360, 740), PHONE, DESKTOP] {
             browser.resize(width, height).await?;
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            let needed = browser.run("return document.documentElement.scrollWidth").await?.as_u64().unwrap();
-            assert!(needed <= width.into(), "at {width} pixels the page needs {needed}");
+            browser
+                .wait_until(&format!(
+                    "return innerWidth === {width} && document.documentElement.scrollWidth <= {width}"
+                ))
+                .await?;
         }
         let fits = "const value = document.querySelector('[data-testid=\"value\"]'); \
                     return value.scrollWidth <= value.parentElement.clientWidth";
@@ -318,9 +325,12 @@ async fn the_page_fits_a_phone_and_its_picture_is_in_the_docs() {
         browser.type_into("op-arg", "6").await?;
         browser.click("op-submit").await?;
         browser.wait_for_value("value", |value| value == "223042783950").await?;
-        // The number is drawn smaller for some seconds after a long one, and the leader's next judgement takes two.
-        tokio::time::sleep(Duration::from_secs(6)).await;
-        assert_eq!(browser.run(fits).await?, true, "twelve digits do not fit their card");
+        browser.wait_until(fits).await?;
+        if std::env::var_os("CALCULATOR_UPDATE_SCREENSHOT").is_some() {
+            // For the picture: the number is drawn smaller for some seconds after a long one, and the leader's next judgement
+            // takes two.
+            tokio::time::sleep(Duration::from_secs(6)).await;
+        }
         let picture = browser.screenshot().await?;
         assert!(picture.len() > 20_000, "an empty page makes a smaller picture");
         if std::env::var_os("CALCULATOR_UPDATE_SCREENSHOT").is_some() {
@@ -338,8 +348,7 @@ async fn the_page_fits_a_phone_and_its_picture_is_in_the_docs() {
         }
         browser.resize(360, 740).await?;
         browser.wait_for_value("value", |value| value == i64::MIN.to_string()).await?;
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        assert_eq!(browser.run(fits).await?, true, "the longest value does not fit a phone");
+        browser.wait_until(fits).await?;
         Ok(())
     })
     .await;

@@ -35,13 +35,13 @@ async fn put_in(browser: &Browser, kind: &str, argument: &str) -> anyhow::Result
     browser.click("op-submit").await
 }
 
-/// Waits for what becomes of the operation, and returns how the page says it.
+/// Waits until the page shows the outcome `kind` of the operation, and returns its text.
 async fn told(browser: &Browser, kind: &str) -> anyhow::Result<String> {
     browser.wait_for_value("op-result", |told| told == kind).await?;
     browser.text("op-result").await
 }
 
-/// The value and its index, once nothing moves any more.
+/// The value and its index, after a second in which a repeated operation would change them.
 async fn held(browser: &Browser) -> anyhow::Result<(String, String)> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let value = browser.value("value").await?.unwrap_or_default();
