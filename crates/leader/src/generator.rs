@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use engine::Operation;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
+use sequencer::Submitter;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::Generator;
-use crate::sequencer::Submitter;
 
 /// How often a generator with a rate draws. Operations of one turn become one batch, so a thousand a second make a
 /// batch each, and more make larger batches rather than more of them.
@@ -76,8 +76,14 @@ impl Due {
     }
 }
 
-/// A random operation with an argument from 1 to 100. Whether it can be done depends on the value it meets.
-pub fn random_operation(random: &mut impl Rng) -> Operation {
+/// Random operations, which follow from `seed`. Whether one applies depends on the value that it meets.
+pub fn source(seed: u64) -> impl FnMut() -> Operation + Send + 'static {
+    let mut random = StdRng::seed_from_u64(seed);
+    move || random_operation(&mut random)
+}
+
+/// A random operation with an argument from 1 to 100.
+fn random_operation(random: &mut impl Rng) -> Operation {
     let n = random.random_range(1..=100);
     match random.random_range(0..6) {
         0 => Operation::Add(n),
@@ -121,8 +127,8 @@ mod tests {
     #[test]
     fn a_seed_decides_the_operations_and_all_kinds_come_up() {
         let draw = |seed| {
-            let mut random = StdRng::seed_from_u64(seed);
-            (0..200).map(|_| random_operation(&mut random)).collect::<Vec<_>>()
+            let mut source = source(seed);
+            (0..200).map(|_| source()).collect::<Vec<_>>()
         };
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));

@@ -46,7 +46,7 @@ use crate::rpc::edge::{Deadlines, only_calls};
 use crate::rpc::legacy::Legacy;
 use crate::rpc::subscribe::SubscribeService;
 use crate::rpc::{self, Calculator};
-use crate::writing::Writing;
+use sequencer::WriteHealth;
 
 /// A running server.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub fn start(
     calculator: Calculator,
     feed: Feed,
     roster: Roster,
-    writing: Writing,
+    writing: WriteHealth,
     readers: Handle,
     config: &Config,
 ) -> Server {

@@ -1,8 +1,16 @@
 //! The leader: owns the number and its log, and streams the log to replicas.
 //!
-//! [`run`] is the whole leader; `main` only parses flags and passes a signal on. Inside, one [`sequencer`] task is the
-//! only writer; the [`generator`] and the [`service`] send it operations through a bounded queue; it commits to the
-//! store and publishes to the feed; [`server`] puts everything on one port.
+//! | to find | look in |
+//! |---|---|
+//! | how the parts are put together, and how a leader ends | [`run`](mod@run) |
+//! | the calls, a file for each | [`rpc`] |
+//! | the one port: connections, browsers, the page, health | [`http`] |
+//! | who follows, and which streams are over | [`roster`] |
+//! | flags, and what they mean | [`cli`], [`config`] |
+//! | operations that the leader makes up | [`generator`] |
+//! | replaying a log: at each start, to verify it, to print it | [`replay`], [`scrub`], [`verify`], [`export`] |
+//!
+//! The one writer is the crate `sequencer`; what replicas are sent is the crate `feed`.
 
 pub mod cli;
 pub mod clock;
@@ -13,210 +21,9 @@ pub mod http;
 pub mod replay;
 pub mod roster;
 pub mod rpc;
+pub mod run;
 pub mod scrub;
-pub mod sequencer;
 mod thread;
 pub mod verify;
-pub mod writing;
 
-use std::future::Future;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use config::{Config, Storage};
-use engine::{Goodbye, GoodbyeReason, LogId};
-use feed::Feed;
-use http::listen;
-use http::readers::Readers;
-use replay::ReplayError;
-use roster::Roster;
-use rpc::Calculator;
-use store::sqlite::{OpenError, Options};
-use store::{AppendError, Corrupt, MemoryStore, Opened, ReadError, Replaced, SqliteStore, Store};
-use thiserror::Error;
-use thread::Thread;
-use tokio::net::TcpListener;
-use tracing::{info, warn};
-
-/// How long what is in the queue may take to be committed at shutdown.
-const FLUSH: Duration = Duration::from_millis(500);
-
-/// How often streams are looked after.
-const TENDING: Duration = Duration::from_secs(1);
-
-/// How long open connections may take to end: replicas that are behind are sent what they lack, and then the goodbye. With
-/// [`FLUSH`] it keeps the promise of five seconds.
-const GRACE: Duration = Duration::from_secs(4);
-
-/// When replicas should try again after a shutdown: soon, because a restart is the likeliest reason.
-const RETRY_AFTER_SHUTDOWN: Duration = Duration::from_millis(500);
-
-/// Why a leader ended otherwise than by being told to.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// The log cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The end of the log is not what was committed.
-    #[error("the end of the log in {} cannot be trusted: {error}. {}", directory.display(), what_to_do(directory))]
-    Replay {
-        /// Where the log is.
-        directory: PathBuf,
-        /// Where and what.
-        error: ReplayError,
-    },
-    /// The operating system gives no thread.
-    #[error("cannot start a thread: {0}. Allow this user or container more threads")]
-    Thread(std::io::Error),
-    /// The log cannot be led any more.
-    #[error("this leader stepped down: {0}")]
-    SteppedDown(AppendError),
-    /// The files of the log were taken away or exchanged.
-    #[error(
-        "{replaced}, so nothing that it writes can be relied on; it took no operation after that. Before the next start, \
-         put back what was in {} when the leader ran, or restore it from a copy that is complete: a leader that finds no \
-         log there begins a new one", directory.display()
-    )]
-    Replaced {
-        /// Where the log is.
-        directory: PathBuf,
-        /// Which file.
-        replaced: Replaced,
-    },
-    /// What is stored is not what was committed.
-    #[error("{damage}. {}", what_to_do(directory))]
-    Damaged {
-        /// Where the log is.
-        directory: PathBuf,
-        /// Where in it, and what.
-        damage: Corrupt,
-    },
-}
-
-fn what_to_do(directory: &Path) -> String {
-    let directory = directory.display();
-    format!(
-        "Restore {directory} from a copy (and restart the replicas, which may know later events than it has); `calculator-leader verify --data-dir {directory}` tells how far it can be \
-         trusted, and `export` prints the events up to there"
-    )
-}
-
-/// Runs a leader on `listener` until `shutdown` is ready or the log cannot be led any more. Returns at most five
-/// seconds after `shutdown`, however many streams are open, unless the disk takes longer to finish a commit.
-///
-/// # Errors
-///
-/// [`RunError`] if it ended for another reason than `shutdown`.
-pub async fn run(
-    config: Config,
-    listener: TcpListener,
-    shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), RunError> {
-    let opened = open(&config).await?;
-    let feed = Feed::new(&opened, config.heartbeat_interval);
-    let (tail, log) = (opened.tail, Arc::clone(&opened.reader));
-    let address = listener.local_addr().ok();
-    info!(
-        listen = address.map(tracing::field::display),
-        page = address.map(|address| tracing::field::display(listen::url(address))),
-        log = %tail.log(),
-        term = %opened.term,
-        index = %tail.position().index,
-        durability = %opened.durability,
-        "leading"
-    );
-
-    let (submitter, writer) = sequencer::new(opened, feed.clone(), config.seed, clock::now);
-    let mut sequencer = Thread::run("sequencer", writer.run()).map_err(RunError::Thread)?;
-    let closing = submitter.clone();
-    let generator = tokio::spawn(generator::run(config.generator, config.count, submitter.clone(), config.seed));
-    let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
-    let roster = Roster::new(config.limits.streams.with_heartbeat(config.heartbeat_interval));
-    let tending = tokio::spawn(tend(roster.clone()));
-    let looking = tokio::spawn(scrub::scrub(Arc::clone(&log), tail.position().index));
-    let writing = submitter.writing().clone();
-    let service = Calculator::new(feed.clone(), log, submitter, roster.clone());
-    let readers = Readers::start().map_err(RunError::Thread)?;
-    let server = http::start(listener, service, feed.clone(), roster, writing, readers.handle(), &config);
-
-    let ended = tokio::select! {
-        () = shutdown => Ok(()),
-        ended = sequencer.ended() => match ended {
-            Some(reason) => Err(stepped_down(&config, reason)),
-            None => Ok(()),
-        },
-    };
-
-    // Nobody gets into the queue any more. If the end is orderly, what is in it is committed, answered and sent before the
-    // goodbye; a leader that may not write any more answers nobody.
-    closing.refuse();
-    generator.abort();
-    server.refuse_new_calls();
-    if ended.is_ok() && tokio::time::timeout(FLUSH, closing.close()).await.is_err() {
-        warn!("the store did not take the last operations in time; who submitted them is not told that they are done");
-    }
-    let reason = if ended.is_ok() { GoodbyeReason::ShuttingDown } else { GoodbyeReason::SteppedDown };
-    feed.close(Goodbye { reason, retry_after: RETRY_AFTER_SHUTDOWN });
-    heartbeats.abort();
-    looking.abort();
-    info!(index = %feed.published().tail.position().index, "saying goodbye");
-    if !server.stop(GRACE).await {
-        warn!("some connections did not end in time and were cut");
-    }
-    sequencer.stop().await;
-    tending.abort();
-    ended
-}
-
-/// Opens the log and checks its end: everything after its newest snapshot is replayed.
-async fn open(config: &Config) -> Result<Opened, RunError> {
-    let new_log = LogId(rand::random());
-    let Storage::Directory { directory, durability, snapshot_every } = config.storage.clone() else {
-        let Ok(opened) = MemoryStore::new(new_log, config.retain.get()).open().await;
-        return Ok(opened);
-    };
-    let options = Options { directory: directory.clone(), durability, snapshot_every, retain: config.retain };
-    let start = Instant::now();
-    let opened = SqliteStore::new(options, new_log).open().await?;
-    let replayed = match replay::check(&*opened.reader, opened.snapshot, opened.tail).await {
-        Ok(replayed) => replayed,
-        Err(ReplayError::Read(ReadError::Unavailable(reason))) => {
-            return Err(OpenError::Database { directory, reason }.into());
-        }
-        Err(error) => return Err(RunError::Replay { directory, error }),
-    };
-    info!(directory = %directory.display(), replayed, took_ms = start.elapsed().as_millis(), "opened the log");
-    Ok(opened)
-}
-
-fn stepped_down(config: &Config, reason: AppendError) -> RunError {
-    let directory = match &config.storage {
-        Storage::Directory { directory, .. } => directory.clone(),
-        Storage::Memory => PathBuf::new(),
-    };
-    match reason {
-        AppendError::Corrupt(damage) => RunError::Damaged { directory, damage },
-        AppendError::Replaced(replaced) => RunError::Replaced { directory, replaced },
-        reason => RunError::SteppedDown(reason),
-    }
-}
-
-async fn beat(feed: Feed, interval: Duration) {
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        feed.heartbeat(clock::now());
-    }
-}
-
-/// Ends streams whose readers are gone.
-async fn tend(roster: Roster) {
-    let mut ticks = tokio::time::interval(TENDING);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        roster.end_lost();
-    }
-}
+pub use run::{RunError, run};

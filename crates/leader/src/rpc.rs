@@ -29,7 +29,7 @@ use wire::pb;
 use wire::pb::calculator_service_server::CalculatorService;
 
 use crate::roster::Roster;
-use crate::sequencer::Submitter;
+use sequencer::Submitter;
 
 /// Every call but `Subscribe`. Cheap to clone.
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use common::raw::{Answer, framed, http1, http2};
 use common::{TestLeader, config};
 use engine::{Index, Operation, Term};
 use leader::config::Generator;
-use leader::sequencer::SubmitError;
+use sequencer::SubmitError;
 use store::{AppendError, Corrupt, Fenced, ReadError};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;

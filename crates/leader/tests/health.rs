@@ -13,7 +13,7 @@ use leader::http::{self, Server};
 use leader::roster::Roster;
 use leader::rpc::Calculator;
 use leader::rpc::health::WRITING;
-use leader::{clock, sequencer};
+use leader::{clock, generator};
 use store::{AppendError, Commit, LogWriter, MemoryStore, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -55,12 +55,12 @@ impl World {
         let mut opened = MemoryStore::new(LogId(1), 100).open().await.unwrap();
         opened.writer = Box::new(Disk { inner: opened.writer, answers: Arc::clone(&disk_answers) });
         let (feed, log) = (Feed::new(&opened, Duration::from_secs(1)), Arc::clone(&opened.reader));
-        let (submitter, writer) = sequencer::new(opened, feed.clone(), 1, clock::now);
-        tokio::spawn(writer.run());
+        let (submitter, committer) = sequencer::start(opened, feed.clone(), generator::source(1), clock::now);
+        tokio::spawn(committer.run());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = common::config(Generator::Off);
-        let (roster, writing) = (Roster::new(config.limits.streams), submitter.writing().clone());
+        let (roster, writing) = (Roster::new(config.limits.streams), submitter.health().clone());
         let calculator = Calculator::new(feed.clone(), log, submitter, roster.clone());
         let server =
             http::start(listener, calculator, feed, roster, writing, tokio::runtime::Handle::current(), &config);

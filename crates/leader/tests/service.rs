@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{Follower, TestLeader, config, durable};
 use engine::{Index, Operation, Submission, Term};
 use leader::config::Generator;
-use leader::sequencer::SubmitError;
+use sequencer::SubmitError;
 use store::{AppendError, Fenced};
 use tonic::transport::Channel;
 use tonic::{Code, Status};

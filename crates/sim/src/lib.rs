@@ -10,15 +10,16 @@
 //! With the feature `faults`, `run_with_fault` runs a world with a deliberate fault in the code, to show that the
 //! invariants catch it.
 
-mod client;
+mod clients;
 mod disk;
+mod env;
 mod executor;
 mod history;
 pub mod invariants;
-mod leader;
+mod leaders;
 mod network;
-mod replica;
-mod world;
+mod replicas;
+mod script;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -56,7 +57,7 @@ impl Report {
 /// Runs the world of `seed`.
 #[must_use]
 pub fn run(seed: u64) -> Report {
-    catch_unwind(AssertUnwindSafe(|| world::run(seed))).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| script::run(seed))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let what = text.unwrap_or_else(|| "something panicked".to_owned());

@@ -22,22 +22,24 @@ use tokio::time::sleep;
 use tonic::Status;
 use wire::frame::decode_next;
 
+use crate::env::Env;
 use crate::executor::TaskId;
 use crate::history::Seen;
-use crate::leader::Life;
-use crate::world::World;
+use crate::leaders::{Leaders, Life};
 
-/// Frames on their way to a replica that does not take them: then the leader's side waits.
+/// Frames on their way to a replica. When there are more, the leader's side waits.
 const IN_FLIGHT: usize = 8;
 
 type Frames = mpsc::Sender<Result<Frame, LinkError>>;
 
 /// The state of all links.
 pub(crate) struct Network {
+    env: Rc<Env>,
+    leaders: Rc<Leaders>,
     replicas: RefCell<Vec<Duration>>,
     clients: RefCell<Duration>,
     streams: RefCell<BTreeMap<TaskId, Open>>,
-    /// Ends of streams that nobody closes.
+    /// Streams that broke silently.
     hanging: RefCell<Vec<Frames>>,
 }
 
@@ -48,13 +50,15 @@ struct Open {
 }
 
 impl Network {
-    pub(crate) fn new(replicas: usize) -> Self {
-        Self {
+    pub(crate) fn new(env: &Rc<Env>, leaders: &Rc<Leaders>, replicas: usize) -> Rc<Self> {
+        Rc::new(Self {
+            env: Rc::clone(env),
+            leaders: Rc::clone(leaders),
             replicas: RefCell::new(vec![Duration::ZERO; replicas]),
             clients: RefCell::default(),
             streams: RefCell::default(),
             hanging: RefCell::default(),
-        }
+        })
     }
 
     /// Nothing gets through to or from a replica until then.
@@ -81,21 +85,21 @@ impl Network {
         now < *self.clients.borrow()
     }
 
-    /// Breaks a replica's streams; silently, if nobody tells it.
-    pub(crate) fn cut(&self, world: &World, replica: usize, silently: bool) {
-        world.trace(&format!("replica {replica}'s connection breaks (silently: {silently})"));
-        self.drop_streams(world, |open| open.replica == replica, silently);
+    /// Breaks a replica's streams; silently, if the replica does not notice.
+    pub(crate) fn cut(&self, replica: usize, silently: bool) {
+        self.env.trace(&format!("replica {replica}'s connection breaks (silently: {silently})"));
+        self.drop_streams(|open| open.replica == replica, silently);
     }
 
-    pub(crate) fn drop_streams_of(&self, world: &World, life: Life, silently: bool) {
-        self.drop_streams(world, |open| open.life == life, silently);
+    pub(crate) fn drop_streams_of(&self, life: Life, silently: bool) {
+        self.drop_streams(|open| open.life == life, silently);
     }
 
-    fn drop_streams(&self, world: &World, which: impl Fn(&Open) -> bool, silently: bool) {
+    fn drop_streams(&self, which: impl Fn(&Open) -> bool, silently: bool) {
         let tasks: Vec<TaskId> =
             self.streams.borrow().iter().filter(|(_, open)| which(open)).map(|(task, _)| *task).collect();
         for task in tasks {
-            world.executor.abort(task);
+            self.env.abort(task);
             let open = self.streams.borrow_mut().remove(&task);
             if let Some(open) = open.filter(|_| silently) {
                 self.hanging.borrow_mut().push(open.frames);
@@ -104,30 +108,30 @@ impl Network {
     }
 }
 
-/// How long a message is on its way: mostly little.
+/// How long a message travels: mostly some milliseconds.
 pub(crate) fn latency(random: &mut StdRng) -> Duration {
     let micros =
         if random.random_bool(0.03) { random.random_range(0..=800_000) } else { random.random_range(0..=8_000) };
     Duration::from_micros(micros)
 }
 
-/// A replica's way to whoever leads.
+/// A replica's link to the leader.
 pub(crate) struct SimLink {
-    world: Rc<World>,
+    network: Rc<Network>,
     replica: usize,
     random: StdRng,
-    /// Whom the newest stream comes from.
+    /// The leader that the newest stream comes from.
     life: Life,
 }
 
 impl SimLink {
-    pub(crate) fn new(world: &Rc<World>, replica: usize) -> Self {
-        Self { world: Rc::clone(world), replica, random: world.random(), life: 0 }
+    pub(crate) fn new(network: &Rc<Network>, replica: usize) -> Self {
+        Self { network: Rc::clone(network), replica, random: network.env.random(), life: 0 }
     }
 
-    /// Mostly the newest leader; now and then one that is about to learn that it is not.
+    /// Mostly the newest leader; now and then one that does not know yet that it was replaced.
     fn route(&mut self) -> Option<Life> {
-        let lives = self.world.leaders.lives();
+        let lives = self.network.leaders.lives();
         if lives.len() > 1 && self.random.random_bool(0.4) {
             let at = self.random.random_range(0..lives.len());
             return lives.get(at).copied();
@@ -146,44 +150,46 @@ impl Link for SimLink {
 
     async fn subscribe(&mut self, request: Subscribe, _arrivals: &Arrivals) -> Result<SimFrames, LinkError> {
         sleep(latency(&mut self.random)).await;
-        while self.world.network.is_partitioned(self.replica, self.world.now()) {
+        while self.network.is_partitioned(self.replica, self.network.env.now()) {
             sleep(Duration::from_millis(50)).await;
         }
         let life = self.route().ok_or_else(unreachable_leader)?;
-        let feed = self.world.leaders.feed(life).ok_or_else(unreachable_leader)?;
+        let feed = self.network.leaders.feed(life).ok_or_else(unreachable_leader)?;
         let opening = feed
-            .subscribe(request.resume, StreamId::default(), self.world.timestamp())
+            .subscribe(request.resume, StreamId::default(), self.network.env.timestamp())
             .await
             .map_err(|_| unreachable_leader())?;
-        if self.world.leaders.is_dead(life) {
+        if self.network.leaders.is_dead(life) {
             return Err(unreachable_leader());
         }
         let asked = request.resume.map_or_else(|| "nothing".to_owned(), |resume| resume.position.to_string());
-        self.world.trace(&format!("replica {} asks leader {life} from {asked}: {:?}", self.replica, opening.verdict));
+        self.network
+            .env
+            .trace(&format!("replica {} asks leader {life} from {asked}: {:?}", self.replica, opening.verdict));
         self.life = life;
         let (frames, received) = mpsc::channel(IN_FLIGHT);
         let pump = Pump {
-            world: Rc::clone(&self.world),
+            network: Rc::clone(&self.network),
             replica: self.replica,
-            random: self.world.random(),
+            random: self.network.env.random(),
             frames: frames.clone(),
             injector: Injector::default(),
         };
-        let task = self.world.executor.spawn(pump.run(opening.frames, opening.cursor));
+        let task = self.network.env.spawn(pump.run(opening.frames, opening.cursor));
         let open = Open { replica: self.replica, life, frames };
-        self.world.network.streams.borrow_mut().insert(task, open);
-        Ok(SimFrames { received, world: Rc::clone(&self.world), task })
+        self.network.streams.borrow_mut().insert(task, open);
+        Ok(SimFrames { received, network: Rc::clone(&self.network), task })
     }
 
     fn reporter(&self) -> SimReporter {
-        SimReporter { world: Rc::clone(&self.world), replica: self.replica, life: self.life }
+        SimReporter { network: Rc::clone(&self.network), replica: self.replica, life: self.life }
     }
 }
 
 /// The replica's end of a stream.
 pub(crate) struct SimFrames {
     received: mpsc::Receiver<Result<Frame, LinkError>>,
-    world: Rc<World>,
+    network: Rc<Network>,
     task: TaskId,
 }
 
@@ -197,15 +203,15 @@ impl Stream for SimFrames {
 
 impl Drop for SimFrames {
     fn drop(&mut self) {
-        self.world.executor.abort(self.task);
-        let open = self.world.network.streams.borrow_mut().remove(&self.task);
+        self.network.env.abort(self.task);
+        let open = self.network.streams.borrow_mut().remove(&self.task);
         drop(open);
     }
 }
 
 /// Carries what a cursor delivers to a replica.
 struct Pump {
-    world: Rc<World>,
+    network: Rc<Network>,
     replica: usize,
     random: StdRng,
     frames: Frames,
@@ -217,7 +223,7 @@ impl Pump {
         let mut bytes = opening;
         loop {
             sleep(latency(&mut self.random)).await;
-            while self.world.network.is_partitioned(self.replica, self.world.now()) {
+            while self.network.is_partitioned(self.replica, self.network.env.now()) {
                 sleep(Duration::from_millis(20)).await;
             }
             while let Ok(Some(frame)) = decode_next(&mut bytes) {
@@ -239,16 +245,15 @@ impl Pump {
                 Err(_) => break,
             };
         }
-        // Whoever reads learns that the stream has ended.
+        // The replica's end of the channel closes.
         let task = self
-            .world
             .network
             .streams
             .borrow()
             .iter()
             .find_map(|(task, open)| open.frames.same_channel(&self.frames).then_some(*task));
         if let Some(task) = task {
-            let open = self.world.network.streams.borrow_mut().remove(&task);
+            let open = self.network.streams.borrow_mut().remove(&task);
             drop(open);
         }
     }
@@ -265,8 +270,8 @@ impl Pump {
     }
 
     fn draw_fault(&mut self) -> Option<LinkFault> {
-        let nature = self.world.nature;
-        if self.world.calm.get() || !self.random.random_bool(0.02) {
+        let nature = self.network.env.nature();
+        if self.network.env.is_calm() || !self.random.random_bool(0.02) {
             return None;
         }
         if nature.altering_links && (!nature.scrambling_links || self.random.random_bool(0.5)) {
@@ -279,7 +284,7 @@ impl Pump {
 
 /// Reports to the leader that the newest stream comes from.
 pub(crate) struct SimReporter {
-    world: Rc<World>,
+    network: Rc<Network>,
     replica: usize,
     life: Life,
 }
@@ -287,20 +292,20 @@ pub(crate) struct SimReporter {
 impl Reporter for SimReporter {
     async fn report(&mut self, Report { at, .. }: Report) -> Result<Answered, LinkError> {
         sleep(Duration::from_millis(3)).await;
-        if self.world.network.is_partitioned(self.replica, self.world.now()) {
+        if self.network.is_partitioned(self.replica, self.network.env.now()) {
             return std::future::pending().await;
         }
-        let feed = self.world.leaders.feed(self.life).ok_or_else(unreachable_leader)?;
+        let feed = self.network.leaders.feed(self.life).ok_or_else(unreachable_leader)?;
         let standing = feed.judge(at).await.map(Standing::from).map_err(|_| unreachable_leader())?;
         let published = feed.published();
         let answer = Answer {
             log: published.tail.log(),
             term: published.term,
             tail: published.tail.position().index,
-            leader_time: self.world.timestamp(),
+            leader_time: self.network.env.timestamp(),
         };
         if standing == Standing::Diverged
-            && let Some(replica) = self.world.history.borrow_mut().seen.get_mut(self.replica)
+            && let Some(replica) = self.network.env.history.borrow_mut().seen.get_mut(self.replica)
         {
             replica.push(Seen::ReportedDiverged(at.position));
         }

@@ -9,18 +9,18 @@ use axum::routing::get;
 use http::StatusCode;
 use tokio::sync::watch;
 
-use crate::writing::Writing;
+use sequencer::WriteHealth;
 
 /// What health is judged by. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     closing: watch::Receiver<bool>,
-    writing: Writing,
+    writing: WriteHealth,
 }
 
 impl Health {
     /// `closing` turns true when the leader is about to go.
-    pub(crate) fn new(closing: watch::Receiver<bool>, writing: Writing) -> Self {
+    pub(crate) fn new(closing: watch::Receiver<bool>, writing: WriteHealth) -> Self {
         Self { closing, writing }
     }
 
@@ -48,7 +48,7 @@ impl Health {
     }
 
     /// Whether operations can be made durable, beside that it serves.
-    pub(crate) fn writing(&self) -> &Writing {
+    pub(crate) fn writing(&self) -> &WriteHealth {
         &self.writing
     }
 

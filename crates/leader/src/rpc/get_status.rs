@@ -20,7 +20,7 @@ pub(super) fn answer(calculator: &Calculator) -> pb::GetStatusResponse {
         durability: pb::Durability::from(calculator.feed.durability()).into(),
         uptime_ms: millis(calculator.started.elapsed()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        log_problem: calculator.submitter.writing().problem().unwrap_or_default(),
+        log_problem: calculator.submitter.health().problem().unwrap_or_default(),
         log_damage: damage_text(&calculator.log.damage()),
     }
 }

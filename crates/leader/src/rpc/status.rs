@@ -1,59 +1,13 @@
-//! Errors as callers see them: a code and a reason for each.
+//! Errors of reads as callers see them: a code and a reason for each. Those of submissions stand in `sequencer`.
 
 use std::time::Duration;
 
-use engine::{ProducerError, Refusal};
-use store::{AppendError, ReadError};
+use store::ReadError;
 use tonic::{Code, Status};
 use wire::status::{status, with_retry};
 
-use crate::sequencer::SubmitError;
-
 /// When to try again what failed for the moment.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-
-impl From<SubmitError> for Status {
-    fn from(error: SubmitError) -> Self {
-        let message = error.to_string();
-        let later = |code, reason| with_retry(code, reason, &[], Some(RETRY_AFTER), &message);
-        match error {
-            SubmitError::Refused(refusal) => {
-                let (code, reason, value) = match refusal {
-                    Refusal::Overflow(overflow) => (Code::OutOfRange, "OVERFLOW", overflow.value),
-                    Refusal::DivisionByZero { value } => (Code::InvalidArgument, "DIVISION_BY_ZERO", value),
-                    Refusal::NegativeSquareRoot { value } => (Code::InvalidArgument, "NEGATIVE_SQUARE_ROOT", value),
-                };
-                status(code, reason, &[("value", value.to_string())], &message)
-            }
-            SubmitError::Mismatch(mismatch) => {
-                let metadata = [
-                    ("expected_index", mismatch.expected.to_string()),
-                    ("current_index", mismatch.current.to_string()),
-                ];
-                status(Code::FailedPrecondition, "INDEX_MISMATCH", &metadata, &message)
-            }
-            SubmitError::Producer(ProducerError::Stale { last, .. }) => {
-                let metadata = [("last_sequence", last.to_string())];
-                status(Code::FailedPrecondition, "STALE_SEQUENCE", &metadata, &message)
-            }
-            SubmitError::Producer(ProducerError::Unknown { .. }) => {
-                status(Code::FailedPrecondition, "UNKNOWN_PRODUCER", &[], &message)
-            }
-            SubmitError::Producer(ProducerError::Reused { index, .. }) => {
-                status(Code::InvalidArgument, "SEQUENCE_REUSED", &[("index", index.to_string())], &message)
-            }
-            SubmitError::QueueFull => later(Code::ResourceExhausted, "QUEUE_FULL"),
-            SubmitError::Store(AppendError::Unavailable(_)) => later(Code::Unavailable, "LOG_UNAVAILABLE"),
-            SubmitError::Store(AppendError::OutcomeUnknown(_)) => {
-                status(Code::Unavailable, "OUTCOME_UNKNOWN", &[], &message)
-            }
-            SubmitError::Store(
-                AppendError::Fenced(_) | AppendError::Replaced(_) | AppendError::NotNext(_) | AppendError::Corrupt(_),
-            ) => status(Code::Unavailable, "STEPPED_DOWN", &[], &message),
-            SubmitError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", &[], &message),
-        }
-    }
-}
 
 /// Why history cannot be read.
 #[must_use]

@@ -6,17 +6,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// A commit that takes longer than this is told: a disk that is merely slow is done long before.
+/// A commit that takes longer than this is reported. A slow disk needs far less.
 pub(crate) const HANGS: Duration = Duration::from_secs(2);
 
-/// What the sequencer notes of its commits, for anybody to look at. Cheap to clone.
+/// Whether operations can be made durable at present. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Writing {
+pub struct WriteHealth {
     problem: watch::Receiver<Option<String>>,
     commit: Arc<Mutex<Option<Instant>>>,
 }
 
-impl Writing {
+impl WriteHealth {
     /// Why operations cannot be made durable, if so.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
@@ -34,20 +34,20 @@ impl Writing {
     }
 }
 
-/// The sequencer's end of [`Writing`].
+/// The committer's end of [`WriteHealth`].
 #[derive(Debug)]
-pub(crate) struct Noted {
+pub(crate) struct Notes {
     problem: watch::Sender<Option<String>>,
     commit: Arc<Mutex<Option<Instant>>>,
 }
 
-pub(crate) fn new() -> (Noted, Writing) {
+pub(crate) fn channel() -> (Notes, WriteHealth) {
     let (problem, watched) = watch::channel(None);
     let commit = Arc::default();
-    (Noted { problem, commit: Arc::clone(&commit) }, Writing { problem: watched, commit })
+    (Notes { problem, commit: Arc::clone(&commit) }, WriteHealth { problem: watched, commit })
 }
 
-impl Noted {
+impl Notes {
     /// Whether the store did not take what it was last given.
     pub(crate) fn is_troubled(&self) -> bool {
         self.problem.borrow().is_some()

@@ -5,34 +5,43 @@ use std::sync::Mutex;
 use std::task::Poll;
 use std::time::Duration;
 
-use engine::{Goodbye, GoodbyeReason, Index, LogId, Operation, ProducerId, Sequence};
-use store::{LogReader, LostSender, MemoryStore, Store};
+use engine::{Goodbye, GoodbyeReason, Index, LogId, Operation, ProducerId, Sequence, Submission};
+use store::{AppendError, Commit, LogReader, LogWriter, Lost, LostSender, MemoryStore, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::*;
+use crate::submitter::QUEUE;
 
-fn start(opened: Opened) -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
+fn run(opened: Opened) -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
+    run_with(opened, || Operation::Add(1))
+}
+
+fn run_with(
+    opened: Opened,
+    source: impl FnMut() -> Operation + Send + 'static,
+) -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
     let feed = Feed::new(&opened, Duration::from_secs(1));
-    let (submitter, writer) = new(opened, feed.clone(), 1, || Timestamp(0));
-    (feed, submitter, tokio::spawn(writer.run()))
+    let (submitter, committer) = start(opened, feed.clone(), source, || Timestamp(0));
+    (feed, submitter, tokio::spawn(committer.run()))
 }
 
 async fn sequencer() -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
-    start(MemoryStore::new(LogId(1), 1_000_000).open().await.unwrap())
+    run(MemoryStore::new(LogId(1), 1_000_000).open().await.unwrap())
 }
 
 #[tokio::test]
-async fn closing_publishes_what_was_taken_and_takes_nothing_more() {
+async fn an_orderly_end_publishes_what_was_taken_and_takes_nothing_more() {
     let (feed, submitter, _running) = sequencer().await;
     let taken = submitter.submit(Operation::Add(3));
-    let (taken, drawn) = tokio::join!(taken, submitter.draw(20_000));
+    let (taken, drawn) = tokio::join!(taken, submitter.draw(5_000));
     assert!(taken.is_ok() && drawn);
-    submitter.close().await;
-    assert_eq!(feed.published().tail.position().index, Index(20_001));
+    submitter.end(GoodbyeReason::ShuttingDown).await;
+    assert!(feed.is_closed());
+    assert_eq!(feed.published().tail.position().index, Index(5_001));
     assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::ShuttingDown));
-    assert_eq!(feed.published().tail.position().index, Index(20_001));
+    assert_eq!(feed.published().tail.position().index, Index(5_001));
 }
 
 #[tokio::test]
@@ -49,6 +58,37 @@ async fn a_full_queue_refuses_people_at_once() {
     }
     drop(submitter);
     assert_eq!(running.await.unwrap(), None, "it ends with the last submitter");
+}
+
+#[tokio::test]
+async fn a_leader_that_steps_down_commits_nothing_more() {
+    let (feed, submitter, _running) = sequencer().await;
+    assert!(submitter.draw(3).await);
+    // The committer has had no turn yet on this one thread.
+    submitter.end(GoodbyeReason::SteppedDown).await;
+    submitter.flush().await;
+    assert_eq!(feed.published().tail.position().index, Index(0));
+    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::ShuttingDown));
+}
+
+#[tokio::test]
+async fn operations_of_the_source_that_the_calculator_refuses_are_left_out() {
+    let mut turn = 0;
+    let source = move || {
+        turn += 1;
+        if turn % 2 == 1 { Operation::Divide(0) } else { Operation::Add(turn) }
+    };
+    let opened = MemoryStore::new(LogId(1), 1_000).open().await.unwrap();
+    let (feed, submitter, _running) = run_with(opened, source);
+    assert!(submitter.draw(3).await);
+    submitter.flush().await;
+    assert_eq!(feed.published().tail.value(), 2 + 4 + 6);
+
+    let opened = MemoryStore::new(LogId(1), 1_000).open().await.unwrap();
+    let (feed, submitter, _running) = run_with(opened, || Operation::Divide(0));
+    assert!(submitter.draw(3).await);
+    assert!(submitter.submit(Operation::Add(1)).await.is_ok(), "a source that yields nothing stops nobody");
+    assert_eq!(feed.published().tail.position().index, Index(1));
 }
 
 /// How a store behaves.
@@ -76,7 +116,7 @@ struct ScriptedWriter {
     script: Arc<Script>,
 }
 
-#[tonic::async_trait]
+#[async_trait::async_trait]
 impl LogWriter for ScriptedWriter {
     async fn append(&mut self, commit: Commit) -> Result<(), AppendError> {
         self.script.answers.subscribe().wait_for(|answers| *answers).await.unwrap();
@@ -98,7 +138,7 @@ async fn scripted() -> (Arc<Script>, Feed, Submitter, JoinHandle<Option<AppendEr
     let script = Arc::new(Script { error: Mutex::default(), answers, lost: lost_sender, reader });
     opened.writer = Box::new(ScriptedWriter { inner: opened.writer, script: Arc::clone(&script) });
     opened.lost = lost;
-    let (feed, submitter, running) = start(opened);
+    let (feed, submitter, running) = run(opened);
     (script, feed, submitter, running)
 }
 
@@ -143,7 +183,7 @@ async fn a_leader_that_stops_leaves_nobody_waiting() {
     assert_eq!((first, after), (refused.clone(), refused.clone()));
     assert_eq!(running.await.unwrap(), Some(fenced));
     assert_eq!(submitter.submit(Operation::Add(1)).await, refused);
-    submitter.refuse();
+    submitter.closed.store(true, std::sync::atomic::Ordering::Release);
     assert_eq!(submitter.submit(Operation::Add(1)).await, refused, "the cause stays the same when the leader ends");
 }
 
@@ -190,7 +230,7 @@ async fn a_refusal_that_rests_on_what_is_not_durable_fails_with_it() {
     let (below_zero, root) = tokio::join!(below_zero, root);
     assert_eq!(below_zero, Err(SubmitError::Store(full.clone())));
     assert_eq!(root, Err(SubmitError::Store(full)), "the number never was negative");
-    assert_eq!(submitter.writing().problem().as_deref(), Some("full"));
+    assert_eq!(submitter.health().problem().as_deref(), Some("full"));
 }
 
 const GOODBYE: Goodbye = Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after: Duration::ZERO };
@@ -199,13 +239,12 @@ fn damage() -> AppendError {
     store::Corrupt { index: Index(1), what: "a bit is wrong".to_owned() }.into()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_commit_that_the_goodbye_overtakes_is_not_acknowledged() {
     let (script, feed, submitter, _running) = scripted().await;
     script.answers.send_replace(false);
     let (answer, ()) = tokio::join!(submitter.submit(Operation::Add(1)), async {
-        assert!(tokio::time::timeout(Duration::from_millis(50), submitter.close()).await.is_err());
-        feed.close(GOODBYE);
+        submitter.end(GoodbyeReason::ShuttingDown).await;
         script.answers.send_replace(true);
     });
     assert!(matches!(answer, Err(SubmitError::Store(AppendError::OutcomeUnknown(_)))), "{answer:?}");
@@ -223,7 +262,7 @@ async fn what_slips_in_after_the_goodbye_is_refused_and_not_stored() {
     let (new, repeat) = tokio::join!(submitter.submit(Operation::Add(1)), submitter.submit(submission));
     assert_eq!((new, repeat), (Err(SubmitError::ShuttingDown), Err(SubmitError::ShuttingDown)));
     assert!(submitter.draw(3).await);
-    submitter.close().await;
+    submitter.end(GoodbyeReason::ShuttingDown).await;
     assert_eq!(script.reader.read(Index(1), 1_000).await.unwrap().len(), 1);
 }
 
@@ -254,14 +293,14 @@ async fn a_commit_that_hangs_is_told_until_it_is_done() {
     script.answers.send_replace(false);
     let (answer, ()) = tokio::join!(submitter.submit(Operation::Add(1)), async {
         sleep(Duration::from_millis(1_900)).await;
-        assert_eq!(submitter.writing().problem(), None, "a slow disk is no problem");
+        assert_eq!(submitter.health().problem(), None, "a slow disk is no problem");
         sleep(Duration::from_millis(200)).await;
-        let problem = submitter.writing().problem().unwrap();
+        let problem = submitter.health().problem().unwrap();
         assert!(problem.contains("a commit hangs, for 2 s"), "{problem}");
         script.answers.send_replace(true);
     });
     assert!(answer.is_ok());
-    assert_eq!(submitter.writing().problem(), None);
+    assert_eq!(submitter.health().problem(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,10 +310,10 @@ async fn a_full_disk_that_has_room_again_is_found_out_without_an_operation() {
     submitter.submit(Operation::Add(1)).await.unwrap();
     assert!(submitter.submit(Operation::Add(1)).await.is_err());
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(submitter.writing().problem().as_deref(), Some("full"), "it is still full");
+    assert_eq!(submitter.health().problem().as_deref(), Some("full"), "it is still full");
     script.fail(None);
     sleep(Duration::from_secs(2)).await;
-    assert_eq!(submitter.writing().problem(), None);
+    assert_eq!(submitter.health().problem(), None);
 
     // One that was replaced meanwhile learns it the same way.
     script.fail(Some(AppendError::Unavailable("full".to_owned())));

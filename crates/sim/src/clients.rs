@@ -1,23 +1,24 @@
-//! Clients: the shipped producer over calls that get lost, late, or answered to nobody.
+//! Clients: the shipped producer over calls that get lost, arrive late, or whose answers get lost.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use engine::{Event, Index, Operation, ProducerError, ProducerId, Submission};
 use follower::grpc::{SUBMIT_TIMEOUT, SubmitError};
 use follower::{Producer, Submit};
-use leader::sequencer::Submitter;
 use rand::RngExt;
 use rand::rngs::StdRng;
+use sequencer::Submitter;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 
+use crate::disk::Disk;
+use crate::env::Env;
 use crate::history::{Answer, Outcome};
-use crate::leader::Life;
-use crate::network::latency;
-use crate::world::World;
+use crate::leaders::{Leaders, Life};
+use crate::network::{Network, latency};
 
 /// Random operations have arguments up to 100; those of clients lie above and are unique.
 const FIRST_ARGUMENT: i64 = 1_000;
@@ -28,35 +29,75 @@ const TRIES: i64 = 3;
 /// How many operations one client can submit before its arguments would be another one's.
 const ARGUMENTS: i64 = 1_000_000;
 
-/// Starts client `number`, which submits until the world is calm.
-pub(crate) fn start(world: &Rc<World>, number: i64) {
-    world.clients.set(world.clients.get() + 1);
-    let world = Rc::clone(world);
-    let executor = world.executor.clone();
-    executor.spawn(async move {
-        let mut client = Client::new(&world, FIRST_ARGUMENT + number * ARGUMENTS);
-        while !world.calm.get() {
-            let pause = client.random.random_range(0..=250);
-            sleep(Duration::from_millis(pause)).await;
-            client.submit_one().await;
-        }
-        world.clients.set(world.clients.get() - 1);
-    });
+/// All clients.
+pub(crate) struct Clients {
+    env: Rc<Env>,
+    disk: Disk,
+    leaders: Rc<Leaders>,
+    network: Rc<Network>,
+    /// Clients that still submit or wait for an answer.
+    busy: Cell<usize>,
 }
 
-/// Submits operations until one is in the log, so that everybody has something to follow. Returns whether one was taken.
-pub(crate) async fn put_last(world: &Rc<World>) -> bool {
-    let mut client = Client::new(world, 0);
-    for number in 1..=TRIES {
-        if client.submit(Operation::Subtract(FIRST_ARGUMENT - number), None, true).await {
-            return true;
-        }
+impl Clients {
+    pub(crate) fn new(env: &Rc<Env>, disk: &Disk, leaders: &Rc<Leaders>, network: &Rc<Network>) -> Rc<Self> {
+        Rc::new(Self {
+            env: Rc::clone(env),
+            disk: disk.clone(),
+            leaders: Rc::clone(leaders),
+            network: Rc::clone(network),
+            busy: Cell::new(0),
+        })
     }
-    false
+
+    pub(crate) fn busy(&self) -> usize {
+        self.busy.get()
+    }
+
+    /// Starts client `number`, which submits until the world is calm.
+    pub(crate) fn start(self: &Rc<Self>, number: i64) {
+        self.busy.set(self.busy.get() + 1);
+        let clients = Rc::clone(self);
+        self.env.spawn(async move {
+            let mut client = Client::new(&clients, FIRST_ARGUMENT + number * ARGUMENTS);
+            while !clients.env.is_calm() {
+                let pause = client.random.random_range(0..=250);
+                sleep(Duration::from_millis(pause)).await;
+                client.submit_one().await;
+            }
+            clients.busy.set(clients.busy.get() - 1);
+        });
+    }
+
+    /// Submits operations until one is in the log, so that everybody has something to follow. Returns whether one was taken.
+    pub(crate) async fn submit_last(self: &Rc<Self>) -> bool {
+        let mut client = Client::new(self, 0);
+        for number in 1..=TRIES {
+            if client.submit(Operation::Subtract(FIRST_ARGUMENT - number), None, true).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Submits to one leader, and notes what it acknowledges.
+    async fn submit_to(
+        &self,
+        life: Life,
+        submitter: &Submitter,
+        submission: Submission,
+    ) -> Result<Event, sequencer::SubmitError> {
+        let term = self.leaders.term(life);
+        let answer = submitter.submit(submission).await;
+        if let (Some(term), Ok(event)) = (term, &answer) {
+            self.env.history.borrow_mut().acknowledged.push((term, event.index));
+        }
+        answer
+    }
 }
 
 struct Client {
-    world: Rc<World>,
+    clients: Rc<Clients>,
     random: StdRng,
     producer: Producer<Calls>,
     calls: Calls,
@@ -64,14 +105,14 @@ struct Client {
 }
 
 impl Client {
-    fn new(world: &Rc<World>, first: i64) -> Self {
-        let calls = || Calls { world: Rc::clone(world), random: RefCell::new(world.random()) };
-        let mut names = world.random();
+    fn new(clients: &Rc<Clients>, first: i64) -> Self {
+        let calls = || Calls { clients: Rc::clone(clients), random: RefCell::new(clients.env.random()) };
+        let mut names = clients.env.random();
         let producer = Producer::new(calls(), move || ProducerId::from_random(names.random()));
         let patience = Duration::from_secs(20);
         Self {
-            world: Rc::clone(world),
-            random: world.random(),
+            clients: Rc::clone(clients),
+            random: clients.env.random(),
             producer: producer.with_patience(patience),
             calls: calls(),
             next: first,
@@ -89,13 +130,13 @@ impl Client {
 
     /// The newest event that a leader tells of.
     fn look(&self) -> Option<Index> {
-        let life = self.world.leaders.newest()?;
-        Some(self.world.leaders.feed(life)?.published().tail.position().index)
+        let life = self.clients.leaders.newest()?;
+        Some(self.clients.leaders.feed(life)?.published().tail.position().index)
     }
 
     /// Returns whether it is in the log for sure.
     async fn submit(&mut self, operation: Operation, expected: Option<Index>, exactly_once: bool) -> bool {
-        let asked_at = self.world.now();
+        let asked_at = self.clients.env.now();
         let answer = if exactly_once {
             self.producer.submit(operation, expected).await
         } else {
@@ -106,16 +147,22 @@ impl Client {
             Err(SubmitError::NoAnswer | SubmitError::Failed(_)) => Outcome::Unknown,
             Err(_) => Outcome::NotDone,
         };
-        self.world.trace(&format!("{operation} expecting {expected:?}: {answer:?}"));
-        let answered_at = self.world.now();
-        self.world.history.borrow_mut().answers.push(Answer { operation, expected, outcome, asked_at, answered_at });
+        self.clients.env.trace(&format!("{operation} expecting {expected:?}: {answer:?}"));
+        let answered_at = self.clients.env.now();
+        self.clients.env.history.borrow_mut().answers.push(Answer {
+            operation,
+            expected,
+            outcome,
+            asked_at,
+            answered_at,
+        });
         matches!(outcome, Outcome::Done(_))
     }
 }
 
 /// Single calls to whoever leads.
 struct Calls {
-    world: Rc<World>,
+    clients: Rc<Clients>,
     random: RefCell<StdRng>,
 }
 
@@ -130,7 +177,7 @@ enum Fate {
 
 impl Calls {
     fn fate(&self) -> Fate {
-        if self.world.calm.get() {
+        if self.clients.env.is_calm() {
             return Fate::Arrives;
         }
         match self.random.borrow_mut().random_range(0..100) {
@@ -142,7 +189,7 @@ impl Calls {
     }
 
     fn route(&self) -> Option<Life> {
-        let lives = self.world.leaders.lives();
+        let lives = self.clients.leaders.lives();
         if lives.len() > 1 && self.random.borrow_mut().random_bool(0.3) {
             let at = self.random.borrow_mut().random_range(0..lives.len());
             return lives.get(at).copied();
@@ -167,7 +214,7 @@ impl Calls {
 
     async fn call(&self, submission: Submission) -> Result<Event, SubmitError> {
         self.travel().await;
-        if self.world.network.are_clients_partitioned(self.world.now()) {
+        if self.clients.network.are_clients_partitioned(self.clients.env.now()) {
             return Err(self.unanswered().await);
         }
         let fate = self.fate();
@@ -175,14 +222,14 @@ impl Calls {
             Fate::RequestLost => return Err(self.unanswered().await),
             Fate::Late => {
                 let delay = Duration::from_millis(self.random.borrow_mut().random_range(100..=12_000));
-                let world = Rc::clone(&self.world);
-                self.world.executor.spawn(async move {
+                let clients = Rc::clone(&self.clients);
+                self.clients.env.spawn(async move {
                     sleep(delay).await;
-                    let life = world.leaders.newest();
-                    let submitter = life.and_then(|life| world.leaders.submitter(life));
+                    let life = clients.leaders.newest();
+                    let submitter = life.and_then(|life| clients.leaders.submitter(life));
                     if let (Some(life), Some(submitter)) = (life, submitter) {
-                        let answer = world.submit_to(life, &submitter, submission.clone()).await;
-                        world.trace(&format!("late: {}: {answer:?}", submission.operation));
+                        let answer = clients.submit_to(life, &submitter, submission.clone()).await;
+                        clients.env.trace(&format!("late: {}: {answer:?}", submission.operation));
                     }
                 });
                 return Err(self.unanswered().await);
@@ -190,49 +237,32 @@ impl Calls {
             Fate::Arrives | Fate::AnswerLost => {}
         }
         let life = self.route();
-        let submitter = life.and_then(|life| self.world.leaders.submitter(life));
+        let submitter = life.and_then(|life| self.clients.leaders.submitter(life));
         let (Some(life), Some(submitter)) = (life, submitter) else {
             return Err(SubmitError::Failed("connection refused".to_owned()));
         };
         let (done, answer) = oneshot::channel();
-        let world = Rc::clone(&self.world);
-        self.world.executor.spawn(async move {
+        let clients = Rc::clone(&self.clients);
+        self.clients.env.spawn(async move {
             // The caller may have given up.
-            let _ = done.send(world.submit_to(life, &submitter, submission).await);
+            let _ = done.send(clients.submit_to(life, &submitter, submission).await);
         });
         let Ok(Ok(answer)) = timeout(SUBMIT_TIMEOUT, answer).await else { return Err(SubmitError::NoAnswer) };
-        if self.world.leaders.is_dead(life) {
+        if self.clients.leaders.is_dead(life) {
             // What looks like an answer is only that nobody is there any more.
             return Err(SubmitError::Failed("the connection broke".to_owned()));
         }
         if matches!(fate, Fate::AnswerLost) {
             return Err(self.unanswered().await);
         }
-        if let (Err(leader::sequencer::SubmitError::Producer(ProducerError::Unknown { producer, got })), true) =
-            (&answer, self.world.leaders.term(life) == Some(self.world.disk.look().term))
+        if let (Err(sequencer::SubmitError::Producer(ProducerError::Unknown { producer, got })), true) =
+            (&answer, self.clients.leaders.term(life) == Some(self.clients.disk.look().term))
         {
             // One that was replaced and does not know it yet refuses by what it knew.
-            self.world.history.borrow_mut().forgotten.push((producer.clone(), *got));
+            self.clients.env.history.borrow_mut().forgotten.push((producer.clone(), *got));
         }
         self.travel().await;
         answer.map_err(|error| SubmitError::from(&Status::from(error)))
-    }
-}
-
-impl World {
-    /// Submits, and notes what is acknowledged.
-    async fn submit_to(
-        &self,
-        life: Life,
-        submitter: &Submitter,
-        submission: Submission,
-    ) -> Result<Event, leader::sequencer::SubmitError> {
-        let term = self.leaders.term(life);
-        let answer = submitter.submit(submission).await;
-        if let (Some(term), Ok(event)) = (term, &answer) {
-            self.history.borrow_mut().acknowledged.push((term, event.index));
-        }
-        answer
     }
 }
 

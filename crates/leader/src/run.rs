@@ -1,0 +1,191 @@
+//! A leader from its start to its end.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::{GoodbyeReason, LogId};
+use feed::Feed;
+use store::sqlite::{OpenError, Options};
+use store::{AppendError, Corrupt, MemoryStore, Opened, ReadError, Replaced, SqliteStore, Store};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use crate::config::{Config, Storage};
+use crate::http::listen;
+use crate::http::readers::Readers;
+use crate::replay::{self, ReplayError};
+use crate::roster::Roster;
+use crate::rpc::Calculator;
+use crate::thread::Thread;
+use crate::{clock, generator, http, scrub};
+
+/// How often streams are looked after.
+const TENDING: Duration = Duration::from_secs(1);
+
+/// How long open connections may take to end: replicas that are behind are sent what they lack, and then the goodbye. With
+/// [`sequencer::FLUSH`] it keeps the promise of five seconds.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// Why a leader ended without being told to.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The end of the log is not what was committed.
+    #[error("the end of the log in {} cannot be trusted: {error}. {}", directory.display(), what_to_do(directory))]
+    Replay {
+        /// Where the log is.
+        directory: PathBuf,
+        /// Where and what.
+        error: ReplayError,
+    },
+    /// The operating system gives no thread.
+    #[error("cannot start a thread: {0}. Allow this user or container more threads")]
+    Thread(std::io::Error),
+    /// The log cannot be led any more.
+    #[error("this leader stepped down: {0}")]
+    SteppedDown(AppendError),
+    /// The files of the log were taken away or exchanged.
+    #[error(
+        "{replaced}, so nothing that it writes can be relied on; it took no operation after that. Before the next start, \
+         put back what was in {} when the leader ran, or restore it from a copy that is complete: a leader that finds no \
+         log there begins a new one", directory.display()
+    )]
+    Replaced {
+        /// Where the log is.
+        directory: PathBuf,
+        /// Which file.
+        replaced: Replaced,
+    },
+    /// What is stored is not what was committed.
+    #[error("{damage}. {}", what_to_do(directory))]
+    Damaged {
+        /// Where the log is.
+        directory: PathBuf,
+        /// Where in it, and what.
+        damage: Corrupt,
+    },
+}
+
+fn what_to_do(directory: &Path) -> String {
+    let directory = directory.display();
+    format!(
+        "Restore {directory} from a copy (and restart the replicas, which may know later events than it has); `calculator-leader verify --data-dir {directory}` tells how far it can be \
+         trusted, and `export` prints the events up to there"
+    )
+}
+
+/// Runs a leader on `listener` until `shutdown` is ready or the log cannot be led any more. Returns at most five
+/// seconds after `shutdown`, however many streams are open, unless the disk takes longer to finish a commit.
+///
+/// # Errors
+///
+/// [`RunError`] if it ended for another reason than `shutdown`.
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), RunError> {
+    let opened = open(&config).await?;
+    let feed = Feed::new(&opened, config.heartbeat_interval);
+    let (tail, log) = (opened.tail, Arc::clone(&opened.reader));
+    let address = listener.local_addr().ok();
+    info!(
+        listen = address.map(tracing::field::display),
+        page = address.map(|address| tracing::field::display(listen::url(address))),
+        log = %tail.log(),
+        term = %opened.term,
+        index = %tail.position().index,
+        durability = %opened.durability,
+        "leading"
+    );
+
+    let (submitter, committer) = sequencer::start(opened, feed.clone(), generator::source(config.seed), clock::now);
+    let mut committing = Thread::run("committer", committer.run()).map_err(RunError::Thread)?;
+    let ending = submitter.clone();
+    let generator = tokio::spawn(generator::run(config.generator, config.count, submitter.clone(), config.seed));
+    let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
+    let roster = Roster::new(config.limits.streams.with_heartbeat(config.heartbeat_interval));
+    let tending = tokio::spawn(tend(roster.clone()));
+    let looking = tokio::spawn(scrub::scrub(Arc::clone(&log), tail.position().index));
+    let health = submitter.health().clone();
+    let service = Calculator::new(feed.clone(), log, submitter, roster.clone());
+    let readers = Readers::start().map_err(RunError::Thread)?;
+    let server = http::start(listener, service, feed.clone(), roster, health, readers.handle(), &config);
+
+    let ended = tokio::select! {
+        () = shutdown => Ok(()),
+        ended = committing.ended() => match ended {
+            Some(reason) => Err(stepped_down(&config, reason)),
+            None => Ok(()),
+        },
+    };
+
+    generator.abort();
+    server.refuse_new_calls();
+    ending.end(if ended.is_ok() { GoodbyeReason::ShuttingDown } else { GoodbyeReason::SteppedDown }).await;
+    heartbeats.abort();
+    looking.abort();
+    if !server.stop(GRACE).await {
+        warn!("some connections did not end in time and were cut");
+    }
+    committing.stop().await;
+    tending.abort();
+    ended
+}
+
+/// Opens the log and checks its end: everything after its newest snapshot is replayed.
+async fn open(config: &Config) -> Result<Opened, RunError> {
+    let new_log = LogId(rand::random());
+    let Storage::Directory { directory, durability, snapshot_every } = config.storage.clone() else {
+        let Ok(opened) = MemoryStore::new(new_log, config.retain.get()).open().await;
+        return Ok(opened);
+    };
+    let options = Options { directory: directory.clone(), durability, snapshot_every, retain: config.retain };
+    let start = Instant::now();
+    let opened = SqliteStore::new(options, new_log).open().await?;
+    let replayed = match replay::check(&*opened.reader, opened.snapshot, opened.tail).await {
+        Ok(replayed) => replayed,
+        Err(ReplayError::Read(ReadError::Unavailable(reason))) => {
+            return Err(OpenError::Database { directory, reason }.into());
+        }
+        Err(error) => return Err(RunError::Replay { directory, error }),
+    };
+    info!(directory = %directory.display(), replayed, took_ms = start.elapsed().as_millis(), "opened the log");
+    Ok(opened)
+}
+
+fn stepped_down(config: &Config, reason: AppendError) -> RunError {
+    let directory = match &config.storage {
+        Storage::Directory { directory, .. } => directory.clone(),
+        Storage::Memory => PathBuf::new(),
+    };
+    match reason {
+        AppendError::Corrupt(damage) => RunError::Damaged { directory, damage },
+        AppendError::Replaced(replaced) => RunError::Replaced { directory, replaced },
+        reason => RunError::SteppedDown(reason),
+    }
+}
+
+async fn beat(feed: Feed, interval: Duration) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        feed.heartbeat(clock::now());
+    }
+}
+
+/// Ends streams whose readers are gone.
+async fn tend(roster: Roster) {
+    let mut ticks = tokio::time::interval(TENDING);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        roster.end_lost();
+    }
+}

@@ -1,0 +1,261 @@
+//! The one writer: a task that turns operations into committed batches.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use engine::fault::{self, Fault};
+use engine::leader::{BatchFull, Intake, ProposeError, Sealed, Sequencer, Taken};
+use engine::{Event, Operation, Submission, Timestamp};
+use feed::Feed;
+use store::{AppendError, Commit, LogWriter, Lost, Opened, StoredBatch};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tracing::{debug, error, info, warn};
+
+use crate::error::{SubmitError, ended_first, too_late};
+use crate::health::Notes;
+use crate::submitter::{Command, QUEUE, Reply};
+
+/// How often a store that refused a commit is asked again while nobody submits. Without it, health would go on to report a
+/// full disk, and whoever heeds that sends no operation that could show otherwise.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// How many operations of the source are tried for one event. Each may be refused by the calculator.
+const DRAWS: usize = 1_000;
+
+/// The task that writes.
+pub struct Committer {
+    /// Its waiting callers are bounded by the queue.
+    intake: Intake<Reply, SubmitError>,
+    writer: Box<dyn LogWriter>,
+    lost: Lost,
+    feed: Feed,
+    source: Box<dyn FnMut() -> Operation + Send>,
+    clock: Box<dyn Fn() -> Timestamp + Send>,
+    commands: mpsc::Receiver<Command>,
+    stopped: Arc<OnceLock<AppendError>>,
+    notes: Notes,
+}
+
+/// What the committer does next.
+enum Next {
+    Stop(AppendError),
+    CarryOut,
+    Probe,
+}
+
+impl Committer {
+    pub(crate) fn new(
+        opened: Opened,
+        feed: Feed,
+        source: impl FnMut() -> Operation + Send + 'static,
+        clock: impl Fn() -> Timestamp + Send + 'static,
+        commands: mpsc::Receiver<Command>,
+        stopped: Arc<OnceLock<AppendError>>,
+        notes: Notes,
+    ) -> Self {
+        let intake = Intake::new(Sequencer::new(opened.term, opened.tail, opened.producers));
+        let (writer, lost) = (opened.writer, opened.lost);
+        let (source, clock) = (Box::new(source), Box::new(clock));
+        Self { intake, writer, lost, feed, source, clock, commands, stopped, notes }
+    }
+
+    /// Writes until every [`Submitter`](crate::Submitter) is dropped, or until this leader may not write any more. Then
+    /// answers everybody who waits, and returns why it stopped.
+    pub async fn run(mut self) -> Option<AppendError> {
+        let mut lost = self.lost.clone();
+        let mut taken = Vec::new();
+        loop {
+            let troubled = self.notes.is_troubled();
+            let next = tokio::select! {
+                biased;
+                reason = lost.wait(), if !trusts_old_term() => Next::Stop(reason),
+                received = self.commands.recv_many(&mut taken, QUEUE) => {
+                    if received == 0 {
+                        return None;
+                    }
+                    Next::CarryOut
+                }
+                () = sleep(PROBE_EVERY), if troubled => Next::Probe,
+            };
+            let mut commands = taken.drain(..);
+            let done = match next {
+                Next::Stop(reason) => Err(self.step_down(reason)),
+                Next::CarryOut => self.carry_out(&mut commands).await,
+                Next::Probe => self.probe().await,
+            };
+            if let Err(stopped) = done {
+                let stopped = self.stopped.get_or_init(|| stopped).clone();
+                self.commands.close();
+                let waiting = std::iter::from_fn(|| self.commands.try_recv().ok());
+                commands.chain(waiting).for_each(|command| command.refuse(too_late(Some(&stopped))));
+                return Some(stopped);
+            }
+        }
+    }
+
+    /// Carries out commands, in as few batches as possible.
+    async fn carry_out(&mut self, commands: &mut impl Iterator<Item = Command>) -> Result<(), AppendError> {
+        self.may_go_on()?;
+        for command in commands {
+            if self.feed.is_closed() {
+                command.refuse(SubmitError::ShuttingDown);
+                continue;
+            }
+            match command {
+                Command::Submit { submission, reply } => self.submit(&submission, reply).await?,
+                Command::Draw { count } => self.draw(count).await?,
+                Command::Flush { done } => {
+                    let committed = self.commit().await;
+                    // The leader may have stopped waiting.
+                    let _ = done.send(());
+                    committed?;
+                }
+            }
+        }
+        self.commit().await
+    }
+
+    async fn submit(&mut self, submission: &Submission, mut reply: Reply) -> Result<(), AppendError> {
+        loop {
+            match self.intake.submit(submission, reply) {
+                Taken::Answered(reply, answer) => send(reply, answer),
+                Taken::Waits => {}
+                Taken::Full(back) => {
+                    reply = back;
+                    if let Err(stopped) = self.commit().await {
+                        send(reply, Err(too_late(Some(&stopped))));
+                        return Err(stopped);
+                    }
+                    continue;
+                }
+            }
+            return Ok(());
+        }
+    }
+
+    async fn draw(&mut self, count: u32) -> Result<(), AppendError> {
+        for _ in 0..count {
+            if !self.draw_one().await? {
+                debug!("the source yielded {DRAWS} operations in a row that the calculator refuses");
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next operation of the source that applies. Returns whether there was one.
+    async fn draw_one(&mut self) -> Result<bool, AppendError> {
+        for _ in 0..DRAWS {
+            let operation = (self.source)();
+            loop {
+                match self.intake.propose(operation) {
+                    Ok(_) => return Ok(true),
+                    Err(ProposeError::Full(BatchFull)) => self.commit().await?,
+                    Err(ProposeError::Rejected(_)) => break,
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes the open batch durable, publishes it, and answers those who wait for it.
+    async fn commit(&mut self) -> Result<(), AppendError> {
+        if self.feed.is_closed() {
+            self.fail(&SubmitError::ShuttingDown);
+            return Ok(());
+        }
+        let Some(Sealed { batch, tail, producers }) = self.intake.seal((self.clock)()) else { return Ok(()) };
+        // The one time in its life that this batch is encoded.
+        let batch = StoredBatch::new(&batch, wire::frame::encode_batch(&batch));
+        let commit = Commit { batch: batch.clone(), tail, producers };
+        if fault::active(Fault::PublishBeforeDurable) {
+            // The next publication shows whether the feed is closed.
+            let _ = self.feed.publish(batch.clone(), tail);
+        }
+        let underway = self.notes.begin();
+        let appended = self.writer.append(commit).await;
+        drop(underway);
+        match appended {
+            Err(AppendError::Fenced(_)) if fault::active(Fault::IgnoreFencing) => {}
+            Err(error) => return self.not_committed(error),
+            Ok(()) => {}
+        }
+        let answers = self.intake.durable();
+        if self.notes.solved() {
+            info!("the log can be written again");
+        }
+        let stopped = self.may_go_on();
+        let published =
+            stopped.is_ok() && (fault::active(Fault::PublishBeforeDurable) || self.feed.publish(batch, tail).is_ok());
+        for (reply, answer) in answers {
+            // What reaches no replica is not acknowledged.
+            send(reply, if published { answer } else { Err(ended_first()) });
+        }
+        stopped
+    }
+
+    /// Gives up the open batch: everybody who waits gets `why`.
+    fn fail(&mut self, why: &SubmitError) {
+        for (reply, answer) in self.intake.failed(why) {
+            send(reply, answer);
+        }
+    }
+
+    /// Fails once the store has noticed that this leader must stop: another one leads, or the log is damaged or gone.
+    fn may_go_on(&self) -> Result<(), AppendError> {
+        match self.lost.reason().filter(|_| !trusts_old_term()) {
+            Some(reason) => Err(self.step_down(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks a store that refused a commit whether it would take one.
+    async fn probe(&mut self) -> Result<(), AppendError> {
+        let underway = self.notes.begin();
+        let probed = self.writer.probe().await;
+        drop(underway);
+        match probed {
+            Ok(()) => {
+                if self.notes.solved() {
+                    info!("the log can be written again");
+                }
+                Ok(())
+            }
+            Err(error) => self.not_committed(error),
+        }
+    }
+
+    fn not_committed(&mut self, error: AppendError) -> Result<(), AppendError> {
+        self.fail(&SubmitError::Store(error.clone()));
+        match error {
+            AppendError::Unavailable(reason) => {
+                // Logged once, not for every batch.
+                if self.notes.trouble(&reason) {
+                    warn!(reason, "operations are not taken: the log cannot be written");
+                }
+                Ok(())
+            }
+            AppendError::OutcomeUnknown(_) if fault::active(Fault::ForgetUnknownOutcome) => Ok(()),
+            AppendError::Fenced(_)
+            | AppendError::NotNext(_)
+            | AppendError::Replaced(_)
+            | AppendError::Corrupt(_)
+            | AppendError::OutcomeUnknown(_) => Err(self.step_down(error)),
+        }
+    }
+
+    fn step_down(&self, reason: AppendError) -> AppendError {
+        error!(%reason, "this leader may not write any more");
+        self.notes.trouble(&reason.to_string());
+        reason
+    }
+}
+
+/// Answers a caller, who may have gone away.
+fn send(reply: Reply, answer: Result<Event, SubmitError>) {
+    let _ = reply.send(answer);
+}
+
+fn trusts_old_term() -> bool {
+    fault::active(Fault::TrustOldTerm)
+}

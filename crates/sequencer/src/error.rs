@@ -1,0 +1,62 @@
+//! Why an operation was not committed.
+
+use engine::leader::{IndexMismatch, Rejection};
+use engine::{ProducerError, Refusal};
+use store::AppendError;
+use thiserror::Error;
+
+use crate::submitter::QUEUE;
+
+/// Why an operation was not committed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SubmitError {
+    /// The calculator cannot do it to its present value.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The log is not where the submission expected it.
+    #[error(transparent)]
+    Mismatch(#[from] IndexMismatch),
+    /// The producer's sequence is not the next one.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// Too many operations wait already.
+    #[error("{QUEUE} operations are waiting already; try again in a moment")]
+    QueueFull,
+    /// The store did not take it, unless the error says that this is not known.
+    #[error("{}", not_committed(.0))]
+    Store(AppendError),
+    /// The leader is shutting down.
+    #[error("the leader is shutting down; the operation was not committed")]
+    ShuttingDown,
+}
+
+impl From<Rejection> for SubmitError {
+    fn from(why: Rejection) -> Self {
+        match why {
+            Rejection::Refused(refusal) => refusal.into(),
+            Rejection::Mismatch(mismatch) => mismatch.into(),
+            Rejection::Producer(error) => error.into(),
+        }
+    }
+}
+
+fn not_committed(error: &AppendError) -> String {
+    match error {
+        AppendError::OutcomeUnknown(_) => error.to_string(),
+        _ => format!("the operation was not committed: {error}"),
+    }
+}
+
+/// The answer to an operation that comes too late: the leader stopped for the reason `stopped`, or ends in order. If a commit
+/// of unknown outcome stopped it, that commit did not hold this operation.
+pub(crate) fn too_late(stopped: Option<&AppendError>) -> SubmitError {
+    match stopped {
+        None | Some(AppendError::OutcomeUnknown(_) | AppendError::Unavailable(_)) => SubmitError::ShuttingDown,
+        Some(reason) => SubmitError::Store(reason.clone()),
+    }
+}
+
+/// The answer to an operation whose commit nobody was told of.
+pub(crate) fn ended_first() -> SubmitError {
+    SubmitError::Store(AppendError::OutcomeUnknown("the leader ended before it answered".to_owned()))
+}

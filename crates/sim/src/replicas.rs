@@ -1,0 +1,180 @@
+//! Replicas: the shipped session loop on simulated links, and what they see.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::replica::{Divergence, Notice, State};
+use engine::{Replica, Resume, Snapshot, Standing, Term};
+use follower::{LinkError, Observer, follow};
+use rand::RngExt;
+use tokio::time::sleep;
+
+use crate::disk::Disk;
+use crate::env::Env;
+use crate::executor::TaskId;
+use crate::history::Seen;
+use crate::leaders::Leaders;
+use crate::network::{Network, SimLink};
+
+/// All replicas.
+pub(crate) struct Replicas {
+    env: Rc<Env>,
+    disk: Disk,
+    leaders: Rc<Leaders>,
+    network: Rc<Network>,
+    all: RefCell<Vec<Place>>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    task: Option<TaskId>,
+    state: State,
+    held: Option<Snapshot>,
+}
+
+impl Replicas {
+    pub(crate) fn new(
+        env: &Rc<Env>,
+        disk: &Disk,
+        leaders: &Rc<Leaders>,
+        network: &Rc<Network>,
+        count: usize,
+    ) -> Rc<Self> {
+        let place = Place { task: None, state: State::Waiting, held: None };
+        Rc::new(Self {
+            env: Rc::clone(env),
+            disk: disk.clone(),
+            leaders: Rc::clone(leaders),
+            network: Rc::clone(network),
+            all: RefCell::new(vec![place; count]),
+        })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.all.borrow().len()
+    }
+
+    pub(crate) fn standing(&self) -> Vec<(State, Option<Snapshot>)> {
+        self.all.borrow().iter().map(|place| (place.state, place.held)).collect()
+    }
+
+    /// Starts replica `number`, with what it kept from an earlier life.
+    pub(crate) fn start(self: &Rc<Self>, number: usize, kept: Option<Snapshot>) {
+        let seed = self.env.random().random();
+        let replica = match kept {
+            Some(kept) => Replica::restore(seed, kept),
+            None => Replica::new(seed),
+        };
+        let link = SimLink::new(&self.network, number);
+        let mut watcher = Watcher { replicas: Rc::clone(self), number, follows: None };
+        watcher.see(Seen::Started);
+        let task = self.env.spawn(async move {
+            follow(replica, link, &mut watcher).await;
+        });
+        if let Some(place) = self.all.borrow_mut().get_mut(number) {
+            *place = Place { task: Some(task), state: State::Waiting, held: kept };
+        }
+    }
+
+    /// Kills replica `number`, and starts it again after `pause`.
+    pub(crate) fn restart(self: &Rc<Self>, number: usize, keeps_state: bool, pause: Duration) {
+        self.env.trace(&format!("replica {number} is killed (keeps its state: {keeps_state})"));
+        let place = self.all.borrow().get(number).copied();
+        let Some(Place { task: Some(task), held, .. }) = place else { return };
+        self.env.abort(task);
+        if let Some(place) = self.all.borrow_mut().get_mut(number) {
+            place.task = None;
+            place.state = State::Waiting;
+        }
+        let replicas = Rc::clone(self);
+        self.env.spawn(async move {
+            sleep(pause).await;
+            replicas.start(number, held.filter(|_| keeps_state));
+        });
+    }
+}
+
+/// Notes what a replica does.
+struct Watcher {
+    replicas: Rc<Replicas>,
+    number: usize,
+    /// The term of the leader that welcomed it last.
+    follows: Option<Term>,
+}
+
+impl Watcher {
+    fn see(&self, seen: Seen) {
+        if let Some(replica) = self.replicas.env.history.borrow_mut().seen.get_mut(self.number) {
+            replica.push(seen);
+        }
+    }
+
+    fn see_held(&self, replica: &Replica) {
+        let Some(held) = replica.snapshot() else { return };
+        self.see(Seen::Held { log: held.log(), position: held.position(), value: held.value() });
+    }
+}
+
+impl Observer for Watcher {
+    fn notice(&mut self, notice: Notice, replica: &Replica) {
+        let number = self.number;
+        match &notice {
+            Notice::Applied { value_before, batch } => {
+                let end = batch.end();
+                self.replicas.env.trace(&format!("replica {number} applied {} to {end}", batch.first()));
+                for event in batch.events(*value_before) {
+                    self.see(Seen::Applied(event));
+                }
+                self.see_held(replica);
+            }
+            Notice::SnapshotLoaded { snapshot } => {
+                self.replicas.env.trace(&format!(
+                    "replica {number} loaded {} with {}",
+                    snapshot.position(),
+                    snapshot.value()
+                ));
+                self.see_held(replica);
+            }
+            Notice::Welcomed(welcome) => {
+                self.follows = Some(welcome.term);
+                self.see(Seen::Welcomed { log: welcome.log, term: welcome.term });
+            }
+            Notice::CaughtUp(_) => {
+                let position = replica.position();
+                let disk = self.replicas.disk.look();
+                let on_disk = position.index.0 == 0 || disk.commits.iter().any(|commit| commit.batch.end == position);
+                drop(disk);
+                // What a leader sent may arrive when it is gone, and with it the end of its log.
+                let leads = replica.welcome().is_some_and(|welcome| self.replicas.leaders.is_led_in(welcome.term));
+                let on_disk = on_disk || !leads;
+                self.see(Seen::CaughtUp { position, on_disk });
+            }
+            Notice::Goodbye(goodbye) => {
+                self.replicas.env.trace(&format!("replica {number} is told goodbye: {goodbye:?}"));
+                if let Some(term) = self.follows {
+                    self.see(Seen::ToldGoodbye { term, held: replica.position().index });
+                }
+            }
+            Notice::Diverged(divergence) => {
+                self.replicas.env.trace(&format!("replica {number} diverged: {divergence}"));
+                let by_digest = !matches!(divergence, Divergence::Verdict { .. });
+                self.see(Seen::Diverged { by_digest });
+            }
+            Notice::StateChanged { from, to } => {
+                self.replicas.env.trace(&format!("replica {number} goes from {} to {}", from.name(), to.name()));
+            }
+            other => self.replicas.env.trace(&format!("replica {number}: {other:?}")),
+        }
+        if let Some(place) = self.replicas.all.borrow_mut().get_mut(number) {
+            place.state = replica.state();
+            place.held = replica.snapshot();
+        }
+    }
+
+    fn link_failed(&mut self, _error: &LinkError) {}
+
+    fn standing(&mut self, standing: Standing, at: Resume) {
+        self.replicas.env.trace(&format!("replica {} stands {standing:?} at {}", self.number, at.position));
+    }
+}
