@@ -1,7 +1,5 @@
 //! For whom the page must work as well: by keyboard, with a screen reader, with large text, in few colours.
 
-use std::time::Duration;
-
 use e2e::process::Leader;
 use engine::Operation;
 
