@@ -181,6 +181,15 @@ mod tests {
     }
 
     #[test]
+    fn names_are_those_of_the_protocols() {
+        let names = [1, 2, 3, 4, 5, 6].map(|code| {
+            let operation = Operation::from_code(code, Some(1)).or_else(|| Operation::from_code(code, None));
+            operation.unwrap().name()
+        });
+        assert_eq!(names, ["ADD", "SUBTRACT", "MULTIPLY", "DIVIDE", "SQUARE_ROOT", "POWER_OF_TWO"]);
+    }
+
+    #[test]
     fn every_refusal_has_its_type() {
         let overflow = |value, operation| Err(Refusal::Overflow(Overflow { value, operation }));
         for (value, operation) in [

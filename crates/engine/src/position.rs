@@ -127,6 +127,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn events_are_counted_up_to_and_including_the_later_place() {
+        assert_eq!(Index(9).events_since(Index(4)), 5);
+        assert_eq!(Index(4).events_since(Index(9)), 0);
+        assert_eq!((Index(u64::MAX).next(), Index(4).plus(5)), (Index(u64::MAX), Index(9)));
+    }
+
+    #[test]
     fn a_log_id_survives_its_text_form() {
         let id = LogId(0x00ff_1234_5678_9abc_def0_1122_3344_5566);
         assert_eq!(id.to_string().parse(), Ok(id));

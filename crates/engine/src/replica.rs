@@ -17,6 +17,8 @@ mod properties;
 mod rules;
 #[cfg(test)]
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::Duration;

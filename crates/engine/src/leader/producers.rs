@@ -237,4 +237,15 @@ mod tests {
         assert_eq!(producers.judge(&id("new"), Sequence(1), Operation::Add(1)), Ok(None));
         assert_eq!(producers.by_index.len(), producers.last.len());
     }
+
+    #[test]
+    fn of_too_many_producers_the_newest_are_restored() {
+        let restored = |count: u64| Producers::restore((1..=count).map(|n| submitted(&format!("p{n}"), 1, n)));
+        let bound = MAX_PRODUCERS as u64;
+        let full = restored(bound);
+        assert_eq!((full.last.len(), full.last.contains_key(&id("p1"))), (MAX_PRODUCERS, true));
+        let more = restored(bound + 2);
+        assert_eq!((more.last.len(), more.by_index.len()), (MAX_PRODUCERS, MAX_PRODUCERS));
+        assert!(!more.last.contains_key(&id("p2")) && more.last.contains_key(&id("p3")));
+    }
 }

@@ -8,11 +8,11 @@ use crate::{
     Verdict,
 };
 
-const LOG: LogId = LogId(0xA);
-const OTHER_LOG: LogId = LogId(0xB);
-const TERM: Term = Term(3);
-const TAIL: Index = Index(10);
-const HEARTBEAT: Duration = Duration::from_secs(1);
+pub(super) const LOG: LogId = LogId(0xA);
+pub(super) const OTHER_LOG: LogId = LogId(0xB);
+pub(super) const TERM: Term = Term(3);
+pub(super) const TAIL: Index = Index(10);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 
 const COLUMNS: [&str; 7] = ["connecting", "awaiting snapshot", "catching up", "live", "late", "stale", "waiting"];
 const ROWS: [&str; 34] = [
@@ -126,7 +126,7 @@ fn word(notice: &Notice) -> Option<String> {
     Some(word.to_owned())
 }
 
-fn replica_in(column: &str) -> (Replica, Moment) {
+pub(super) fn replica_in(column: &str) -> (Replica, Moment) {
     let mut replica = Replica::restore(1, snapshot_at(Index(5)));
     let mut now = Moment(LEADER_BEGAN + Duration::from_secs(10));
     replica.handle_timeout(now);
@@ -274,7 +274,7 @@ fn feed(replica: &mut Replica, row: &str, now: Moment) {
     }
 }
 
-fn welcome(verdict: Verdict) -> Welcome {
+pub(super) fn welcome(verdict: Verdict) -> Welcome {
     Welcome {
         log: LOG,
         term: TERM,
@@ -289,19 +289,19 @@ fn welcome(verdict: Verdict) -> Welcome {
     }
 }
 
-fn heartbeat(term: Term, tail: Index, leader_time: Timestamp) -> Frame {
+pub(super) fn heartbeat(term: Term, tail: Index, leader_time: Timestamp) -> Frame {
     Frame::Heartbeat(Heartbeat { term, tail, floor: Index(0), leader_time })
 }
 
-fn answer(tail: Index, now: Moment) -> Answer {
+pub(super) fn answer(tail: Index, now: Moment) -> Answer {
     Answer { log: LOG, term: TERM, tail, leader_time: leader_time(now) }
 }
 
-fn leader_time(now: Moment) -> Timestamp {
+pub(super) fn leader_time(now: Moment) -> Timestamp {
     ago(0, now)
 }
 
-fn ago(millis: u64, now: Moment) -> Timestamp {
+pub(super) fn ago(millis: u64, now: Moment) -> Timestamp {
     let then = now.0 - LEADER_BEGAN - Duration::from_millis(millis);
     Timestamp(u64::try_from(then.as_micros()).unwrap())
 }
@@ -310,11 +310,11 @@ fn committed(batch: &Batch, at: Timestamp) -> Batch {
     Batch::new(batch.term(), batch.first(), batch.operations().to_vec(), batch.digest(), at).unwrap()
 }
 
-fn fresh(batch: &Batch, now: Moment) -> Vec<Frame> {
+pub(super) fn fresh(batch: &Batch, now: Moment) -> Vec<Frame> {
     vec![Frame::Batch(committed(batch, leader_time(now)))]
 }
 
-fn snapshot_frame(snapshot: Snapshot) -> Vec<Frame> {
+pub(super) fn snapshot_frame(snapshot: Snapshot) -> Vec<Frame> {
     vec![Frame::Snapshot(SnapshotFrame { term: TERM, snapshot })]
 }
 
@@ -329,59 +329,12 @@ fn sequencer_at(index: Index, term: Term) -> Sequencer {
     sequencer
 }
 
-fn snapshot_at(index: Index) -> Snapshot {
+pub(super) fn snapshot_at(index: Index) -> Snapshot {
     sequencer_at(index, TERM).committed()
 }
 
-fn batch_at(index: Index, term: Term) -> Batch {
+pub(super) fn batch_at(index: Index, term: Term) -> Batch {
     let mut sequencer = sequencer_at(Index(index.0 - 1), term);
     sequencer.propose(Operation::Add(i64::try_from(index.0).unwrap())).unwrap();
     sequencer.seal(Timestamp(0)).unwrap()
-}
-
-#[test]
-fn a_leader_cannot_send_a_replica_away_for_longer_than_a_minute() {
-    let (mut replica, now) = replica_in("live");
-    let forever = Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after: Duration::from_secs(u64::MAX) };
-    replica.handle_frame(Frame::Goodbye(forever), now);
-    assert!(replica.poll_timeout() <= now.plus(MAX_RETRY_AFTER + Duration::from_secs(5)));
-}
-
-#[test]
-fn what_was_dropped_first_is_told_once_live_again() {
-    let (mut replica, mut now) = replica_in("waiting");
-    let held = replica.position();
-    while replica.poll_notice().is_some() {}
-    let mut told = Vec::new();
-    // The first stream breaks before its snapshot comes.
-    for reason in [SnapshotReason::Diverged, SnapshotReason::Fresh, SnapshotReason::Fresh] {
-        while replica.state() != State::Connecting {
-            now = replica.poll_timeout();
-            replica.handle_timeout(now);
-        }
-        let welcome = welcome(Verdict::Snapshot(reason));
-        replica.handle_frame(Frame::Welcome(Welcome { leader_time: leader_time(now), ..welcome }), now);
-        if reason == SnapshotReason::Fresh {
-            snapshot_frame(snapshot_at(TAIL)).into_iter().for_each(|frame| replica.handle_frame(frame, now));
-        }
-        while let Some(notice) = replica.poll_notice() {
-            if let Notice::CaughtUp(resync) = notice {
-                told.push(resync.dropped);
-            }
-        }
-        replica.drop_held(SnapshotReason::Ahead);
-        replica.handle_closed(now);
-    }
-    let later = Dropped { reason: SnapshotReason::Ahead, at: snapshot_at(TAIL).position() };
-    assert_eq!(told, [Some(Dropped { reason: SnapshotReason::Diverged, at: held }), Some(later)]);
-}
-
-#[test]
-fn a_heartbeat_interval_that_would_hide_a_dead_link_is_not_believed() {
-    for (interval, state) in [(MAX_HEARTBEAT_INTERVAL, State::CatchingUp), (Duration::MAX, State::Waiting)] {
-        let (mut replica, now) = replica_in("connecting");
-        let welcome = Welcome { heartbeat_interval: interval, ..welcome(Verdict::Resumed) };
-        replica.handle_frame(Frame::Welcome(welcome), now);
-        assert_eq!(replica.state(), state, "{interval:?}");
-    }
 }

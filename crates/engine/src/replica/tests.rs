@@ -1,0 +1,110 @@
+//! What a replica reports about itself, and its bounds.
+
+use super::table::{
+    LOG, OTHER_LOG, TAIL, TERM, heartbeat, leader_time, replica_in, snapshot_at, snapshot_frame, welcome,
+};
+use super::*;
+use crate::{Goodbye, GoodbyeReason, Verdict};
+
+fn notices(replica: &mut Replica) -> Vec<Notice> {
+    std::iter::from_fn(|| replica.poll_notice()).collect()
+}
+
+#[test]
+fn a_replica_says_what_it_holds_and_what_it_knows_of_its_leader() {
+    let (replica, _) = replica_in("connecting");
+    assert_eq!((replica.welcome(), replica.term(), replica.tail()), (None, None, Index(5)));
+    let (mut replica, now) = replica_in("catching up");
+    assert_eq!(replica.welcome().map(|welcome| welcome.tail), Some(TAIL));
+    assert_eq!((replica.value(), replica.term(), replica.tail()), (Some(21), Some(TERM), TAIL));
+    assert_eq!(replica.lag_events(), Some(Lag { events: 4, exact: false }));
+    replica.handle_closed(now);
+    assert_eq!((replica.welcome(), replica.lag_events()), (None, None));
+    assert_eq!(
+        (replica.value(), replica.term(), replica.position()),
+        (Some(21), Some(TERM), snapshot_at(Index(6)).position())
+    );
+}
+
+#[test]
+fn each_change_of_state_is_reported_once() {
+    use State::{CatchingUp, Connecting, Live, Stale, Waiting};
+    let changes = |replica: &mut Replica| {
+        let change = |notice| if let Notice::StateChanged { from, to } = notice { Some((from, to)) } else { None };
+        notices(replica).into_iter().filter_map(change).collect::<Vec<_>>()
+    };
+    let (mut replica, _) = replica_in("live");
+    assert_eq!(changes(&mut replica), [(Waiting, Connecting), (Connecting, CatchingUp), (CatchingUp, Live)]);
+    let timeout = replica.poll_timeout();
+    replica.handle_timeout(timeout);
+    assert_eq!(changes(&mut replica), [(Live, Stale)]);
+    let (mut replica, now) = replica_in("live");
+    changes(&mut replica);
+    replica.handle_bytes(now);
+    replica.handle_frame(heartbeat(TERM, TAIL, leader_time(now)), now);
+    assert_eq!(changes(&mut replica), []);
+    let (mut replica, _) = replica_in("stale");
+    assert_eq!(changes(&mut replica).last().map(|change| change.1), Some(Stale));
+}
+
+#[test]
+fn terms_of_another_log_do_not_count() {
+    let (mut replica, now) = replica_in("connecting");
+    replica.see_term(LOG, Term(9));
+    let elsewhere = Welcome { log: OTHER_LOG, ..welcome(Verdict::Snapshot(SnapshotReason::OtherLog)) };
+    replica.handle_frame(Frame::Welcome(Welcome { leader_time: leader_time(now), ..elsewhere }), now);
+    assert_eq!(replica.state(), State::CatchingUp, "term 3 of another log is not lower than term 9");
+    replica.see_term(OTHER_LOG, Term(2));
+    assert_eq!(replica.seen_term, Some((OTHER_LOG, TERM)), "a lower term of the same log changes nothing");
+    replica.see_term(OTHER_LOG, Term(4));
+    assert_eq!(replica.seen_term, Some((OTHER_LOG, Term(4))));
+    replica.see_term(LOG, Term(1));
+    assert_eq!(replica.seen_term, Some((LOG, Term(1))));
+}
+
+#[test]
+fn a_leader_cannot_send_a_replica_away_for_longer_than_a_minute() {
+    let (mut replica, now) = replica_in("live");
+    let forever = Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after: Duration::from_secs(u64::MAX) };
+    replica.handle_frame(Frame::Goodbye(forever), now);
+    assert!(replica.poll_timeout() <= now.plus(MAX_RETRY_AFTER + Duration::from_secs(5)));
+}
+
+#[test]
+fn what_was_dropped_first_is_told_once_live_again() {
+    let (mut replica, mut now) = replica_in("waiting");
+    let held = replica.position();
+    while replica.poll_notice().is_some() {}
+    let mut told = Vec::new();
+    // The first stream breaks before its snapshot comes.
+    for reason in [SnapshotReason::Diverged, SnapshotReason::Fresh, SnapshotReason::Fresh] {
+        while replica.state() != State::Connecting {
+            now = replica.poll_timeout();
+            replica.handle_timeout(now);
+        }
+        let welcome = welcome(Verdict::Snapshot(reason));
+        replica.handle_frame(Frame::Welcome(Welcome { leader_time: leader_time(now), ..welcome }), now);
+        if reason == SnapshotReason::Fresh {
+            snapshot_frame(snapshot_at(TAIL)).into_iter().for_each(|frame| replica.handle_frame(frame, now));
+        }
+        while let Some(notice) = replica.poll_notice() {
+            if let Notice::CaughtUp(resync) = notice {
+                told.push(resync.dropped);
+            }
+        }
+        replica.drop_held(SnapshotReason::Ahead);
+        replica.handle_closed(now);
+    }
+    let later = Dropped { reason: SnapshotReason::Ahead, at: snapshot_at(TAIL).position() };
+    assert_eq!(told, [Some(Dropped { reason: SnapshotReason::Diverged, at: held }), Some(later)]);
+}
+
+#[test]
+fn a_heartbeat_interval_that_would_hide_a_dead_link_is_not_believed() {
+    for (interval, state) in [(MAX_HEARTBEAT_INTERVAL, State::CatchingUp), (Duration::MAX, State::Waiting)] {
+        let (mut replica, now) = replica_in("connecting");
+        let welcome = Welcome { heartbeat_interval: interval, ..welcome(Verdict::Resumed) };
+        replica.handle_frame(Frame::Welcome(welcome), now);
+        assert_eq!(replica.state(), state, "{interval:?}");
+    }
+}
