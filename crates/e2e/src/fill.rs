@@ -7,9 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use engine::leader::{ProposeError, Sequencer};
 use engine::{Durability, Snapshot, Timestamp};
-use leader::generator::random_operation;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
+use leader::generator;
 use store::sqlite::{Options, SqliteStore};
 use store::{Commit, StoredBatch};
 use wire::frame::encode_batch;
@@ -35,13 +33,13 @@ pub async fn fill(directory: &Path, events: u64, per_batch: u64) -> anyhow::Resu
     };
     let mut opened = SqliteStore::new(options, engine::LogId(rand::random())).open_blocking()?;
     let mut sequencer = Sequencer::new(opened.term, opened.tail, opened.producers);
-    let mut random = StdRng::seed_from_u64(1);
+    let mut source = generator::source(1);
     let mut left = events;
     while left > 0 {
         let count = left.min(per_batch);
         for _ in 0..count {
             // Some are refused by the value that they meet; another one will do.
-            while let Err(error) = sequencer.propose(random_operation(&mut random)) {
+            while let Err(error) = sequencer.propose(source()) {
                 anyhow::ensure!(matches!(error, ProposeError::Rejected(_)), "{error}");
             }
         }

@@ -104,7 +104,7 @@ async fn a_page_that_is_lost_takes_its_events_and_no_others() {
 async fn a_row_that_claims_to_be_another_takes_no_more_than_its_page() {
     for claimed in [1_u16, 40, 1_000, 2_900] {
         // The key in front of the row, as SQLite writes numbers from 128 to 16,383, and forces smaller ones to be written.
-        let key = |last: u16| [0x80 | (last >> 7) as u8, (last & 0x7f) as u8];
+        let key = |last: u16| [0x80 | u8::try_from(last >> 7).unwrap(), u8::try_from(last & 0x7f).unwrap()];
         let directory = log_with(1_500, |page| {
             let at = page.windows(2).position(|window| window == key(1_500)).unwrap();
             page[at..at + 2].copy_from_slice(&key(claimed));

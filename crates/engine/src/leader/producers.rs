@@ -191,7 +191,7 @@ mod tests {
     }
 
     fn submitted(name: &str, sequence: u64, index: u64) -> Submitted {
-        let event = Event { index: Index(index), operation: Operation::Add(1), value: index as i64 };
+        let event = Event { index: Index(index), operation: Operation::Add(1), value: i64::try_from(index).unwrap() };
         Submitted { producer: id(name), sequence: Sequence(sequence), event }
     }
 

@@ -16,7 +16,7 @@ use crate::{AppendError, Commit, Fenced, NotNext};
 
 /// How many rows below the floor one commit deletes: more than it adds, so that they come to an end, and few enough
 /// that nobody waits for it when the floor rises over a million.
-const DELETE_STEP: i64 = 64;
+const DELETE_STEP: u32 = 64;
 
 /// How large the write-ahead log may stay once all of it is in the database: what a busy moment needed is given back.
 const WAL_BYTES: i64 = 16 << 20;
@@ -166,7 +166,7 @@ impl Committer {
             let floor = state.floor.position().index;
             self.snapshots.retain(|snapshot| snapshot.position().index > floor);
         }
-        self.leftovers = deleted == DELETE_STEP.unsigned_abs() as usize;
+        self.leftovers = usize::try_from(DELETE_STEP) == Ok(deleted);
         self.marker.write(&mark(&self.state, self.options.durability));
         Ok(state.floor.position().index)
     }
