@@ -5,9 +5,9 @@
 //! argument, and nothing here knows of a browser.
 
 pub mod announcement;
+pub mod last_operation;
 pub mod log;
 pub mod news;
-pub mod put_in;
 pub mod resync;
 pub mod status;
 #[cfg(test)]
@@ -18,11 +18,11 @@ use std::time::Duration;
 use engine::replica::{Lag, Notice, State};
 use engine::{Durability, Index, Moment, Replica, Resume, Snapshot, Standing, Term};
 
-use crate::words::TimeOfDay;
+use crate::format::TimeOfDay;
 use announcement::Announcer;
+use last_operation::LastOperation;
 use log::EventLog;
 use news::{Item, News};
-use put_in::PutIn;
 use resync::{Occasion, ResyncLine};
 
 /// From here on a value is too long to be written large: ten digits, commas and a minus do not fit across its card.
@@ -95,16 +95,16 @@ pub struct Model {
     pub(crate) standing: Option<(Standing, Resume, Now)>,
     /// Whether an event was applied on the present stream, so that the lag in time is of this stream.
     applied_on_stream: bool,
-    /// Whether what the tab kept over a reload could not be used, and nothing came in its place yet.
-    kept_is_damaged: bool,
+    /// Whether the saved state could not be used and nothing has replaced it yet.
+    saved_is_damaged: bool,
     /// Whether the state was dropped because it was wrong, and nothing came in its place yet.
     pub(crate) diverged: bool,
     /// When the value last had too many digits to be written large.
     pub(crate) long_value: Option<Moment>,
     /// When an operation last got no answer.
     pub(crate) call_unanswered: Option<Moment>,
-    /// The operation that was put in last.
-    pub(crate) put_in: Option<PutIn>,
+    /// The last operation that was submitted.
+    pub(crate) last_operation: Option<LastOperation>,
     /// What the transport said last; it belongs to the notice that follows.
     link_error: Option<String>,
     occasion: Occasion,
@@ -116,13 +116,13 @@ pub struct Model {
 }
 
 impl Model {
-    /// Knows its name, and what the tab kept over a reload if it did.
+    /// A model of the tab called `name`, with the state that it saved before a reload, if any.
     #[must_use]
-    pub fn new(name: String, kept: Option<Snapshot>) -> Self {
-        let occasion = if kept.is_some() { Occasion::Reload } else { Occasion::Start };
+    pub fn new(name: String, saved: Option<Snapshot>) -> Self {
+        let occasion = if saved.is_some() { Occasion::Reload } else { Occasion::Start };
         Self {
             name,
-            numbers: Numbers { held: kept, ..Numbers::default() },
+            numbers: Numbers { held: saved, ..Numbers::default() },
             state: State::Waiting,
             parked: false,
             tabs: 1,
@@ -130,11 +130,11 @@ impl Model {
             live_from: Index::ZERO,
             standing: None,
             applied_on_stream: false,
-            kept_is_damaged: false,
+            saved_is_damaged: false,
             diverged: false,
             long_value: None,
             call_unanswered: None,
-            put_in: None,
+            last_operation: None,
             link_error: None,
             occasion,
             first_resync: None,
@@ -170,8 +170,8 @@ impl Model {
         self.numbers.lag_events = known(lag, lag.map_or(0, |lag| lag.events));
         self.numbers.lag = replica.lag().filter(|_| self.applied_on_stream && lag.is_some());
         self.numbers.term = replica.term();
-        if let Some((text, tone)) = news::tell(notice, self.state, &self.numbers, self.link_error.as_deref()) {
-            self.news.tell(text, tone, now.time);
+        if let Some((text, tone)) = news::describe(notice, self.state, &self.numbers, self.link_error.as_deref()) {
+            self.news.add(text, tone, now.time);
         }
         match notice {
             Notice::StateChanged { to, .. } => self.enter(*to, now),
@@ -180,10 +180,10 @@ impl Model {
                 self.unanswered = None;
             }
             Notice::CaughtUp(resync) => {
-                let kept_is_damaged = std::mem::take(&mut self.kept_is_damaged);
-                let line = resync::line(resync, self.occasion, kept_is_damaged, now.time);
+                let saved_is_damaged = std::mem::take(&mut self.saved_is_damaged);
+                let line = resync::line(resync, self.occasion, saved_is_damaged, now.time);
                 if self.occasion == Occasion::Reconnect {
-                    self.news.tell(line.text.clone(), status::Tone::Good, now.time);
+                    self.news.add(line.text.clone(), status::Tone::Good, now.time);
                     self.reconnect = Some(line);
                 } else {
                     self.first_resync = Some(line);
@@ -220,8 +220,8 @@ impl Model {
             return;
         }
         let is_new = self.standing.is_none_or(|(before, ..)| before != standing);
-        if is_new && let Some(text) = news::tell_standing(standing, at) {
-            self.news.tell(text, status::Tone::Bad, now.time);
+        if is_new && let Some(text) = news::describe_standing(standing, at) {
+            self.news.add(text, status::Tone::Bad, now.time);
         }
         self.standing = Some((standing, at, now));
     }
@@ -245,11 +245,11 @@ impl Model {
         self.occasion = Occasion::Start;
     }
 
-    /// What the tab kept over the reload was damaged and is not used.
-    pub fn handle_damage(&mut self, now: Now) {
-        self.kept_is_damaged = true;
+    /// The state that the tab saved before a reload is damaged and not used.
+    pub fn handle_damaged_state(&mut self, now: Now) {
+        self.saved_is_damaged = true;
         let text = "What this tab kept over the reload was damaged. It was dropped; a new copy follows.";
-        self.news.tell(text.to_owned(), status::Tone::Warn, now.time);
+        self.news.add(text.to_owned(), status::Tone::Warn, now.time);
     }
 
     /// Whether a position was reported since the replica is live. One from before may be of what was dropped since, and
@@ -331,7 +331,7 @@ impl Model {
         self.reconnect.as_ref()
     }
 
-    /// What to keep over a reload.
+    /// The state that the replica holds: what to save for a reload.
     #[must_use]
     pub fn held(&self) -> Option<Snapshot> {
         self.numbers.held

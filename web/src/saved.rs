@@ -1,4 +1,4 @@
-//! What a tab keeps over a reload, as text for the browser's session storage.
+//! What a tab saves so that it survives a reload, as text for the browser's session storage.
 
 use std::str::FromStr;
 
@@ -6,12 +6,13 @@ use engine::{Digest, Index, LogId, Operation, Position, ProducerId, Sequence, Sn
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Marks the form of the text, so that a later version of the page can change it.
+/// The version of the text's form. Tabs that are open hold texts of this version, so a page that changes the form must
+/// still read them.
 const VERSION: &str = "1";
 
-/// What was kept cannot be used: it was cut off, altered, or is of another version of the page.
+/// A saved text cannot be used: it was cut off, altered, or is of another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("what this tab kept is damaged")]
+#[error("what this tab saved is damaged")]
 pub struct Damaged;
 
 /// Writes a state as text. Numbers are written in full, never as floats.
@@ -21,7 +22,7 @@ pub fn write_state(state: &Snapshot) -> String {
     format!("{VERSION} {} {index} {digest} {} {:016x}", state.log(), state.value(), state.checksum())
 }
 
-/// Reads a state, whose checksum must fit.
+/// Reads a state and verifies its checksum.
 ///
 /// # Errors
 ///
@@ -37,27 +38,27 @@ pub fn read_state(text: &str) -> Result<Snapshot, Damaged> {
     Snapshot::verify(log, position, value, hex(checksum)?).map_err(|_| Damaged)
 }
 
-/// An operation that was put in and whose outcome is not known yet.
+/// A submitted operation whose outcome is not known yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PutIn {
-    /// Under which name it was sent.
+pub struct SavedOperation {
+    /// The producer that submitted it.
     pub producer: ProducerId,
-    /// As which of that producer's operations.
+    /// Its number among that producer's operations.
     pub sequence: Sequence,
-    /// What to do.
+    /// The operation.
     pub operation: Operation,
-    /// Do it only if this is the newest event.
+    /// The leader commits it only if this is the newest event.
     pub expected: Option<Index>,
-    /// When it was put in, in milliseconds since 1970.
+    /// When it was submitted, in milliseconds since 1970.
     pub since: u64,
     /// The log that the tab held then.
     pub log: Option<LogId>,
 }
 
-/// What stands for something that is not there.
+/// Written in place of an optional field that is not set.
 const NONE: &str = "-";
 
-impl PutIn {
+impl SavedOperation {
     /// Writes it as text.
     #[must_use]
     pub fn write(&self) -> String {
@@ -83,9 +84,9 @@ impl PutIn {
     ///
     /// [`Damaged`] if it is something else.
     pub fn read(text: &str) -> Result<Self, Damaged> {
-        let (said, checksum) = text.rsplit_once(' ').ok_or(Damaged)?;
-        let [version, producer, sequence, kind, argument, expected, since, log] = words(said)?;
-        if version != VERSION || hex(checksum)? != xxh3_64(said.as_bytes()) {
+        let (fields, checksum) = text.rsplit_once(' ').ok_or(Damaged)?;
+        let [version, producer, sequence, kind, argument, expected, since, log] = words(fields)?;
+        if version != VERSION || hex(checksum)? != xxh3_64(fields.as_bytes()) {
             return Err(Damaged);
         }
         let number = || argument.parse::<i64>().map_err(|_| Damaged);
@@ -113,17 +114,17 @@ fn optional<T: FromStr>(text: &str) -> Result<Option<T>, Damaged> {
     (text != NONE).then(|| text.parse().map_err(|_| Damaged)).transpose()
 }
 
-/// Who a tab is, for as long as it is open.
+/// The identity of a tab, for as long as it is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Who {
+pub struct TabIdentity {
     /// The replica's id: sixteen random hexadecimal digits.
     pub id: String,
     /// When the tab was first opened, in milliseconds since 1970: the oldest tabs stream first.
     pub opened: u64,
 }
 
-impl Who {
-    /// A new tab's, from random bits.
+impl TabIdentity {
+    /// The identity of a new tab, from random bits.
     #[must_use]
     pub fn new(random: u64, opened: u64) -> Self {
         Self { id: format!("{random:016x}"), opened }
@@ -184,7 +185,26 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_was_altered_anywhere_is_dropped() {
+    fn texts_that_open_tabs_hold_are_still_read() {
+        let state = read_state("1 00ff123456789abcdef0112233445566 29 feb777b0c91b5161 -5010795156 690caeb1b7d0469e");
+        assert_eq!(state.unwrap().value(), -5_010_795_156);
+        let tab = TabIdentity::read("1 1a2b3c4d5e6f7a8b 1790000000000");
+        assert_eq!(tab, Ok(TabIdentity::new(0x1a2b_3c4d_5e6f_7a8b, 1_790_000_000_000)));
+        let operation = "1 00000000000000000000000000000007 3 divide -4 12 1790000000000 \
+                         00ff123456789abcdef0112233445566 18694958e6c65ba2";
+        let expected = SavedOperation {
+            producer: ProducerId::from_random(7),
+            sequence: Sequence(3),
+            operation: Operation::Divide(-4),
+            expected: Some(Index(12)),
+            since: 1_790_000_000_000,
+            log: Some(LogId(0x00ff_1234_5678_9abc_def0_1122_3344_5566)),
+        };
+        assert_eq!(SavedOperation::read(operation), Ok(expected));
+    }
+
+    #[test]
+    fn a_state_that_was_altered_anywhere_is_refused() {
         let text = write_state(&state(42));
         for at in 0..text.len() {
             let mut altered = text.clone().into_bytes();
@@ -195,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_garbage_is_dropped() {
+    fn a_state_that_is_cut_off_or_garbage_is_refused() {
         let text = write_state(&state(42));
         for end in 0..text.len() {
             assert_eq!(read_state(&text[..end]), Err(Damaged));
@@ -206,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_without_an_outcome_survives_its_text_form_and_no_alteration() {
+    fn an_operation_survives_its_text_form_and_an_altered_text_is_refused() {
         for operation in [
             Operation::Add(i64::MIN),
             Operation::Subtract(3),
@@ -217,27 +237,33 @@ mod tests {
         ] {
             for (expected, log) in [(None, None), (Some(Index(7)), Some(LogId(0xab)))] {
                 let producer = ProducerId::from_random(5);
-                let put_in =
-                    PutIn { producer, sequence: Sequence(9), operation, expected, since: 1_790_000_000_000, log };
-                let text = put_in.write();
-                assert_eq!(PutIn::read(&text).as_ref(), Ok(&put_in));
+                let saved = SavedOperation {
+                    producer,
+                    sequence: Sequence(9),
+                    operation,
+                    expected,
+                    since: 1_790_000_000_000,
+                    log,
+                };
+                let text = saved.write();
+                assert_eq!(SavedOperation::read(&text).as_ref(), Ok(&saved));
                 for at in 0..text.len() {
-                    assert_eq!(PutIn::read(&text[..at]), Err(Damaged));
+                    assert_eq!(SavedOperation::read(&text[..at]), Err(Damaged));
                     let mut altered = text.clone().into_bytes();
                     altered[at] = if altered[at] == b'7' { b'8' } else { b'7' };
-                    assert_eq!(PutIn::read(&String::from_utf8(altered).unwrap()), Err(Damaged));
+                    assert_eq!(SavedOperation::read(&String::from_utf8(altered).unwrap()), Err(Damaged));
                 }
             }
         }
     }
 
     #[test]
-    fn a_tab_stays_who_it_was() {
-        let who = Who::new(0x1a2b_0000_0000_0001, 1_790_000_000_000);
-        assert_eq!(who.name(), "browser-1a2b");
-        assert_eq!(Who::read(&who.write()), Ok(who));
+    fn the_identity_of_a_tab_survives_its_text_form() {
+        let tab = TabIdentity::new(0x1a2b_0000_0000_0001, 1_790_000_000_000);
+        assert_eq!(tab.name(), "browser-1a2b");
+        assert_eq!(TabIdentity::read(&tab.write()), Ok(tab));
         for garbage in ["", "1 x 5", "1 1a2b000000000001 soon", "2 1a2b000000000001 5"] {
-            assert_eq!(Who::read(garbage), Err(Damaged), "{garbage:?}");
+            assert_eq!(TabIdentity::read(garbage), Err(Damaged), "{garbage:?}");
         }
     }
 }

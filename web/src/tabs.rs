@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::saved::Who;
+use crate::saved::TabIdentity;
 
 /// How many tabs may stream at once. One of the six connections stays free for loading pages and for single calls.
 pub const STREAMS: usize = 5;
@@ -18,33 +18,33 @@ const MISSED_ROUNDS: u8 = 2;
 /// The tabs of this page that are open in this browser.
 #[derive(Clone, Debug)]
 pub struct Tabs {
-    /// Chosen anew with every load of the page: a duplicated tab inherits what another one kept.
+    /// Chosen anew with every load of the page, because a duplicated tab inherits the other tab's identity.
     id: String,
-    me: Who,
+    me: TabIdentity,
     others: BTreeMap<String, Other>,
 }
 
 #[derive(Clone, Debug)]
 struct Other {
-    who: Who,
+    tab: TabIdentity,
     missed: u8,
 }
 
 impl Tabs {
     /// Knows only of the own tab, which has this `id` until it is closed or reloaded.
     #[must_use]
-    pub fn new(id: String, me: Who) -> Self {
+    pub fn new(id: String, me: TabIdentity) -> Self {
         Self { id, me, others: BTreeMap::new() }
     }
 
-    /// Who the own tab is.
+    /// The own tab.
     #[must_use]
-    pub fn me(&self) -> &Who {
+    pub fn me(&self) -> &TabIdentity {
         &self.me
     }
 
-    /// Makes the own tab somebody else.
-    pub fn rename(&mut self, me: Who) {
+    /// Gives the own tab another identity.
+    pub fn rename(&mut self, me: TabIdentity) {
         self.me = me;
     }
 
@@ -69,14 +69,14 @@ impl Tabs {
     #[must_use]
     pub fn handle(&mut self, text: &str) -> Option<String> {
         let (kind, rest) = text.split_once(' ')?;
-        let (id, who) = rest.split_once(' ')?;
+        let (id, tab) = rest.split_once(' ')?;
         if id == self.id {
             return None;
         }
-        let who = Who::read(who).ok()?;
+        let tab = TabIdentity::read(tab).ok()?;
         match kind {
             "hello" | "here" => {
-                self.others.insert(id.to_owned(), Other { who, missed: 0 });
+                self.others.insert(id.to_owned(), Other { tab, missed: 0 });
                 (kind == "hello").then(|| self.message("here"))
             }
             "bye" => {
@@ -97,14 +97,14 @@ impl Tabs {
     #[must_use]
     pub fn may_stream(&self) -> bool {
         let mine = (self.me.opened, &self.id);
-        let older = self.others.iter().filter(|(id, other)| (other.who.opened, *id) < mine).count();
+        let older = self.others.iter().filter(|(id, other)| (other.tab.opened, *id) < mine).count();
         older < STREAMS
     }
 
-    /// Whether another tab is the same replica: browsers copy what a tab kept when they duplicate the tab.
+    /// Whether another tab has the same identity. Browsers copy the session storage of a tab that is duplicated.
     #[must_use]
     pub fn is_duplicate(&self) -> bool {
-        self.others.values().any(|other| other.who.id == self.me.id)
+        self.others.values().any(|other| other.tab.id == self.me.id)
     }
 
     fn message(&self, kind: &str) -> String {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn tab(number: u64) -> Tabs {
-        Tabs::new(format!("tab{number}"), Who::new(number, 1_000 + number))
+        Tabs::new(format!("tab{number}"), TabIdentity::new(number, 1_000 + number))
     }
 
     /// Lets every tab ask once, and carries all messages to all others.
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn tabs_opened_in_the_same_millisecond_agree_on_an_order() {
-        let mut tabs: Vec<Tabs> = (0..8).map(|n| Tabs::new(format!("tab{n}"), Who::new(n, 1))).collect();
+        let mut tabs: Vec<Tabs> = (0..8).map(|n| Tabs::new(format!("tab{n}"), TabIdentity::new(n, 1))).collect();
         talk(&mut tabs);
         assert_eq!(streaming(&tabs).into_iter().filter(|&streams| streams).count(), STREAMS);
     }
@@ -177,11 +177,13 @@ mod tests {
 
     #[test]
     fn a_duplicated_tab_notices() {
-        let mut tabs =
-            vec![Tabs::new("first".to_owned(), Who::new(1, 5)), Tabs::new("copy".to_owned(), Who::new(1, 5))];
+        let mut tabs = vec![
+            Tabs::new("first".to_owned(), TabIdentity::new(1, 5)),
+            Tabs::new("copy".to_owned(), TabIdentity::new(1, 5)),
+        ];
         talk(&mut tabs);
         assert!(tabs[1].is_duplicate());
-        tabs[1].rename(Who::new(2, 6));
+        tabs[1].rename(TabIdentity::new(2, 6));
         talk(&mut tabs);
         assert!(!tabs[0].is_duplicate() && !tabs[1].is_duplicate());
     }

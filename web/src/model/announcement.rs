@@ -23,7 +23,7 @@ pub(crate) struct Announcer {
 }
 
 impl Announcer {
-    fn tell(&mut self, sentence: &'static str, now: Moment) -> &'static str {
+    fn update(&mut self, sentence: &'static str, now: Moment) -> &'static str {
         if sentence != self.next {
             self.next = sentence;
             self.next_since = now;
@@ -42,7 +42,7 @@ impl Model {
     /// What screen readers say by themselves. It also changes as time passes.
     pub fn announce(&mut self, now: Now) -> &'static str {
         let sentence = self.sentence(now);
-        self.announcer.tell(sentence, now.at)
+        self.announcer.update(sentence, now.at)
     }
 
     fn sentence(&self, now: Now) -> &'static str {
@@ -77,7 +77,7 @@ mod tests {
         // A connection that comes and goes three times a second, for ten seconds.
         for millis in (0..10_000).step_by(16) {
             let sentence = if millis / 333 % 2 == 0 { "live" } else { "lost" };
-            said.push(announcer.tell(sentence, at(millis)));
+            said.push(announcer.update(sentence, at(millis)));
         }
         said.dedup();
         assert_eq!(said, [""]);
@@ -86,10 +86,10 @@ mod tests {
     #[test]
     fn a_state_that_stays_is_said_once_and_not_before_the_last_was_heard() {
         let mut announcer = Announcer::default();
-        assert_eq!(announcer.tell("live", at(0)), "");
-        assert_eq!(announcer.tell("live", at(1_000)), "live");
-        assert_eq!(announcer.tell("lost", at(2_000)), "live");
-        assert_eq!(announcer.tell("lost", at(3_500)), "live");
-        assert_eq!(announcer.tell("lost", at(6_000)), "lost");
+        assert_eq!(announcer.update("live", at(0)), "");
+        assert_eq!(announcer.update("live", at(1_000)), "live");
+        assert_eq!(announcer.update("lost", at(2_000)), "live");
+        assert_eq!(announcer.update("lost", at(3_500)), "live");
+        assert_eq!(announcer.update("lost", at(6_000)), "lost");
     }
 }

@@ -1,62 +1,62 @@
-//! The event log: the newest events, and a still picture of them for a person who reads.
+//! The event log: the newest events, which a person who reads can pause.
 
 use std::collections::VecDeque;
 
 use engine::{Batch, Event};
 
-/// How many events are kept. Enough to look back; few enough to copy when the picture is held still.
+/// How many events the log holds: enough to look back, few enough to copy when it is paused.
 pub const CAPACITY: usize = 300;
 
 /// The newest [`CAPACITY`] events, newest first.
 ///
-/// At a thousand events a second nobody can read what moves. So the list can be held still: it then shows the same
-/// events until it is let go, and counts what came meanwhile.
+/// At a thousand events a second nobody can read a list that moves. A paused list shows the same events until it goes on,
+/// and counts those that came meanwhile.
 #[derive(Clone, Debug, Default)]
 pub struct EventLog {
     /// Oldest first.
     newest: VecDeque<Event>,
-    still: Option<Still>,
+    paused: Option<Paused>,
 }
 
 #[derive(Clone, Debug)]
-struct Still {
+struct Paused {
     /// Oldest first.
     events: VecDeque<Event>,
-    /// How many events came since.
+    /// How many events came since the pause.
     missed: u64,
 }
 
 impl EventLog {
-    /// The events of `batch`, before which the value was `value_before`, follow.
+    /// Appends the events of `batch`. `value_before` is the value before its first event.
     pub fn append(&mut self, batch: &Batch, value_before: i64) {
         let events = batch.operations().len();
         let room = CAPACITY.saturating_sub(events);
         let surplus = self.newest.len().saturating_sub(room);
         self.newest.drain(..surplus);
         self.newest.extend(batch.events(value_before).skip(events.saturating_sub(CAPACITY)));
-        if let Some(still) = &mut self.still {
-            still.missed += events as u64;
+        if let Some(paused) = &mut self.paused {
+            paused.missed += events as u64;
         }
     }
 
-    /// What follows does not join on to what is there. A list that is held still stays as it is.
+    /// Drops the events: those that follow do not continue them. A paused list stays as it is.
     pub fn clear(&mut self) {
         self.newest.clear();
     }
 
-    /// Holds the list still, or lets it go.
-    pub fn hold_still(&mut self, still: bool) {
-        if !still {
-            self.still = None;
-        } else if self.still.is_none() {
-            self.still = Some(Still { events: self.newest.clone(), missed: 0 });
+    /// Pauses the list, or lets it go on.
+    pub fn set_paused(&mut self, pause: bool) {
+        if !pause {
+            self.paused = None;
+        } else if self.paused.is_none() {
+            self.paused = Some(Paused { events: self.newest.clone(), missed: 0 });
         }
     }
 
-    /// How many events came while the list is held still; `None` while it moves.
+    /// How many events came since the list was paused; `None` while it moves.
     #[must_use]
     pub fn missed(&self) -> Option<u64> {
-        self.still.as_ref().map(|still| still.missed)
+        self.paused.as_ref().map(|paused| paused.missed)
     }
 
     /// How many events are shown.
@@ -79,7 +79,7 @@ impl EventLog {
     }
 
     fn shown(&self) -> &VecDeque<Event> {
-        self.still.as_ref().map_or(&self.newest, |still| &still.events)
+        self.paused.as_ref().map_or(&self.newest, |paused| &paused.events)
     }
 }
 
@@ -123,16 +123,16 @@ mod tests {
     }
 
     #[test]
-    fn held_still_it_shows_the_same_and_counts_what_came() {
+    fn a_paused_log_shows_the_same_events_and_counts_what_came() {
         let mut log = EventLog::default();
         append(&mut log, 1, 3);
-        log.hold_still(true);
+        log.set_paused(true);
         append(&mut log, 4, 500);
         log.clear();
-        log.hold_still(true);
+        log.set_paused(true);
         assert_eq!((indexes(&log), log.missed()), (vec![3, 2, 1], Some(500)));
         append(&mut log, 700, 1);
-        log.hold_still(false);
+        log.set_paused(false);
         assert_eq!((indexes(&log), log.missed()), (vec![700], None));
     }
 }

@@ -7,7 +7,7 @@ use engine::{GoodbyeReason, Index, Resume, Standing};
 
 use super::Numbers;
 use super::status::Tone;
-use crate::words::{self, TimeOfDay};
+use crate::format::{self, TimeOfDay};
 
 /// How many items are kept. Enough to understand an incident afterwards.
 pub const CAPACITY: usize = 30;
@@ -36,7 +36,7 @@ pub(crate) struct News {
 }
 
 impl News {
-    pub(crate) fn tell(&mut self, text: String, tone: Tone, time: TimeOfDay) {
+    pub(crate) fn add(&mut self, text: String, tone: Tone, time: TimeOfDay) {
         self.version += 1;
         if let Some(latest) = self.items.front_mut()
             && latest.text == text
@@ -59,7 +59,7 @@ impl News {
 }
 
 /// A notice in words, or `None` if it is told elsewhere on the page. `state` is the state that it was made in.
-pub(crate) fn tell(
+pub(crate) fn describe(
     notice: &Notice,
     state: State,
     numbers: &Numbers,
@@ -111,7 +111,7 @@ pub(crate) fn tell(
                 GoodbyeReason::SteppedDown => "it leads no longer",
                 GoodbyeReason::Unknown => "it did not say why",
             };
-            let after = words::duration(goodbye.retry_after);
+            let after = format::duration(goodbye.retry_after);
             (format!("The leader said goodbye: {why}. Trying again in {after}."), Tone::Warn)
         }
         Notice::Violated(violation) => {
@@ -122,11 +122,11 @@ pub(crate) fn tell(
         }
         Notice::LinkLost => (format!("The connection to the leader was lost{because}."), Tone::Warn),
         Notice::NoWelcome => {
-            let waited = words::duration(WELCOME_TIMEOUT);
+            let waited = format::duration(WELCOME_TIMEOUT);
             (format!("The leader did not answer within {waited}. Trying again."), Tone::Warn)
         }
         Notice::Silent { silence } => {
-            let silence = words::duration(*silence);
+            let silence = format::duration(*silence);
             (format!("No sign of life from the leader for {silence}. Reconnecting."), Tone::Warn)
         }
         Notice::StateChanged { .. }
@@ -139,7 +139,7 @@ pub(crate) fn tell(
 }
 
 /// A judgement in words, if it is a bad one.
-pub(crate) fn tell_standing(standing: Standing, at: Resume) -> Option<String> {
+pub(crate) fn describe_standing(standing: Standing, at: Resume) -> Option<String> {
     let at = index(at.position.index);
     match standing {
         Standing::InStep | Standing::Compacted | Standing::Unknown => None,
@@ -150,7 +150,7 @@ pub(crate) fn tell_standing(standing: Standing, at: Resume) -> Option<String> {
 }
 
 fn index(index: Index) -> String {
-    format!("#{}", words::grouped_count(index.0))
+    format!("#{}", format::grouped_count(index.0))
 }
 
 fn range(first: Index, last: Index) -> String {
@@ -170,18 +170,18 @@ mod tests {
     fn the_same_thing_in_a_row_counts_up() {
         let mut news = News::default();
         for seconds in 1..=3 {
-            news.tell("lost".to_owned(), Tone::Warn, TimeOfDay(seconds));
+            news.add("lost".to_owned(), Tone::Warn, TimeOfDay(seconds));
         }
-        news.tell("found".to_owned(), Tone::Good, TimeOfDay(9));
-        let told: Vec<_> = news.items().map(|item| (item.text.as_str(), item.times, item.time.0)).collect();
-        assert_eq!(told, [("found", 1, 9), ("lost", 3, 3)]);
+        news.add("found".to_owned(), Tone::Good, TimeOfDay(9));
+        let items: Vec<_> = news.items().map(|item| (item.text.as_str(), item.times, item.time.0)).collect();
+        assert_eq!(items, [("found", 1, 9), ("lost", 3, 3)]);
     }
 
     #[test]
     fn only_the_newest_are_kept() {
         let mut news = News::default();
         for number in 0..CAPACITY + 5 {
-            news.tell(number.to_string(), Tone::Idle, TimeOfDay(0));
+            news.add(number.to_string(), Tone::Idle, TimeOfDay(0));
         }
         assert_eq!(news.items().count(), CAPACITY);
         assert_eq!(news.items().next().unwrap().text, (CAPACITY + 4).to_string());

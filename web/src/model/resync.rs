@@ -3,7 +3,7 @@
 use engine::replica::Resync;
 use engine::{SnapshotReason, Verdict};
 
-use crate::words::{self, TimeOfDay};
+use crate::format::{self, TimeOfDay};
 
 /// Why the replica had to resync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,37 +27,37 @@ pub struct ResyncLine {
     pub time: TimeOfDay,
 }
 
-/// `kept_is_damaged` says whether the tab had a state from before the reload that could not be used.
-pub(crate) fn line(resync: &Resync, occasion: Occasion, kept_is_damaged: bool, time: TimeOfDay) -> ResyncLine {
+/// `saved_is_damaged`: the state that the tab saved before the reload could not be used.
+pub(crate) fn line(resync: &Resync, occasion: Occasion, saved_is_damaged: bool, time: TimeOfDay) -> ResyncLine {
     let lead = match occasion {
         Occasion::Start => "Started",
         Occasion::Reload => "Resynced after the reload",
         Occasion::Reconnect => "Reconnected",
     };
     let held = resync.from.map_or(0, |from| from.position.index.0);
-    let held = words::grouped_count(held);
-    let took = words::duration(resync.took);
+    let held = format::grouped_count(held);
+    let took = format::duration(resync.took);
     let (verdict, text) = match resync.verdict {
         Verdict::Resumed => {
             let applied = match resync.events {
                 0 => "nothing was missing".to_owned(),
-                events => format!("applied {}", words::events(events)),
+                events => format!("applied {}", format::events(events)),
             };
             ("resumed".to_owned(), format!("{lead}: resumed from #{held}, {applied}, live after {took}."))
         }
         Verdict::Snapshot(reason) => {
-            let at = words::grouped_count(resync.snapshot.map_or(0, |position| position.index.0));
+            let at = format::grouped_count(resync.snapshot.map_or(0, |position| position.index.0));
             let applied = match resync.events {
                 0 => String::new(),
-                events => format!(", applied {} after it", words::events(events)),
+                events => format!(", applied {} after it", format::events(events)),
             };
             let why = if resync.damaged {
                 format!("the events after #{held} are damaged in the leader's storage")
             } else if reason == SnapshotReason::Fresh {
                 // Who dropped a state asks with nothing in hand; what people want to know is why.
                 match resync.dropped {
-                    Some(dropped) => why(dropped.reason, &words::grouped_count(dropped.at.index.0)),
-                    None if kept_is_damaged => "what this tab kept over the reload was damaged".to_owned(),
+                    Some(dropped) => why(dropped.reason, &format::grouped_count(dropped.at.index.0)),
+                    None if saved_is_damaged => "what this tab kept over the reload was damaged".to_owned(),
                     None => why(reason, &held),
                 }
             } else {

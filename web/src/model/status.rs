@@ -6,8 +6,8 @@ use engine::replica::State;
 use engine::{Moment, Standing};
 
 use super::{Known, Model, Now, Unanswered};
+use crate::format;
 use crate::tabs::STREAMS;
-use crate::words;
 
 /// How long an attempt may take before the page says that something is wrong.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -135,14 +135,14 @@ impl Model {
 
     fn mark(&self, now: Moment) -> Mark {
         let mark = |in_step, sign, title, detail, tone| Mark { in_step, sign, title, detail, tone };
-        let held = self.held().map(|held| words::grouped_count(held.position().index.0));
+        let held = self.held().map(|held| format::grouped_count(held.position().index.0));
         match (self.state, held) {
             (State::Live, Some(_)) => self.judged_mark(now),
             (State::CatchingUp, _) => {
                 let detail = match self.numbers.lag_events {
-                    Known::Exactly(events) => format!("{} to go", words::events(events)),
+                    Known::Exactly(events) => format!("{} to go", format::events(events)),
                     Known::AtLeast(0) | Known::Not => "What arrives is not the newest".to_owned(),
-                    Known::AtLeast(events) => format!("At least {} to go", words::events(events)),
+                    Known::AtLeast(events) => format!("At least {} to go", format::events(events)),
                 };
                 mark(false, "↻", "Catching up", detail, Tone::Busy)
             }
@@ -171,7 +171,7 @@ impl Model {
                 ("Every digest matched so far".to_owned(), false)
             }
             Some((standing, at, judged)) => {
-                let at = words::grouped_count(at.position.index.0);
+                let at = format::grouped_count(at.position.index.0);
                 match standing {
                     Standing::InStep if now.since(judged.at) > JUDGED => {
                         (format!("The leader last confirmed #{at}, at {}", judged.time), false)
@@ -216,7 +216,7 @@ impl Model {
                 0 | 1 => "The leader does not answer. Trying again…".to_owned(),
                 _ => format!(
                     "The leader does not answer. Trying again… (attempt {})",
-                    words::grouped_count(attempts.into())
+                    format::grouped_count(attempts.into())
                 ),
             };
             return Some(Banner { kind: "no_answer", text });

@@ -18,9 +18,9 @@ struct Tab {
 }
 
 impl Tab {
-    fn new(kept: Option<Snapshot>) -> Self {
-        let replica = kept.map_or_else(|| Replica::new(1), |kept| Replica::restore(1, kept));
-        Self { replica, model: Model::new("browser-1a2b".to_owned(), kept), now: Now::default() }
+    fn new(saved: Option<Snapshot>) -> Self {
+        let replica = saved.map_or_else(|| Replica::new(1), |saved| Replica::restore(1, saved));
+        Self { replica, model: Model::new("browser-1a2b".to_owned(), saved), now: Now::default() }
     }
 
     fn pass(&mut self, time: Duration) -> &mut Self {
@@ -124,9 +124,9 @@ fn value_index_and_digest_are_of_one_moment() {
 
 #[test]
 fn a_reload_tells_that_it_resumed_and_keeps_telling_it() {
-    let kept = Snapshot::take(LOG, Position { index: Index(12_345), digest: Digest(7) }, -3);
-    let mut tab = Tab::new(Some(kept));
-    assert_eq!(tab.model.numbers().held, Some(kept), "it is shown at once");
+    let saved = Snapshot::take(LOG, Position { index: Index(12_345), digest: Digest(7) }, -3);
+    let mut tab = Tab::new(Some(saved));
+    assert_eq!(tab.model.numbers().held, Some(saved), "it is shown at once");
     assert!(!tab.status().mark.in_step, "but not vouched for");
     tab.connect().frame(welcome(LOG, Index(12_346), Verdict::Resumed));
     assert_eq!((tab.status().state, tab.status().mark.detail.as_str()), ("catching_up", "At least 1 event to go"));
@@ -148,8 +148,8 @@ fn a_reload_tells_that_it_resumed_and_keeps_telling_it() {
 
 #[test]
 fn a_duplicated_tab_resumes_but_tells_of_no_reload() {
-    let kept = Snapshot::take(LOG, Position { index: Index(5), digest: Digest(7) }, -3);
-    let mut tab = Tab::new(Some(kept));
+    let saved = Snapshot::take(LOG, Position { index: Index(5), digest: Digest(7) }, -3);
+    let mut tab = Tab::new(Some(saved));
     tab.model.handle_duplicate("browser-2b3c".to_owned());
     tab.connect().frame(welcome(LOG, Index(5), Verdict::Resumed));
     assert_eq!(tab.status().name, "browser-2b3c");
@@ -219,7 +219,7 @@ fn after_a_divergence_the_snapshot_is_told_with_its_first_cause() {
 #[test]
 fn a_snapshot_after_damage_is_not_explained_with_nothing_held() {
     let mut tab = Tab::new(None);
-    tab.model.handle_damage(tab.now);
+    tab.model.handle_damaged_state(tab.now);
     tab.go_live(LOG, SnapshotReason::Fresh);
     let line = &tab.model.first_resync().unwrap().text;
     assert!(line.contains("because what this tab kept over the reload was damaged"), "{line}");

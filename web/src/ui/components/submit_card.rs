@@ -5,20 +5,20 @@ use std::rc::Rc;
 use leptos::html::{Button, Div};
 use leptos::prelude::*;
 
-use crate::entry::{Kind, NotAnArgument};
-use crate::model::put_in::Told;
+use crate::form::{Kind, NotAnArgument};
+use crate::model::last_operation::OperationStatus;
 use crate::model::status::Tone;
-use crate::page::session::Session;
-use crate::page::signals::Signals;
+use crate::ui::session::Session;
+use crate::ui::signals::Signals;
 
 #[component]
-pub(super) fn FormCard(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
+pub(super) fn SubmitCard(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
     let kind = RwSignal::new(Kind::default());
     let typed = RwSignal::new(String::new());
     // What is wrong with what was typed, until it is typed anew.
     let mistake = RwSignal::new(None::<NotAnArgument>);
-    let put_in = signals.put_in;
-    let is_open = Memo::new(move |_| put_in.with(|told| told.as_ref().is_some_and(Told::is_open)));
+    let operation = signals.operation;
+    let is_open = Memo::new(move |_| operation.with(|status| status.as_ref().is_some_and(OperationStatus::is_open)));
     let apply = NodeRef::<Button>::new();
 
     let submit = move |event: leptos::ev::SubmitEvent| {
@@ -29,13 +29,14 @@ pub(super) fn FormCard(signals: Signals, session: StoredValue<Rc<Session>, Local
         match kind.get_untracked().operation(&typed.read_untracked()) {
             Ok(operation) => {
                 mistake.set(None);
-                session.with_value(|session| session.sender().put_in(operation));
+                session.with_value(|session| session.sender().submit(operation));
             }
             Err(error) => mistake.set(Some(error)),
         }
     };
     let is_refused = move || {
-        mistake.with(Option::is_some) || put_in.with(|told| told.as_ref().is_some_and(|told| told.kind == "refused"))
+        mistake.with(Option::is_some)
+            || operation.with(|status| status.as_ref().is_some_and(|status| status.kind == "refused"))
     };
 
     view! {
@@ -86,26 +87,26 @@ pub(super) fn FormCard(signals: Signals, session: StoredValue<Rc<Session>, Local
                     }
                     node_ref=apply
                 >
-                    {move || match put_in.with(|told| told.as_ref().map(|told| told.kind)) {
+                    {move || match operation.with(|status| status.as_ref().map(|status| status.kind)) {
                         Some("sending") => "Sending…",
                         Some("pending") => "Pending…",
                         _ => "Apply",
                     }}
                 </button>
             </form>
-            <Result put_in=put_in mistake=mistake />
-            <Pending put_in=put_in session=session apply=apply />
+            <Result operation=operation mistake=mistake />
+            <Pending operation=operation session=session apply=apply />
         </section>
     }
 }
 
 #[component]
-fn Result(put_in: RwSignal<Option<Told>>, mistake: RwSignal<Option<NotAnArgument>>) -> impl IntoView {
-    let told = move || {
+fn Result(operation: RwSignal<Option<OperationStatus>>, mistake: RwSignal<Option<NotAnArgument>>) -> impl IntoView {
+    let shown = move || {
         let mistake = mistake.with(|mistake| mistake.as_ref().map(ToString::to_string));
         match mistake {
-            Some(text) => Some(Told { kind: "refused", tone: Tone::Bad, text }),
-            None => put_in.get().filter(|told| !told.text.is_empty()),
+            Some(text) => Some(OperationStatus { kind: "refused", tone: Tone::Bad, text }),
+            None => operation.get().filter(|status| !status.text.is_empty()),
         }
     };
     let sign = |tone| match tone {
@@ -116,8 +117,8 @@ fn Result(put_in: RwSignal<Option<Told>>, mistake: RwSignal<Option<NotAnArgument
     view! {
         <div id="op-result" class="result-box" role="status">
             {move || {
-                told()
-                    .map(|Told { kind, tone, text }| {
+                shown()
+                    .map(|OperationStatus { kind, tone, text }| {
                         view! {
                             <p class=format!("result {}", tone.class()) data-testid="op-result" data-value=kind>
                                 <span class="sign" aria-hidden="true">{sign(tone)}</span>
@@ -133,12 +134,13 @@ fn Result(put_in: RwSignal<Option<Told>>, mistake: RwSignal<Option<NotAnArgument
 /// What a person can do while an operation is pending. It is hidden rather than removed, so that the focus can be moved.
 #[component]
 fn Pending(
-    put_in: RwSignal<Option<Told>>,
+    operation: RwSignal<Option<OperationStatus>>,
     session: StoredValue<Rc<Session>, LocalStorage>,
     apply: NodeRef<Button>,
 ) -> impl IntoView {
     let actions = NodeRef::<Div>::new();
-    let is_pending = Memo::new(move |_| put_in.with(|told| told.as_ref().is_some_and(Told::is_pending)));
+    let is_pending =
+        Memo::new(move |_| operation.with(|status| status.as_ref().is_some_and(OperationStatus::is_pending)));
     Effect::new(move |_| {
         let has_focus = || {
             let focused = document().active_element()?;

@@ -3,10 +3,10 @@
 mod browser;
 mod channel;
 mod components;
-mod kept;
 mod painter;
 mod sender;
 mod session;
+mod session_storage;
 mod signals;
 
 use leptos::prelude::*;

@@ -1,4 +1,4 @@
-//! The tab's life as a replica: when it follows the leader, and what it keeps.
+//! The tab as a replica: when it follows the leader, and what it saves.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -14,35 +14,35 @@ use wire::{Identity, ReplicaKind};
 
 use super::browser;
 use super::channel::Channel;
-use super::kept::Kept;
 use super::painter::Painter;
 use super::sender::Sender;
+use super::session_storage::SessionStorage;
+use crate::format;
 use crate::model::Model;
-use crate::saved::Who;
+use crate::saved::TabIdentity;
 use crate::tabs::Tabs;
-use crate::words;
 
-/// How long the other tabs may take to answer before this one decides whether to stream.
-const ROLL_CALL: Duration = Duration::from_millis(60);
+/// How long a new tab waits for the answers of the others before it decides whether to stream.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(60);
 
-/// How often the state is written to the storage, and what changes with time is looked at.
+/// How often the state is saved, and what changes with time is shown.
 const TICK: Duration = Duration::from_millis(500);
 
-/// How often a tab that waits asks which others are still there. It takes a free place when it found one twice: a tab
-/// that is reloaded is back by then.
+/// How often a waiting tab asks which others are open. It streams when it found a free place twice in a row, because a tab
+/// that is being reloaded is back by then.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// One tab's life as a replica.
+/// The tab as a replica, for as long as the page is mounted.
 pub(super) struct Session {
     model: Rc<RefCell<Model>>,
     painter: Rc<Painter>,
     tabs: RefCell<Tabs>,
     channel: Channel,
-    kept: Rc<Kept>,
+    storage: Rc<SessionStorage>,
     sender: Rc<Sender>,
     following: RefCell<Option<AbortHandle>>,
-    /// Whether the roll was called, so that it is known who else is there.
-    called: Cell<bool>,
+    /// Whether the other tabs had time to answer.
+    knows_tabs: Cell<bool>,
     /// Whether a place was free when the other tabs were last asked.
     place_free: Cell<bool>,
 }
@@ -50,14 +50,14 @@ pub(super) struct Session {
 impl Session {
     /// Begins a session that lasts until the present component is unmounted.
     pub(super) fn begin() -> StoredValue<Rc<Self>, LocalStorage> {
-        let kept = Rc::new(Kept::open());
-        let state = kept.state();
+        let storage = Rc::new(SessionStorage::open());
+        let state = storage.state();
         let damaged = state.is_err();
-        let who = kept.who().unwrap_or_else(new_tab);
-        kept.write_who(&who);
-        let mut model = Model::new(who.name(), state.unwrap_or_default());
+        let tab = storage.identity().unwrap_or_else(new_tab);
+        storage.write_identity(&tab);
+        let mut model = Model::new(tab.name(), state.unwrap_or_default());
         if damaged {
-            model.handle_damage(browser::now());
+            model.handle_damaged_state(browser::now());
         }
         let model = Rc::new(RefCell::new(model));
 
@@ -67,22 +67,22 @@ impl Session {
                 let session = session.clone();
                 move || session.upgrade().iter().for_each(Self::ask)
             };
-            let sender = Rc::new(Sender::new(Rc::clone(&model), Rc::clone(&painter), Rc::clone(&kept), ask));
+            let sender = Rc::new(Sender::new(Rc::clone(&model), Rc::clone(&painter), Rc::clone(&storage), ask));
             let session = session.clone();
             let channel = Channel::open(move |text| {
                 if let Some(session) = session.upgrade() {
-                    session.hear(&text);
+                    session.handle_message(&text);
                 }
             });
             Self {
                 painter,
                 model,
-                tabs: RefCell::new(Tabs::new(format!("{:016x}", browser::random()), who)),
+                tabs: RefCell::new(Tabs::new(format!("{:016x}", browser::random()), tab)),
                 channel,
-                kept,
+                storage,
                 sender,
                 following: RefCell::default(),
-                called: Cell::new(false),
+                knows_tabs: Cell::new(false),
                 place_free: Cell::new(false),
             }
         });
@@ -98,25 +98,25 @@ impl Session {
         &self.painter
     }
 
-    /// Holds the event log still, or lets it go.
-    pub(super) fn hold_still(&self, still: bool) {
-        self.model.borrow_mut().log_mut().hold_still(still);
+    /// Pauses the event log, or lets it go on.
+    pub(super) fn pause_log(&self, pause: bool) {
+        self.model.borrow_mut().log_mut().set_paused(pause);
         self.painter.request();
     }
 
-    /// What puts operations in.
+    /// What submits operations.
     pub(super) fn sender(&self) -> &Rc<Sender> {
         &self.sender
     }
 
-    /// Sets the timers and listeners of the session, and ends all with the component.
+    /// Starts the timers and listeners of the session, and ends everything with the component.
     fn keep_watch(self: &Rc<Self>, handle: StoredValue<Rc<Self>, LocalStorage>) {
         let with_session = move |act: fn(&Rc<Self>)| {
             move || {
                 handle.try_with_value(act);
             }
         };
-        let roll_call = set_timeout_with_handle(with_session(Self::open), ROLL_CALL);
+        let answered = set_timeout_with_handle(with_session(Self::open), ANSWERS_WITHIN);
         let tick = set_interval_with_handle(with_session(Self::tick), TICK);
         let ask_again = set_interval_with_handle(with_session(Self::ask_again), ASK_AGAIN);
         let listen = |event: &str, act: fn(&Rc<Self>)| {
@@ -130,7 +130,7 @@ impl Session {
             listen("pageshow", Self::ask),
         ];
         on_cleanup(move || {
-            roll_call.into_iter().for_each(|timer| timer.clear());
+            answered.into_iter().for_each(|timer| timer.clear());
             tick.into_iter().chain(ask_again).for_each(|timer| timer.clear());
             listeners.into_iter().for_each(WindowListenerHandle::remove);
             handle.try_with_value(|session| {
@@ -149,32 +149,32 @@ impl Session {
         self.channel.send(&question);
     }
 
-    fn hear(self: &Rc<Self>, text: &str) {
+    fn handle_message(self: &Rc<Self>, text: &str) {
         let answer = self.tabs.borrow_mut().handle(text);
         if let Some(answer) = answer {
             self.channel.send(&answer);
         }
-        // A tab that turns out to be too many gives its connection up at once.
-        if self.called.get() {
+        // A tab that turns out to be one too many gives its connection up at once.
+        if self.knows_tabs.get() {
             self.take_or_leave_place(false);
         }
     }
 
-    /// The others had time to answer: the tab knows its place.
+    /// The other tabs had time to answer.
     fn open(self: &Rc<Self>) {
         if self.tabs.borrow().is_duplicate() {
-            let who = new_tab();
-            self.kept.write_who(&who);
-            self.model.borrow_mut().handle_duplicate(who.name());
-            self.tabs.borrow_mut().rename(who);
+            let tab = new_tab();
+            self.storage.write_identity(&tab);
+            self.model.borrow_mut().handle_duplicate(tab.name());
+            self.tabs.borrow_mut().rename(tab);
             self.ask();
         }
-        self.called.set(true);
+        self.knows_tabs.set(true);
         self.take_or_leave_place(true);
     }
 
     fn ask_again(self: &Rc<Self>) {
-        if !self.called.get() || self.is_following() {
+        if !self.knows_tabs.get() || self.is_following() {
             return;
         }
         let free = self.tabs.borrow().may_stream();
@@ -216,7 +216,7 @@ impl Session {
         let mut watcher = Watcher { model: Rc::clone(&self.model), painter: Rc::clone(&self.painter) };
         let (life, handle) = abortable(async move { follower::follow(replica, link, &mut watcher).await });
         spawn_local(async move {
-            // It ends only by being aborted.
+            // It ends only when it is aborted.
             let _ = life.await;
         });
         self.following.replace(Some(handle));
@@ -242,7 +242,7 @@ impl Session {
     }
 
     fn save(&self) {
-        self.kept.write_state(self.model.borrow().held());
+        self.storage.write_state(self.model.borrow().held());
     }
 
     fn change_visibility(self: &Rc<Self>) {
@@ -257,11 +257,11 @@ impl Session {
     }
 }
 
-fn new_tab() -> Who {
-    Who::new(browser::random(), browser::since_1970())
+fn new_tab() -> TabIdentity {
+    TabIdentity::new(browser::random(), browser::since_1970())
 }
 
-/// Tells the model what happens. It holds the model only for the moment of telling.
+/// Passes what happens on to the model, which it borrows only for each call.
 struct Watcher {
     model: Rc<RefCell<Model>>,
     painter: Rc<Painter>,
@@ -274,7 +274,7 @@ impl Observer for Watcher {
     }
 
     fn link_failed(&mut self, error: &LinkError) {
-        self.model.borrow_mut().handle_link_failure(words::broken_link(&error.to_string()));
+        self.model.borrow_mut().handle_link_failure(format::broken_link(&error.to_string()));
     }
 
     fn standing(&mut self, standing: Standing, at: Resume) {

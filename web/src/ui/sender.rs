@@ -1,4 +1,4 @@
-//! Puts operations into the leader's log, each once, and keeps asking until the outcome is known.
+//! Submits a person's operations, each exactly once, and asks until the outcome is known.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -16,25 +16,26 @@ use leptos::task::spawn_local;
 use wire::Identity;
 
 use super::browser;
-use super::kept::Kept;
 use super::painter::Painter;
+use super::session_storage::SessionStorage;
 use crate::model::Model;
-use crate::model::put_in::GivenUp;
-use crate::saved::PutIn;
+use crate::model::last_operation::GivenUp;
+use crate::saved::SavedOperation;
 
-/// The longest pause between two attempts: a leader that is away for hours is not asked every second by every tab.
+/// The longest pause between two attempts, so that tabs do not ask a leader every second that is away for hours.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The tab's producer. One operation at a time: it is pending until its outcome is known, also over a reload.
+/// The tab's producer. It submits one operation at a time, which is pending until its outcome is known, also after a
+/// reload.
 pub(super) struct Sender {
     model: Rc<RefCell<Model>>,
     painter: Rc<Painter>,
-    kept: Rc<Kept>,
+    storage: Rc<SessionStorage>,
     producer: Mutex<Producer<Calls>>,
-    /// When what is pending was put in, and into which log.
-    put_in: RefCell<Option<PutIn>>,
-    /// What is pending was put in before the page was loaded. The tab may be a copy of another one, which has the same
-    /// producer: this tab settles what is pending, and then goes on under a name of its own.
+    /// The pending operation as it is in the storage.
+    saved: RefCell<Option<SavedOperation>>,
+    /// Whether the pending operation is from before the page was loaded. The tab may be a copy of another one, which has
+    /// the same producer id. So this tab settles the operation and then takes a new id.
     inherited: Cell<bool>,
     asking: RefCell<Option<AbortHandle>>,
     /// Called when an attempt got no answer: other tabs may hold all connections.
@@ -45,57 +46,57 @@ impl Sender {
     pub(super) fn new(
         model: Rc<RefCell<Model>>,
         painter: Rc<Painter>,
-        kept: Rc<Kept>,
+        storage: Rc<SessionStorage>,
         on_no_answer: impl Fn() + 'static,
     ) -> Self {
         Self {
             model,
             painter,
-            kept,
+            storage,
             producer: Mutex::new(Producer::new(Calls::to_leader(), new_id)),
-            put_in: RefCell::default(),
+            saved: RefCell::default(),
             inherited: Cell::new(false),
             asking: RefCell::default(),
             on_no_answer: Box::new(on_no_answer),
         }
     }
 
-    /// Goes on with what was pending when the page was left.
+    /// Goes on with the operation that was pending before a reload.
     pub(super) fn resume(self: &Rc<Self>) {
-        match self.kept.put_in() {
-            Ok(Some(put_in)) => {
-                let since = browser::time_of_day(put_in.since);
-                self.model.borrow_mut().handle_still_pending(put_in.operation, since, browser::now());
-                self.put_in.replace(Some(put_in));
+        match self.storage.operation() {
+            Ok(Some(saved)) => {
+                let since = browser::time_of_day(saved.since);
+                self.model.borrow_mut().handle_still_pending(saved.operation, since, browser::now());
+                self.saved.replace(Some(saved));
                 self.inherited.set(true);
                 self.ask(Begin::Inherited);
             }
             Ok(None) => {}
             Err(_) => {
-                self.model.borrow_mut().handle_lost_put_in();
-                self.kept.write_put_in(None);
+                self.model.borrow_mut().handle_damaged_operation();
+                self.storage.write_operation(None);
             }
         }
     }
 
-    /// Puts an operation into the leader's log, unless another one is pending.
-    pub(super) fn put_in(self: &Rc<Self>, operation: Operation) {
+    /// Submits an operation, unless another one is pending.
+    pub(super) fn submit(self: &Rc<Self>, operation: Operation) {
         let now = browser::now();
         let mut model = self.model.borrow_mut();
-        if model.put_in(now).is_some_and(|told| told.is_open()) {
+        if model.operation_status(now).is_some_and(|status| status.is_open()) {
             return;
         }
-        model.handle_put_in(operation, now);
+        model.handle_submitted(operation, now);
         drop(model);
         self.ask(Begin::New(operation));
     }
 
-    /// Asks for what is pending at once instead of after a pause.
+    /// Makes the next attempt at once instead of after a pause.
     pub(super) fn try_now(self: &Rc<Self>) {
         self.ask(Begin::Nothing);
     }
 
-    /// Waits for what is pending no more.
+    /// Gives the pending operation up.
     pub(super) fn stop_waiting(self: &Rc<Self>) {
         self.stop();
         let sender = Rc::clone(self);
@@ -110,7 +111,7 @@ impl Sender {
         });
     }
 
-    /// Asks no more. What is pending stays so, in the storage.
+    /// Makes no more attempts. The pending operation stays in the storage.
     pub(super) fn stop(&self) {
         if let Some(asking) = self.asking.take() {
             asking.abort();
@@ -123,7 +124,7 @@ impl Sender {
         let (asking, handle) = abortable(async move { sender.ask_until_settled(begin).await });
         self.asking.replace(Some(handle));
         spawn_local(async move {
-            // It ends by itself or by being aborted.
+            // Whether it ended or was aborted makes no difference.
             let _ = asking.await;
         });
         self.painter.request();
@@ -131,11 +132,11 @@ impl Sender {
 
     async fn ask_until_settled(&self, begin: Begin) {
         let mut producer = self.producer.lock().await;
-        begin.apply(&mut producer, self.put_in.borrow().as_ref());
+        begin.apply(&mut producer, self.saved.borrow().as_ref());
         let began = browser::now().at;
         let mut pause = FIRST_PAUSE;
         loop {
-            self.keep(&producer);
+            self.save(&producer);
             let in_doubt = producer.outbox().pending().is_some_and(|pending| pending.in_doubt);
             if in_doubt && self.is_in_another_log() {
                 producer.give_up();
@@ -152,7 +153,7 @@ impl Sender {
                 Some(Step::Again { because, abandoned_at }) => {
                     let now = browser::now();
                     if let Some(index) = abandoned_at {
-                        self.model.borrow_mut().handle_found(index, now);
+                        self.model.borrow_mut().handle_abandoned_found(index, now);
                     }
                     if matches!(because, SubmitError::NoAnswer | SubmitError::Failed(_)) {
                         self.model.borrow_mut().handle_doubt(now);
@@ -172,12 +173,12 @@ impl Sender {
         }
     }
 
-    /// Writes what is pending to the storage, so that it survives a reload during the attempt that follows.
-    fn keep(&self, producer: &Producer<Calls>) {
+    /// Writes the pending operation to the storage, so that it survives a reload during the attempt that follows.
+    fn save(&self, producer: &Producer<Calls>) {
         let outbox = producer.outbox();
         let Some(pending) = outbox.pending() else { return };
-        let before = self.put_in.borrow().clone();
-        let put_in = PutIn {
+        let before = self.saved.borrow().clone();
+        let saved = SavedOperation {
             producer: outbox.id().clone(),
             sequence: outbox.sequence(),
             operation: pending.operation,
@@ -185,23 +186,23 @@ impl Sender {
             since: before.as_ref().map_or_else(browser::since_1970, |before| before.since),
             log: before.as_ref().map_or_else(|| self.log(), |before| before.log),
         };
-        self.kept.write_put_in(Some(&put_in));
-        self.put_in.replace(Some(put_in));
+        self.storage.write_operation(Some(&saved));
+        self.saved.replace(Some(saved));
     }
 
     fn log(&self) -> Option<engine::LogId> {
         self.model.borrow().held().map(|held| held.log())
     }
 
-    /// Whether the leader has another log since what is pending was put in.
+    /// Whether the leader has another log than when the pending operation was submitted.
     fn is_in_another_log(&self) -> bool {
-        let put_into = self.put_in.borrow().as_ref().and_then(|put_in| put_in.log);
-        matches!((put_into, self.log()), (Some(before), Some(now)) if before != now)
+        let submitted_to = self.saved.borrow().as_ref().and_then(|saved| saved.log);
+        matches!((submitted_to, self.log()), (Some(before), Some(now)) if before != now)
     }
 
     fn end(&self, producer: &mut Producer<Calls>) {
-        self.kept.write_put_in(None);
-        self.put_in.replace(None);
+        self.storage.write_operation(None);
+        self.saved.replace(None);
         if self.inherited.take() {
             producer.begin_anew();
         }
@@ -209,22 +210,22 @@ impl Sender {
     }
 }
 
-/// What there is to ask for.
+/// How an operation comes to be pending.
 enum Begin {
     New(Operation),
     Inherited,
-    /// It has begun already.
+    /// It is pending already.
     Nothing,
 }
 
 impl Begin {
-    fn apply(self, producer: &mut Producer<Calls>, put_in: Option<&PutIn>) {
-        match (self, put_in) {
+    fn apply(self, producer: &mut Producer<Calls>, saved: Option<&SavedOperation>) {
+        match (self, saved) {
             (Self::New(operation), _) => {
                 producer.begin(operation, None);
             }
-            (Self::Inherited, Some(put_in)) => {
-                let PutIn { producer: id, sequence, operation, expected, .. } = put_in.clone();
+            (Self::Inherited, Some(saved)) => {
+                let SavedOperation { producer: id, sequence, operation, expected, .. } = saved.clone();
                 producer.resume(Outbox::restore(id, sequence, operation, expected));
             }
             (Self::Inherited | Self::Nothing, _) => {}

@@ -3,8 +3,8 @@
 use engine::Event;
 use leptos::prelude::*;
 
+use crate::model::last_operation::OperationStatus;
 use crate::model::news::Item;
-use crate::model::put_in::Told;
 use crate::model::resync::ResyncLine;
 use crate::model::status::Status;
 use crate::model::{Model, Now, Numbers};
@@ -30,13 +30,14 @@ pub(super) struct Signals {
     pub(super) reconnect: RwSignal<Option<ResyncLine>>,
     /// What screen readers say by themselves.
     pub(super) announcement: RwSignal<&'static str>,
-    pub(super) put_in: RwSignal<Option<Told>>,
+    /// The last operation that was submitted.
+    pub(super) operation: RwSignal<Option<OperationStatus>>,
     pub(super) news: RwSignal<Vec<Item>>,
     /// A row keeps its element: scrolling moves elements, new events replace their text.
     pub(super) rows: [RwSignal<Option<Row>>; ROWS],
     /// How many events the log shows, of which only some have a row.
     pub(super) log_length: RwSignal<usize>,
-    /// How many events came while the log is held still.
+    /// How many events came since the log was paused; `None` while it moves.
     pub(super) log_missed: RwSignal<Option<u64>>,
     news_version: StoredValue<u64>,
 }
@@ -49,7 +50,7 @@ impl Signals {
             first_resync: RwSignal::new(None),
             reconnect: RwSignal::new(None),
             announcement: RwSignal::new(""),
-            put_in: RwSignal::new(model.put_in(now)),
+            operation: RwSignal::new(model.operation_status(now)),
             news: RwSignal::new(Vec::new()),
             rows: std::array::from_fn(|_| RwSignal::new(None)),
             log_length: RwSignal::new(0),
@@ -64,7 +65,7 @@ impl Signals {
         replace(self.status, model.status(now));
         replace(self.numbers, model.numbers());
         replace(self.announcement, model.announce(now));
-        replace(self.put_in, model.put_in(now));
+        replace(self.operation, model.operation_status(now));
         if self.first_resync.with_untracked(|line| line.as_ref() != model.first_resync()) {
             self.first_resync.set(model.first_resync().cloned());
         }

@@ -3,11 +3,11 @@
 use engine::Durability;
 use leptos::prelude::*;
 
+use crate::format::{self, NOTHING, TimeOfDay};
 use crate::model::resync::ResyncLine;
 use crate::model::status::Status;
 use crate::model::{Known, Numbers};
-use crate::page::signals::Signals;
-use crate::words::{self, NOTHING, TimeOfDay};
+use crate::ui::signals::Signals;
 
 #[component]
 pub(super) fn Hero(signals: Signals) -> impl IntoView {
@@ -44,7 +44,7 @@ fn Value(status: RwSignal<Status>, numbers: RwSignal<Numbers>) -> impl IntoView 
                 data-testid="value"
                 data-value=move || value().map(|value| value.to_string()).unwrap_or_default()
             >
-                {move || value().map_or_else(|| NOTHING.to_owned(), words::grouped)}
+                {move || value().map_or_else(|| NOTHING.to_owned(), format::grouped)}
             </p>
         </div>
         <span hidden data-testid="position" data-value=move || position().unwrap_or_default()></span>
@@ -84,19 +84,19 @@ fn Facts(numbers: RwSignal<Numbers>) -> impl IntoView {
             <div>
                 <dt>"Index"</dt>
                 <dd data-testid="index" data-value=move || index().unwrap_or_default().to_string()>
-                    {move || index().map_or_else(|| NOTHING.to_owned(), words::grouped_count)}
+                    {move || index().map_or_else(|| NOTHING.to_owned(), format::grouped_count)}
                 </dd>
             </div>
             <div>
                 <dt>"Leader’s tail"</dt>
                 <dd data-testid="tail" data-value=move || value_of(tail())>
-                    <Show when=is_known fallback=unknown>{move || words::known(tail())}</Show>
+                    <Show when=is_known fallback=unknown>{move || format::known(tail())}</Show>
                 </dd>
             </div>
             <div>
                 <dt>"Lag in events"</dt>
                 <dd data-testid="lag-events" data-value=move || value_of(lag_events())>
-                    <Show when=is_known fallback=unknown>{move || words::known(lag_events())}</Show>
+                    <Show when=is_known fallback=unknown>{move || format::known(lag_events())}</Show>
                 </dd>
             </div>
             <div>
@@ -106,14 +106,14 @@ fn Facts(numbers: RwSignal<Numbers>) -> impl IntoView {
                     data-value=move || lag().map(|lag| lag.as_millis().to_string()).unwrap_or_default()
                 >
                     <Show when=is_known fallback=unknown>
-                        {move || lag().map_or_else(|| NOTHING.to_owned(), words::duration)}
+                        {move || lag().map_or_else(|| NOTHING.to_owned(), format::duration)}
                     </Show>
                 </dd>
             </div>
             <div class="wide">
                 <dt>"Digest"</dt>
                 <dd class="mono" data-testid="digest" data-value=move || digest().unwrap_or_default()>
-                    {move || digest().map_or_else(|| NOTHING.to_owned(), |digest| words::in_fours(&digest))}
+                    {move || digest().map_or_else(|| NOTHING.to_owned(), |digest| format::in_fours(&digest))}
                 </dd>
             </div>
         </dl>
@@ -184,7 +184,7 @@ fn Origin(numbers: RwSignal<Numbers>) -> impl IntoView {
             <p>
                 "Log "
                 <span class="mono" data-testid="log-id" data-value=move || log().unwrap_or_default()>
-                    {move || log().map_or_else(|| NOTHING.to_owned(), |log| words::in_fours(&log))}
+                    {move || log().map_or_else(|| NOTHING.to_owned(), |log| format::in_fours(&log))}
                 </span>
             </p>
             <p>

@@ -9,10 +9,10 @@ use leptos::wasm_bindgen::JsCast;
 use leptos::wasm_bindgen::closure::Closure;
 use web_sys::{Element, ResizeObserver};
 
-use crate::page::painter::Viewport;
-use crate::page::session::Session;
-use crate::page::signals::{Row, Signals};
-use crate::words;
+use crate::format;
+use crate::ui::painter::Viewport;
+use crate::ui::session::Session;
+use crate::ui::signals::{Row, Signals};
 
 /// How many rows the probe is high: browsers tell whole pixels, and rows may be higher by a part of one.
 const PROBED_ROWS: f64 = 100.0;
@@ -40,7 +40,7 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
         };
         session.with_value(|session| {
             session.painter().look_at(viewport);
-            session.hold_still(paused.get_untracked() || viewport.top > 1.0);
+            session.pause_log(paused.get_untracked() || viewport.top > 1.0);
         });
     };
     let resume = move || {
@@ -115,7 +115,7 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
                     hidden=move || log_missed.get().unwrap_or(0) == 0
                     on:click=jump
                 >
-                    {move || format!("↑ {} since – show the newest", words::events(log_missed.get().unwrap_or(0)))}
+                    {move || format!("↑ {} since – show the newest", format::events(log_missed.get().unwrap_or(0)))}
                 </button>
             </div>
         </section>
@@ -156,7 +156,7 @@ impl Drop for Resizes {
 fn EventRow(row: RwSignal<Option<Row>>, row_height: RwSignal<f64>) -> impl IntoView {
     move || {
         row.get().map(|Row { place, event }| {
-            let operation = words::operation(event.operation);
+            let operation = format::operation(event.operation);
             view! {
                 <div
                     class="row"
@@ -166,9 +166,9 @@ fn EventRow(row: RwSignal<Option<Row>>, row_height: RwSignal<f64>) -> impl IntoV
                     data-value=event.value.to_string()
                     style:transform=format!("translateY({})", pixels(place, row_height.get()))
                 >
-                    <span class="index">{words::grouped_count(event.index.0)}</span>
+                    <span class="index">{format::grouped_count(event.index.0)}</span>
                     <span class="operation">{operation}</span>
-                    <span class="number">{words::grouped(event.value)}</span>
+                    <span class="number">{format::grouped(event.value)}</span>
                 </div>
             }
         })

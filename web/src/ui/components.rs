@@ -2,8 +2,8 @@
 #![expect(unreachable_pub, reason = "Leptos writes `pub` where a component says `pub(super)`")]
 
 mod event_log;
-mod form;
 mod hero;
+mod submit_card;
 mod top;
 mod whats_new;
 
@@ -11,8 +11,8 @@ use leptos::prelude::*;
 
 use super::session::Session;
 use event_log::EventLogCard;
-use form::FormCard;
 use hero::Hero;
+use submit_card::SubmitCard;
 use top::{Announcement, BannerLine, Top};
 use whats_new::WhatsNew;
 
@@ -27,7 +27,7 @@ pub(super) fn App() -> impl IntoView {
         <Announcement text=signals.announcement />
         <main>
             <Hero signals=signals />
-            <FormCard signals=signals session=session />
+            <SubmitCard signals=signals session=session />
             <EventLogCard signals=signals session=session />
             <WhatsNew signals=signals />
         </main>

@@ -3,7 +3,7 @@
 use engine::Operation;
 use thiserror::Error;
 
-use crate::words;
+use crate::format;
 
 /// The kinds of operations that the form offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub enum NotAnArgument {
     #[error("Type a whole number first.")]
     Missing,
     /// Not a number, a fraction, or too large.
-    #[error("“{typed}” is not a whole number between {min} and {max}.", typed = .0, min = words::grouped(i64::MIN), max = words::grouped(i64::MAX))]
+    #[error("“{typed}” is not a whole number between {min} and {max}.", typed = .0, min = format::grouped(i64::MIN), max = format::grouped(i64::MAX))]
     NotWhole(String),
 }
 
@@ -116,7 +116,7 @@ fn argument(typed: &str) -> Result<i64, NotAnArgument> {
     let ungrouped = digits.replace(',', "");
     let number: i64 = format!("{sign}{ungrouped}").parse().map_err(|_| not_whole())?;
     // Elsewhere a comma starts the fraction: only whole groups of three are taken for groups.
-    let is_grouped = ungrouped == digits || words::grouped_count(number.unsigned_abs()) == digits;
+    let is_grouped = ungrouped == digits || format::grouped_count(number.unsigned_abs()) == digits;
     if is_grouped { Ok(number) } else { Err(not_whole()) }
 }
 

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use crate::model::news::Item;
-use crate::page::signals::Signals;
+use crate::ui::signals::Signals;
 
 #[component]
 pub(super) fn WhatsNew(signals: Signals) -> impl IntoView {

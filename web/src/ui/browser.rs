@@ -6,8 +6,8 @@ use engine::Moment;
 use js_sys::Date;
 use leptos::prelude::window;
 
+use crate::format::TimeOfDay;
 use crate::model::Now;
-use crate::words::TimeOfDay;
 
 /// Milliseconds on the browser's monotonic clock.
 pub(super) fn millis() -> f64 {

@@ -1,0 +1,73 @@
+//! The browser's session storage, where a tab saves what must survive a reload. It lives as long as the tab.
+
+use std::cell::RefCell;
+
+use engine::Snapshot;
+use leptos::prelude::window;
+use web_sys::Storage;
+
+use crate::saved::{self, Damaged, SavedOperation, TabIdentity};
+
+// Open tabs hold texts under these keys, so they do not change.
+const IDENTITY: &str = "calculator.who";
+const STATE: &str = "calculator.state";
+const OPERATION: &str = "calculator.put-in";
+
+/// The tab's session storage. If the person forbade it, nothing is saved and nothing else changes.
+pub(super) struct SessionStorage {
+    storage: Option<Storage>,
+    /// The state that was written last.
+    written: RefCell<Option<Snapshot>>,
+}
+
+impl SessionStorage {
+    pub(super) fn open() -> Self {
+        Self { storage: window().session_storage().ok().flatten(), written: RefCell::new(None) }
+    }
+
+    /// The state from before the reload, if there is one.
+    pub(super) fn state(&self) -> Result<Option<Snapshot>, Damaged> {
+        self.read(STATE).map(|text| saved::read_state(&text)).transpose()
+    }
+
+    /// Writes the state if it is another one than was written last.
+    pub(super) fn write_state(&self, state: Option<Snapshot>) {
+        if self.written.replace(state) != state {
+            // A state that was found wrong must not come back: `None` removes it.
+            self.write(STATE, state.map(|state| saved::write_state(&state)));
+        }
+    }
+
+    /// The tab's identity from before the reload.
+    pub(super) fn identity(&self) -> Option<TabIdentity> {
+        TabIdentity::read(&self.read(IDENTITY)?).ok()
+    }
+
+    pub(super) fn write_identity(&self, tab: &TabIdentity) {
+        self.write(IDENTITY, Some(tab.write()));
+    }
+
+    /// The operation from before the reload whose outcome is not known.
+    pub(super) fn operation(&self) -> Result<Option<SavedOperation>, Damaged> {
+        self.read(OPERATION).map(|text| SavedOperation::read(&text)).transpose()
+    }
+
+    pub(super) fn write_operation(&self, operation: Option<&SavedOperation>) {
+        self.write(OPERATION, operation.map(SavedOperation::write));
+    }
+
+    fn read(&self, key: &str) -> Option<String> {
+        self.storage.as_ref()?.get_item(key).ok().flatten()
+    }
+
+    /// Writes `text`, or removes what is there.
+    fn write(&self, key: &str, text: Option<String>) {
+        if let Some(storage) = &self.storage {
+            // A full storage costs no more than a snapshot after the next reload.
+            let _ = match text {
+                Some(text) => storage.set_item(key, &text),
+                None => storage.remove_item(key),
+            };
+        }
+    }
+}
