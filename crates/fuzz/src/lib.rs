@@ -5,14 +5,14 @@
 //! |---|---|---|
 //! | frames of the stream | a leader, or what a faulty link makes of it | [`frames`] |
 //! | requests | clients and replicas | [`requests`] |
-//! | snapshots | a leader, a page's memory | [`snapshots`] |
+//! | snapshots | a leader, a browser's session storage | [`snapshots`] |
 //! | stored batches | a disk | [`rows`] |
-//! | what a page keeps | a browser's session storage | [`kept`] |
+//! | what a page saves | a browser's session storage | [`saved`] |
 //!
 //! Each is tried twice: the bytes as they are, and as alterations of something valid ([`samples::altered`]), because
 //! random bytes hardly ever get past the first field.
 //!
-//! `cargo test -p fuzz` tries the kept corpus and some thousands of random inputs. With `cargo install cargo-bolero`, a
+//! `cargo test -p fuzz` tries the committed corpus and some thousands of random inputs. With `cargo install cargo-bolero`, a
 //! fuzzer searches for more on nightly:
 //!
 //! ```text
@@ -20,16 +20,13 @@
 //!     -T 2m frames
 //! ```
 //!
-//! What it finds it keeps in `tests/frames/corpus`; `cargo bolero reduce` with the same arguments keeps only what reaches
-//! something new. `cargo run -p fuzz --bin seed_corpus` writes the inputs to begin with.
+//! It adds what it finds to `tests/frames/corpus`; `cargo bolero reduce` with the same arguments removes inputs that reach
+//! nothing new. `cargo run -p fuzz --bin seed_corpus` writes the inputs to begin with.
 
 pub mod frames;
-pub mod kept;
 pub mod requests;
 pub mod rows;
 pub mod samples;
-// The page is a program and no library, so its one file that reads what it kept is compiled here too.
-#[path = "../../../web/src/saved.rs"]
 pub mod saved;
 pub mod snapshots;
 

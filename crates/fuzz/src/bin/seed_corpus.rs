@@ -6,8 +6,9 @@ use std::path::Path;
 
 use engine::frame::SnapshotFrame;
 use engine::{Frame, Index, Snapshot, SnapshotReason, Verdict};
-use fuzz::{kept, samples, saved};
+use fuzz::{samples, saved};
 use prost::Message;
+use web::saved::write_state;
 use wire::frame::{encode, encode_batch};
 use wire::pb;
 
@@ -16,7 +17,7 @@ fn main() -> io::Result<()> {
     write("requests", samples::requests())?;
     write("snapshots", snapshots())?;
     write("rows", rows())?;
-    write("kept", kept_texts())
+    write("saved", saved_texts())
 }
 
 fn write(target: &str, inputs: Vec<Vec<u8>>) -> io::Result<()> {
@@ -83,8 +84,9 @@ fn rows() -> Vec<Vec<u8>> {
     samples::log().iter().map(row).collect()
 }
 
-fn kept_texts() -> Vec<Vec<u8>> {
-    let state = saved::write_state(&samples::tail());
+fn saved_texts() -> Vec<Vec<u8>> {
+    let state = write_state(&samples::tail());
     let cut = state[..state.len() - 1].to_owned();
-    [state, cut, kept::who().write(), "1 +5".to_owned(), "null".to_owned()].map(String::into_bytes).into()
+    let (tab, operation) = (saved::tab().write(), saved::operation().write());
+    [state, cut, tab, "1 +5".to_owned(), "null".to_owned(), operation].map(String::into_bytes).into()
 }

@@ -1,5 +1,0 @@
-//! Fuzzes [`fuzz::kept`]: anything in a browser's session storage.
-
-fn main() {
-    bolero::check!().with_iterations(fuzz::ITERATIONS).with_max_len(fuzz::MAX_LEN).for_each(fuzz::kept::check);
-}
