@@ -1,5 +1,15 @@
 //! Generated types to engine types and back, a file for each message.
 //!
+//! ```
+//! use engine::Operation;
+//! use wire::convert::Missing;
+//! use wire::pb;
+//!
+//! let message = pb::Operation::from(Operation::Divide(3));
+//! assert_eq!(Operation::try_from(message), Ok(Operation::Divide(3)));
+//! assert_eq!(Operation::try_from(pb::Operation::default()), Err(Missing("operation.kind")));
+//! ```
+//!
 //! A malformed message is refused with a typed error. An enum value that this version does not know, or the unspecified
 //! one, becomes `Unknown`: it comes from a newer leader or replica and must not end a stream.
 

@@ -1,9 +1,9 @@
 //! Frames as they travel: encoded once, as complete gRPC messages.
 //!
-//! An encoded frame is a `SubscribeResponse` behind gRPC's five-byte prefix (a zero for "not compressed" and the length,
-//! big-endian). gRPC over HTTP/2 and gRPC-Web frame a message the same way, so the same bytes serve both, and several
-//! frames behind each other are a valid stretch of either stream. Nothing is encoded for one subscriber alone but its
-//! welcome and, where it needs one, its snapshot.
+//! An encoded frame is a `SubscribeResponse` after gRPC's five-byte prefix: a zero for "not compressed", then the length,
+//! big-endian. gRPC over HTTP/2 and gRPC-Web frame a message in the same way, so the same bytes serve both, and a run of
+//! frames is a valid part of either stream. Only the welcome and, where it needs one, the snapshot are encoded for a
+//! single subscriber.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use engine::{Batch, Frame};
@@ -22,7 +22,16 @@ pub fn encode(frame: &Frame) -> Bytes {
     encode_message(&pb::SubscribeResponse::from(frame))
 }
 
-/// Encodes a batch as a frame. This happens once in a batch's life.
+/// Encodes a batch as a frame, with its gRPC prefix. This happens once for each batch.
+///
+/// ```
+/// use engine::{Batch, Digest, Frame, Index, Operation, Term, Timestamp};
+/// use wire::frame::{encode, encode_batch};
+///
+/// let batch = Batch::new(Term(1), Index(1), vec![Operation::Add(5)], Digest(9), Timestamp(0))?;
+/// assert_eq!(encode_batch(&batch), encode(&Frame::Batch(batch)));
+/// # Ok::<(), engine::EmptyBatch>(())
+/// ```
 #[must_use]
 pub fn encode_batch(batch: &Batch) -> Bytes {
     let frame = pb::subscribe_response::Frame::Batch(batch.into());
@@ -33,19 +42,19 @@ fn encode_message(message: &pb::SubscribeResponse) -> Bytes {
     let length = message.encoded_len();
     let mut bytes = BytesMut::with_capacity(PREFIX + length);
     bytes.put_u8(0);
-    // A batch holds at most some thousand operations, far below 4 GiB.
+    // A batch holds about a thousand operations, far below 4 GiB.
     bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     message.encode_raw(&mut bytes);
     bytes.freeze()
 }
 
-/// Bytes that are not a run of encoded frames.
+/// Why bytes are not a run of encoded frames.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
-    /// The bytes end within a frame.
+    /// The bytes end inside a frame.
     #[error("the frame is cut off: {missing} bytes are missing")]
     Truncated {
-        /// How many bytes should still come.
+        /// How many bytes are missing at least.
         missing: usize,
     },
     /// The prefix has flags other than "not compressed".
@@ -61,9 +70,25 @@ pub enum FrameError {
 
 /// Takes the first frame off `bytes`; `None` when they are empty.
 ///
+/// ```
+/// use engine::{Frame, Goodbye, GoodbyeReason};
+/// use wire::frame::{FrameError, decode_next, encode};
+///
+/// let frame =
+///     Frame::Goodbye(Goodbye { reason: GoodbyeReason::Overloaded, retry_after: std::time::Duration::from_secs(1) });
+/// let encoded = encode(&frame);
+/// let mut two = [&encoded[..], &encoded[..]].concat().into();
+/// assert_eq!(decode_next(&mut two), Ok(Some(frame.clone())));
+/// assert_eq!(decode_next(&mut two), Ok(Some(frame)));
+/// assert_eq!(decode_next(&mut two), Ok(None));
+///
+/// let mut cut_off = encoded.slice(..encoded.len() - 1);
+/// assert_eq!(decode_next(&mut cut_off), Err(FrameError::Truncated { missing: 1 }));
+/// ```
+///
 /// # Errors
 ///
-/// [`FrameError`]; `bytes` then stand somewhere within the bad frame.
+/// [`FrameError`]. What is left of `bytes` is then useless.
 pub fn decode_next(bytes: &mut Bytes) -> Result<Option<Frame>, FrameError> {
     if bytes.is_empty() {
         return Ok(None);

@@ -1,6 +1,21 @@
-//! Bytes: the generated code of `proto/`, its conversions to engine types, and the one place where frames are encoded.
+//! Bytes: the generated code of `proto/`, its conversions to engine types, and the encoding of frames.
 //!
-//! No generated type travels beyond this crate's users' edges: they convert at once, with [`convert`]'s typed errors.
+//! Programs convert generated types where they send or receive them, and use engine types everywhere else. [`convert`] has
+//! the conversions and their typed errors.
+//!
+//! ```
+//! use engine::{Frame, Heartbeat, Index, Term, Timestamp};
+//! use wire::frame::{decode_next, encode};
+//! use wire::pb;
+//!
+//! let heartbeat = Heartbeat { term: Term(1), tail: Index(7), floor: Index(0), leader_time: Timestamp(0) };
+//! assert_eq!(pb::Heartbeat::from(heartbeat).tail, 7);
+//!
+//! let frame = Frame::Heartbeat(heartbeat);
+//! let mut bytes = encode(&frame);
+//! assert_eq!(decode_next(&mut bytes)?, Some(frame));
+//! # Ok::<(), wire::frame::FrameError>(())
+//! ```
 
 pub mod convert;
 pub mod frame;

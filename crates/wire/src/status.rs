@@ -1,6 +1,6 @@
-//! Errors of calls as the contract lists them: a code, a message for people, and `google.rpc` details for programs.
+//! Errors of calls: a code, a message for people, and `google.rpc` details for programs.
 //!
-//! The reasons and their metadata are an interface; the comments in `calculator.proto` list them.
+//! Programs depend on the reasons and their metadata, which the comments in `calculator.proto` list.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,16 +11,39 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// What `ErrorInfo.domain` says.
 pub const DOMAIN: &str = "calculator.v1";
 
-/// The most bytes of a message. It travels in a header, of which proxies and clients take some kilobytes.
+/// The most bytes of a message. It travels in a header, and proxies and clients accept only some kilobytes of headers.
 const MAX_MESSAGE: usize = 1_000;
 
-/// A status with a reason and its metadata.
+/// A status with a reason and its metadata. Long texts are cut.
+///
+/// ```
+/// use tonic::Code;
+/// use tonic_types::StatusExt;
+/// use wire::status::{DOMAIN, status};
+///
+/// let floor = [("floor", "12".to_owned())];
+/// let status = status(Code::OutOfRange, "COMPACTED", &floor, "events up to 12 were compacted away");
+/// let info = status.get_details_error_info().unwrap();
+/// assert_eq!((info.domain.as_str(), info.reason.as_str()), (DOMAIN, "COMPACTED"));
+/// assert_eq!(info.metadata["floor"], "12");
+/// ```
 #[must_use]
 pub fn status(code: Code, reason: &str, metadata: &[(&str, String)], message: &str) -> Status {
     with_retry(code, reason, metadata, None, message)
 }
 
-/// A status with a reason, its metadata, and when to try again.
+/// A status with a reason, its metadata, and after how long to try again.
+///
+/// ```
+/// use std::time::Duration;
+/// use tonic::Code;
+/// use tonic_types::StatusExt;
+/// use wire::status::with_retry;
+///
+/// let second = Some(Duration::from_secs(1));
+/// let status = with_retry(Code::ResourceExhausted, "QUEUE_FULL", &[], second, "the leader has too much to do");
+/// assert_eq!(status.get_details_retry_info().unwrap().retry_delay, second);
+/// ```
 #[must_use]
 pub fn with_retry(
     code: Code,
@@ -38,7 +61,11 @@ pub fn with_retry(
     Status::with_error_details(code, bounded(message), details)
 }
 
-/// A request that is malformed.
+/// The status for a malformed request.
+///
+/// ```
+/// assert_eq!(wire::status::invalid("page_size must not be negative").code(), tonic::Code::InvalidArgument);
+/// ```
 #[must_use]
 pub fn invalid(message: &str) -> Status {
     status(Code::InvalidArgument, "INVALID_REQUEST", &[], message)
