@@ -5,29 +5,41 @@ use std::str::FromStr;
 use http::Uri;
 use thiserror::Error;
 
-/// Where leaders listen unless they are told otherwise. A URL without a port means 80, as everywhere.
+/// The port that leaders listen on by default. A URL without a port means 80, as everywhere.
 const DEFAULT_PORT: u16 = 8080;
 
-/// Where a leader is: `http://HOST[:PORT][/PATH]`. A path is the place below which a proxy serves the leader.
+/// The address of a leader: `http://HOST[:PORT][/PATH]`. A proxy may serve the leader below a path.
 ///
-/// It can be written as `HOST:PORT`, or as `HOST` with the port that leaders use by default.
+/// `HOST:PORT` is enough. A `HOST` alone means port 8080, which is the leader's default, and a `PORT` alone means this
+/// machine.
+///
+/// ```
+/// use follower::{Address, AddressProblem};
+///
+/// let address: Address = "localhost".parse()?;
+/// assert_eq!(address.uri(), "http://localhost:8080/");
+///
+/// let error = "https://localhost".parse::<Address>().unwrap_err();
+/// assert_eq!(error.problem, AddressProblem::Tls);
+/// # Ok::<(), follower::InvalidAddress>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address(Uri);
 
-/// The address given for a leader cannot be used.
+/// A text cannot be used as the address of a leader.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{address:?} cannot be used as the address of a leader: {problem}")]
 pub struct InvalidAddress {
-    /// What was given, without a password.
+    /// The text, without a user name and password.
     pub address: String,
     /// What is wrong with it.
     pub problem: AddressProblem,
 }
 
-/// What is wrong with an address, and what to give instead.
+/// Why an address is refused. The message says what to give instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum AddressProblem {
-    /// It is not a URL with a host.
+    /// It has no host.
     #[error("give a host and a port such as localhost:8080, or a URL such as http://127.0.0.1:8080")]
     NotAUrl,
     /// It begins with `https`.
@@ -36,10 +48,10 @@ pub enum AddressProblem {
     /// It has another scheme.
     #[error("it has to begin with http://")]
     Scheme,
-    /// The port is not one.
+    /// The port is not a number from 1 to 65,535.
     #[error("the port has to be a number from 1 to 65535")]
     Port,
-    /// It holds a user's name.
+    /// It holds a user name.
     #[error("a leader takes no user name or password: leave out what is before the @")]
     Credentials,
     /// It has a query.
@@ -75,7 +87,7 @@ fn parse(address: &str) -> Result<Uri, AddressProblem> {
     if !scheme.eq_ignore_ascii_case("http") {
         return Err(AddressProblem::Scheme);
     }
-    // `Uri` would drop a fragment, and take what it does not understand of a port for none.
+    // `Uri` drops a fragment, and ignores a port that it cannot parse.
     if rest.contains('#') {
         return Err(AddressProblem::Fragment);
     }
@@ -86,7 +98,8 @@ fn parse(address: &str) -> Result<Uri, AddressProblem> {
     if authority.contains('@') {
         return Err(AddressProblem::Credentials);
     }
-    // A number alone is a port of this machine, as for the leader; taken for a host it would be an address such as 0.0.70.180.
+    // A number alone is a port of this machine, as in the leader's flags. As a host it would mean an address such as
+    // 0.0.70.180.
     if bare && let Ok(port) = rest.parse::<u16>() {
         return format!("http://127.0.0.1:{port}").parse().map_err(|_| AddressProblem::NotAUrl);
     }
@@ -103,7 +116,7 @@ fn parse(address: &str) -> Result<Uri, AddressProblem> {
     }
 }
 
-/// A message with the address may end up in a log, where no password belongs.
+/// The address without what stands before its last `@`: messages end up in logs, where no password belongs.
 fn without_credentials(address: &str) -> String {
     let start = address.find("://").map_or(0, |at| at + 3);
     let end = address[start..].find(['/', '?', '#']).map_or(address.len(), |at| start + at);
@@ -137,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_with_what_to_do() {
+    fn an_address_that_cannot_be_used_is_refused_with_the_problem() {
         use AddressProblem::{Credentials, Fragment, NotAUrl, Port, Query, Scheme, Tls};
         for (address, problem) in [
             ("", NotAUrl),

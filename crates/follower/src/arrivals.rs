@@ -1,18 +1,18 @@
-//! Tells a slow stream from a silent one: bytes are counted where they arrive.
+//! Counts bytes where they arrive, so that a slow stream is not taken for a silent one.
 //!
-//! A frame counts when it is whole. On a slow link that takes longer than a leader may be silent, so what arrives of it
-//! must count, too. Natively the count is of the connection, since HTTP/2 hands out only whole pieces of up to 16 KiB.
+//! On a slow link a frame can take longer to arrive than a leader may be silent, so its parts count too. A native process
+//! counts the bytes of the connection, because HTTP/2 hands out only whole pieces of up to 16 KiB.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// How many bytes are a sign of life. A link of 4 kB/s brings them in an eighth of a second. Less may be what a proxy sends
-/// by itself while nothing comes from the leader, such as HTTP/2 pings.
+/// How many bytes are a sign of life. A link of 4 kB/s brings them in an eighth of a second. Fewer bytes may come from a
+/// proxy alone, such as HTTP/2 pings.
 const SIGN_OF_LIFE: usize = 512;
 
-/// The bytes of one stream. All clones count for the same stream.
+/// Counts the bytes of one stream. All clones count for the same stream.
 #[derive(Clone, Debug, Default)]
 pub struct Arrivals {
     shared: Arc<Shared>,
@@ -20,15 +20,15 @@ pub struct Arrivals {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Since the last sign of life.
+    /// The bytes since the last sign of life.
     bytes: AtomicUsize,
     sign_of_life: Notify,
 }
 
 impl Arrivals {
-    /// So many bytes arrived.
+    /// Counts `bytes` that arrived.
     pub fn add(&self, bytes: usize) {
-        // Only one place counts at a time, so nothing is lost between the two.
+        // One transport counts at a time, so no byte is lost between these two steps.
         let sum = self.shared.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         if sum >= SIGN_OF_LIFE {
             self.shared.bytes.store(0, Ordering::Relaxed);

@@ -10,6 +10,19 @@ use futures_util::Stream;
 use crate::{Arrivals, Link, LinkError};
 
 /// Puts an [`Injector`] between another link and the replica.
+///
+/// ```no_run
+/// use engine::LinkFault;
+/// use follower::{FaultyLink, SharedInjector, connect};
+/// use wire::Identity;
+///
+/// let injector = SharedInjector::default();
+/// let link = FaultyLink::new(connect("localhost:8080", Identity::default())?, injector.clone());
+/// // While `follow` runs with this link, the next batch is lost: the replica finds a gap and resumes.
+/// injector.lock().inject(LinkFault::Lose);
+/// # drop(link);
+/// # Ok::<(), follower::InvalidAddress>(())
+/// ```
 #[derive(Debug)]
 pub struct FaultyLink<L> {
     link: L,

@@ -1,4 +1,4 @@
-//! gRPC-Web over the browser's `fetch`. The body is handed on piece by piece as it arrives, so that bytes can be counted.
+//! gRPC-Web over the browser's `fetch`. The body is passed on piece by piece as it arrives, so that bytes can be counted.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,10 +19,10 @@ use crate::Arrivals;
 /// The transport of a browser page.
 pub type WebTransport = GrpcWebClientService<Fetch>;
 
-/// Pieces that the browser handed out and nobody took yet. One: the browser itself holds what comes behind it.
+/// How many pieces may wait that the browser handed out. One is enough: the browser holds those that follow.
 const PIECES: usize = 1;
 
-/// Calls to the leader at `address`, of whose answers `arrivals` counts the bytes, if they are streams.
+/// A transport to the leader at `address`. If it is for a stream, `arrivals` counts the bytes of the answer.
 #[must_use]
 pub fn transport(address: &str, arrivals: Option<&Arrivals>) -> WebTransport {
     GrpcWebClientService::new(Fetch { address: address.to_owned(), arrivals: arrivals.cloned() })
@@ -31,24 +31,24 @@ pub fn transport(address: &str, arrivals: Option<&Arrivals>) -> WebTransport {
 /// `fetch` as a service.
 #[derive(Clone, Debug)]
 pub struct Fetch {
-    /// Goes before the path of each request.
+    /// Comes before the path of each request.
     address: String,
     arrivals: Option<Arrivals>,
 }
 
-/// Why a request was not answered. The browser does not tell a page more.
+/// Why a request got no answer. The browser tells a page no more than this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FetchError {
     /// There was no answer.
     #[error("the leader cannot be reached")]
     Unreachable,
-    /// The answer is not the leader's but, for example, a proxy's.
+    /// Something other than the leader answered, such as a proxy.
     #[error("the leader's address answers with HTTP status {0}")]
     Status(u16),
     /// The answer broke off.
     #[error("the connection to the leader broke")]
     Broken,
-    /// The browser does not take the request.
+    /// The browser refused the request.
     #[error("the browser refuses to make this call")]
     Refused,
 }
@@ -111,7 +111,7 @@ fn headers<B>(request: &Request<B>) -> Result<Headers, FetchError> {
     Ok(headers)
 }
 
-/// The headers that the browser shows.
+/// The headers that the browser shows to a page.
 fn pairs(headers: &Headers) -> impl Iterator<Item = (String, String)> {
     let entries = js_sys::try_iter(headers).ok().flatten();
     entries.into_iter().flatten().filter_map(|entry| {
@@ -120,7 +120,7 @@ fn pairs(headers: &Headers) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// Hands the body on, until it ends or nobody wants it any more.
+/// Passes the body on until it ends or is dropped.
 fn read(answer: &web_sys::Response, abort: Abort, arrivals: Option<Arrivals>) -> FetchBody {
     let (sender, pieces) = mpsc::channel(PIECES);
     if let Some(body) = answer.body() {
@@ -159,7 +159,7 @@ async fn next_piece(reader: &ReadableStreamDefaultReader) -> Result<Option<Bytes
 
 /// The body of an answer. Dropping it ends the request.
 ///
-/// What JavaScript owns stays with a task of its own, so this can be sent between threads, as tonic demands.
+/// JavaScript's objects stay in a task of their own, so this is `Send`, as tonic requires.
 #[derive(Debug)]
 pub struct FetchBody {
     pieces: mpsc::Receiver<Result<Bytes, FetchError>>,

@@ -28,7 +28,7 @@ use crate::timer::Clock;
 /// How long [`Calls::submit`] waits for an answer.
 pub const SUBMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A transport that the generated client can use: tonic's `Channel`, or the browser's fetch.
+/// A transport that the generated client can use: tonic's `Channel`, or the browser's `fetch`.
 pub trait Transport:
     GrpcService<
         Body,
@@ -48,12 +48,21 @@ impl<T> Transport for T where
 }
 
 /// A link from a native process to the leader at `address`, such as `http://127.0.0.1:8080`, or
-/// `http://example.com/calc` where a proxy serves it below a path.
+/// `http://example.com/calc` where a proxy serves it below a path. It connects when it is used, in a tokio runtime.
+///
+/// ```no_run
+/// use follower::connect;
+/// use wire::{Identity, ReplicaKind};
+///
+/// let identity = Identity { id: "7f3a".to_owned(), name: "replica-1".to_owned(), kind: ReplicaKind::Native };
+/// let link = connect("localhost:8080", identity)?;
+/// assert_eq!(link.address(), "http://localhost:8080");
+/// # Ok::<(), follower::InvalidAddress>(())
+/// ```
 ///
 /// # Errors
 ///
-/// [`InvalidAddress`] if it is not an [`Address`]. Nothing is connected yet, so a leader that does not answer is no
-/// error here.
+/// [`InvalidAddress`] if `address` is not an [`Address`].
 #[cfg(not(target_arch = "wasm32"))]
 pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic::transport::Channel>, InvalidAddress> {
     let base = address.parse::<Address>()?.uri().clone();
@@ -61,27 +70,27 @@ pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic::tran
     Ok(GrpcLink::new(move |arrivals| crate::native::channel(&leader, arrivals), base, identity))
 }
 
-/// A link from a browser page to the leader at `address`, which is usually the page's own origin.
+/// A link from a browser page to the leader at `address`, usually the page's own origin.
 ///
 /// # Errors
 ///
-/// None: the browser judges the address when the first call is made.
+/// None: the browser checks the address at the first call.
 #[cfg(target_arch = "wasm32")]
 pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<crate::fetch::WebTransport>, InvalidAddress> {
     let address = address.trim_end_matches('/').to_owned();
-    // The transport puts the address before each path by itself.
+    // The transport puts the address before each path.
     Ok(GrpcLink::new(move |arrivals| crate::fetch::transport(&address, arrivals), Uri::default(), identity))
 }
 
 type Connect<T> = Box<dyn Fn(Option<&Arrivals>) -> T + Send + Sync>;
 
-/// A way to a leader over gRPC.
+/// A link to a leader over gRPC. [`connect`] makes one.
 pub struct GrpcLink<T> {
-    /// Makes a new, unconnected transport: a broken connection must not be met again. One for a stream counts what arrives.
+    /// Makes a new, unconnected transport, so that no stream uses a broken connection again. One for a stream counts bytes.
     connect: Connect<T>,
-    /// What the calls beside the newest stream run over: an answer must not wait behind what is queued on the stream.
+    /// The transport of the calls beside the newest stream. Their answers must not wait behind what is queued on it.
     calls: T,
-    /// Its path goes before the path of each call.
+    /// The leader's address. Its path comes before the path of each call.
     base: Uri,
     identity: Identity,
 }
@@ -98,7 +107,7 @@ impl<T: Transport> GrpcLink<T> {
         Self { connect: Box::new(connect), calls, base, identity }
     }
 
-    /// Where the leader is, as people read it; empty in a browser.
+    /// The leader's address for people; empty in a browser.
     #[must_use]
     pub fn address(&self) -> String {
         self.base.to_string().trim_end_matches('/').to_owned()
@@ -148,7 +157,7 @@ impl Stream for Frames {
         loop {
             return match Pin::new(&mut self.messages).poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
-                    // A newer leader may send kinds of frames that this version does not know: protobuf drops them.
+                    // A kind of frame that this version does not know, from a newer leader: protobuf drops it.
                     if message.frame.is_none() {
                         continue;
                     }
@@ -162,7 +171,7 @@ impl Stream for Frames {
     }
 }
 
-/// Reports beside a stream.
+/// Reports progress over gRPC.
 #[derive(Clone, Debug)]
 pub struct GrpcReporter<T> {
     transport: T,
@@ -185,7 +194,7 @@ impl<T: Transport> Reporter for GrpcReporter<T> {
     }
 }
 
-/// What the answer to a report says of the leader; `None` from one that does not know the fields.
+/// What the answer says about the leader's log; `None` from a leader that does not know the fields.
 fn answer(response: &pb::ReportProgressResponse) -> Option<Answer> {
     let log = wire::convert::log_id(&response.log_id).ok()?;
     (response.term != 0 && response.leader_time_us != 0).then_some(Answer {
@@ -196,54 +205,67 @@ fn answer(response: &pb::ReportProgressResponse) -> Option<Answer> {
     })
 }
 
-/// Single calls to a leader.
+/// Single calls to a leader, over a connection of their own. [`GrpcLink::calls`] makes one.
+///
+/// ```no_run
+/// use engine::Operation;
+/// use follower::connect;
+/// use wire::Identity;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let calls = connect("localhost:8080", Identity::default())?.calls();
+/// let event = calls.submit(Operation::Add(5)).await?;
+/// println!("event {} made the value {}", event.index, event.value);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Calls<T> {
     transport: T,
     base: Uri,
 }
 
-/// Why an operation was not put into the log, or why that is not known.
+/// Why an operation is not in the log, or why that is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SubmitError {
-    /// The calculator cannot do it to its present value. It is not in the log.
+    /// The leader refuses the operation, mostly because the calculator cannot apply it. It is not in the log.
     #[error("{0}")]
     Refused(String),
-    /// The log is not where the submission expected it. It is not in the log.
+    /// The log's newest event is not the expected one. The operation is not in the log.
     #[error("{message}")]
     Mismatch {
-        /// What the leader says.
+        /// The leader's message.
         message: String,
         /// The newest event of the log.
         current: Index,
     },
-    /// The log has a later operation of the producer. This one is not in the log as a result of this call.
+    /// The log has a later operation of the producer. This call did not put the operation into the log.
     #[error("{0}")]
     Stale(String),
-    /// The log has another operation under the producer's sequence, so it does not have this one.
+    /// The log has another operation under the producer's sequence, so this one is not in the log.
     #[error("{message}")]
     Reused {
-        /// What the leader says.
+        /// The leader's message.
         message: String,
         /// Where the other operation is.
         index: Index,
     },
-    /// The log does not know the producer. It is not in the log as a result of this call.
+    /// The log does not know the producer. This call did not put the operation into the log.
     #[error("{0}")]
     UnknownProducer(String),
-    /// The leader has too much to do. It is not in the log; try again.
+    /// The leader has too much to do. The operation is not in the log; try again.
     #[error("{0}")]
     Busy(String),
-    /// The leader could not commit it. It is not in the log; try again.
+    /// The leader could not commit the operation. It is not in the log; try again.
     #[error("{0}")]
     NotCommitted(String),
-    /// An earlier operation of the same [`Producer`](crate::Producer) is not answered yet. This one was not sent.
+    /// An earlier operation of the same [`Producer`](crate::Producer) has no answer yet, so this one was not sent.
     #[error("an earlier operation has no answer yet, so this one was not sent")]
     Unsettled,
-    /// No answer came in time, so it may or may not be in the log.
+    /// No answer came in time, so the operation may or may not be in the log.
     #[error("no answer came in time; the operation may or may not be in the log")]
     NoAnswer,
-    /// The call failed on its way, so it may or may not be in the log.
+    /// The call failed on its way, so the operation may or may not be in the log.
     #[error("{0}; the operation may or may not be in the log")]
     Failed(String),
 }
@@ -269,7 +291,7 @@ impl<T: Transport> Calls<T> {
     }
 }
 
-/// By the reason in the status, as `calculator.proto` lists them.
+/// Decides by the reason in the status, as `calculator.proto` lists them.
 impl From<&Status> for SubmitError {
     fn from(status: &Status) -> Self {
         let message = status.message().to_owned();
@@ -288,7 +310,7 @@ impl From<&Status> for SubmitError {
             "QUEUE_FULL" => Self::Busy(message),
             "LOG_UNAVAILABLE" | "SHUTTING_DOWN" | "STEPPED_DOWN" => Self::NotCommitted(message),
             "UNKNOWN_SERVICE" | "HOST_NOT_ALLOWED" | "ORIGIN_NOT_ALLOWED" => Self::Refused(message),
-            // Without a reason, from whatever stands before the leader's service: it never saw the operation.
+            // Without a reason, a proxy or the transport refused the call: the leader's service never saw the operation.
             "" if matches!(
                 status.code(),
                 Code::InvalidArgument | Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated
@@ -296,7 +318,7 @@ impl From<&Status> for SubmitError {
             {
                 Self::Refused(message)
             }
-            // Of a transport or a proxy, or of a leader that does not know.
+            // The transport or a proxy failed, or the leader does not know the outcome.
             _ => Self::Failed(LinkError::Call(status.clone()).to_string()),
         }
     }

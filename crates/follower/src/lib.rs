@@ -1,11 +1,36 @@
 //! Keeps one [`engine::Replica`] in step with a leader.
 //!
-//! [`follow`] is the whole session: it opens the stream, hands frames to the replica, reconnects when the replica says
-//! so, reports progress, and tells an [`Observer`] what happened. It is generic over the [`Link`], so a native process,
-//! a browser page and a test with a faulty link run the same loop. What differs between native and wasm is the
-//! transports `native` and `fetch`, the functions called `connect` in [`grpc`], and the module `timer`.
+//! [`follow`] is the whole session: it opens the stream, hands frames to the replica, reconnects when the replica asks
+//! for it, reports progress, and calls an [`Observer`]. It is generic over the [`Link`], so a native process, a browser
+//! page and a test with a [faulty link](FaultyLink) run the same loop.
 //!
-//! A [`Producer`] goes the other way: it puts operations into the log, each exactly once.
+//! ```no_run
+//! use engine::Replica;
+//! use engine::replica::Notice;
+//! use follower::{Observer, connect, follow};
+//! use wire::Identity;
+//!
+//! struct Printer;
+//!
+//! impl Observer for Printer {
+//!     fn notice(&mut self, _notice: Notice, replica: &Replica) {
+//!         println!("{:?} at {}", replica.value(), replica.position());
+//!     }
+//! }
+//!
+//! # async fn example() -> Result<(), follower::InvalidAddress> {
+//! let link = connect("localhost:8080", Identity::default())?;
+//! // The seed spreads the reconnects of many replicas.
+//! let seed = std::process::id().into();
+//! match follow(Replica::new(seed), link, &mut Printer).await {}
+//! # }
+//! ```
+//!
+//! `examples/replica.rs` is a complete program. A [`Producer`] goes the other way: it submits operations, each exactly
+//! once.
+//!
+//! Native and wasm differ only in the transports `native` and `fetch`, the two functions called [`connect`], and the
+//! module `timer`.
 
 pub mod address;
 pub mod arrivals;

@@ -1,4 +1,4 @@
-//! What a session needs of a transport.
+//! What a session needs from a transport.
 
 use std::time::Duration;
 
@@ -9,37 +9,38 @@ use thiserror::Error;
 
 use crate::Arrivals;
 
-/// A way to a leader. Implemented over gRPC by [`GrpcLink`](crate::GrpcLink), and by tests that lose and alter frames.
+/// A way to a leader. [`GrpcLink`](crate::GrpcLink) is one over gRPC; [`FaultyLink`](crate::FaultyLink) injects faults into
+/// another one.
 #[expect(async_fn_in_trait, reason = "native futures must be Send and browser futures cannot be; each link knows")]
 pub trait Link {
     /// The frames of one stream. Dropping it ends the stream.
     type Frames: Stream<Item = Result<Frame, LinkError>> + Unpin;
-    /// Makes calls beside the stream, not behind what is queued on its connection.
+    /// Makes calls that do not wait behind what is queued on the stream's connection.
     type Reporter: Reporter;
 
-    /// Opens a stream, over a new connection so that nothing of a broken one is reused. A link that can see the parts of
-    /// frames counts their bytes in `arrivals`.
+    /// Opens a stream over a new connection, so that nothing of a broken one is reused. A link that sees bytes before whole
+    /// frames counts them in `arrivals`.
     async fn subscribe(&mut self, request: Subscribe, arrivals: &Arrivals) -> Result<Self::Frames, LinkError>;
 
-    /// Tells the leader about progress while the newest stream is open.
+    /// What reports progress while the newest stream is open.
     fn reporter(&self) -> Self::Reporter;
 }
 
-/// Tells a leader where a replica stands.
+/// Reports the position of a replica to a leader.
 #[expect(async_fn_in_trait, reason = "see Link")]
 pub trait Reporter {
-    /// Reports, and returns what the leader answers.
+    /// Sends a report and returns the leader's answer.
     async fn report(&mut self, report: Report) -> Result<Answered, LinkError>;
 }
 
-/// Where a replica stands.
+/// The position of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// What it holds.
+    /// The position, and the log that it is in.
     pub at: Resume,
-    /// How long after its commit the newest event was applied, if that is known.
+    /// How long after its commit the newest event was applied, if known.
     pub lag: Option<Duration>,
-    /// The stream on which it got there.
+    /// The stream on which the position was reached.
     pub stream: StreamId,
 }
 
@@ -48,7 +49,7 @@ pub struct Report {
 pub struct Answered {
     /// How the position compares with the leader's log.
     pub standing: Standing,
-    /// Where its log ends; `None` from leaders that do not say of which log and when.
+    /// Where the leader's log ended when it answered; `None` from leaders that do not say of which log and when.
     pub answer: Option<Answer>,
 }
 
@@ -58,24 +59,24 @@ pub enum LinkError {
     /// The call failed.
     #[error("{}", describe(.0))]
     Call(tonic::Status),
-    /// The leader sent a frame that is not one.
+    /// The leader sent a malformed frame.
     #[error("a malformed frame arrived: {0}")]
     Frame(#[from] wire::DecodeError),
 }
 
-/// A status as people read it: the message, and below it the cause where the transport gives one.
+/// A status as people read it: the message, and then its causes where the transport gives them.
 fn describe(status: &tonic::Status) -> String {
     let mut text =
         if status.message().is_empty() { status.code().description().to_owned() } else { status.message().to_owned() };
     let mut cause = std::error::Error::source(status);
     while let Some(error) = cause {
         let message = error.to_string();
-        // Tonic's own name for whatever is below it says nothing.
+        // Tonic's name for any failure of the transport says nothing.
         if message != "transport error" && !text.contains(&message) {
             text = format!("{text}: {message}");
         }
         cause = error.source();
     }
-    // What broke is below gRPC-Web's translation, which puts its own name in front.
+    // gRPC-Web's translation puts its own name before the cause.
     text.strip_prefix("tonic-web: ").map_or_else(|| text.clone(), str::to_owned)
 }

@@ -16,20 +16,20 @@ use tower::ServiceExt;
 
 use crate::Arrivals;
 
-/// What a leader may send ahead of what is read: several full batches. More would only be older when it arrives; a faster
-/// link than 10 MB/s at 6 ms needs none.
+/// How many bytes a leader may send ahead of what is read: several full batches, enough for 10 MB/s at 6 ms. More bytes
+/// would only be older when they are read.
 const WINDOW: u32 = 64 << 10;
 
-/// What all of a connection may carry ahead: far more than its one stream may. After a stall a window's worth of small frames
-/// arrives at once, and HTTP/2's guard against floods of such frames allows more of them the larger this is.
+/// How many bytes a whole connection may carry ahead: far more than its one stream. After a stall a full window of small
+/// frames arrives at once, and HTTP/2's guard against floods allows more small frames the larger this window is.
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// When a connection for calls that waits for an answer is asked for a sign of life, and how long that may take. Without, a
-/// call over a broken path would wait for TCP to give up.
+/// When a connection for calls is pinged while a call waits, and how long the ping may take. Without pings, a call over a
+/// broken path would wait until TCP gives up.
 const CALL_KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 
-/// A connection of its own to the leader, made when the first call is. `arrivals` counts what comes, if it is for a stream:
-/// its silence is noticed by the replica.
+/// A new connection to the leader, which is made with the first call. If it is for a stream, `arrivals` counts its bytes, and
+/// the replica notices silence; a connection for calls is pinged instead.
 pub(crate) fn channel(leader: &Uri, arrivals: Option<&Arrivals>) -> Channel {
     let mut tcp = HttpConnector::new();
     tcp.set_nodelay(true);
@@ -50,7 +50,7 @@ pub(crate) fn channel(leader: &Uri, arrivals: Option<&Arrivals>) -> Channel {
     }
 }
 
-/// A connection that counts what arrives.
+/// A connection that counts the bytes that arrive.
 #[derive(Debug)]
 struct Counted {
     stream: TcpStream,

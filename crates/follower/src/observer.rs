@@ -1,4 +1,4 @@
-//! Who wants to know what happens to a replica.
+//! What a session tells its user.
 
 use std::time::Duration;
 
@@ -7,7 +7,25 @@ use engine::{Replica, Resume, Standing};
 
 use crate::LinkError;
 
-/// Is told what happens to a replica. Every method is called from within the session loop and should return quickly.
+/// Learns what happens to a replica. The session loop calls every method and waits for it, so each should return quickly.
+///
+/// ```
+/// use engine::Replica;
+/// use engine::replica::Notice;
+/// use follower::Observer;
+///
+/// /// Counts the events that a replica applies.
+/// #[derive(Default)]
+/// struct Counter(usize);
+///
+/// impl Observer for Counter {
+///     fn notice(&mut self, notice: Notice, _replica: &Replica) {
+///         if let Notice::Applied { batch, .. } = notice {
+///             self.0 += batch.operations().len();
+///         }
+///     }
+/// }
+/// ```
 pub trait Observer {
     /// Something happened; `replica` is in the state after it.
     fn notice(&mut self, notice: Notice, replica: &Replica);
@@ -17,7 +35,7 @@ pub trait Observer {
         let _ = error;
     }
 
-    /// The replica waits this long before it tries the leader again. It may be told more than once for one pause.
+    /// The replica waits this long before it tries the leader again. Called once or more for each pause.
     fn waiting(&mut self, pause: Duration) {
         let _ = pause;
     }

@@ -1,4 +1,4 @@
-//! Submitting operations so that each is done exactly once.
+//! Submits operations so that each is in the log exactly once.
 
 mod outbox;
 
@@ -13,7 +13,7 @@ use crate::timer::Clock;
 
 pub use outbox::{Outbox, Pending, Settled, Step};
 
-/// How long a submission is repeated if nothing else is said.
+/// How long a submission is repeated by default.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The pause before the second attempt. It doubles with each, up to [`LONGEST_PAUSE`].
@@ -22,7 +22,7 @@ pub const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause between two attempts.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Anything that carries one submission to a leader.
+/// Carries one submission to a leader.
 #[expect(async_fn_in_trait, reason = "native futures must be Send and browser futures cannot be; each caller knows")]
 pub trait Submit {
     /// One attempt.
@@ -35,14 +35,31 @@ impl<T: Transport> Submit for Calls<T> {
     }
 }
 
-/// Numbers operations and repeats each until it is answered, across lost answers, restarts and changes of the leader.
-/// One at a time: what is in doubt stays [pending](Self::outbox), and is settled before anything else is sent.
+/// Numbers operations and repeats each until it is answered, across lost answers and restarts or changes of the leader.
+///
+/// It submits one operation at a time. One that is in doubt stays [pending](Self::outbox) and is settled before another is
+/// sent.
+///
+/// ```no_run
+/// use engine::{Operation, ProducerId};
+/// use follower::{Producer, connect};
+/// use wire::Identity;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let calls = connect("localhost:8080", Identity::default())?.calls();
+/// // A program draws 128 random bits here.
+/// let mut producer = Producer::new(calls, || ProducerId::from_random(0x7f3a));
+/// let event = producer.submit(Operation::Multiply(2), None).await?;
+/// println!("in the log once, as event {}", event.index);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Producer<S> {
     calls: S,
-    /// Makes a name that nobody else has.
+    /// Makes an id that no other producer has.
     new_id: Box<dyn FnMut() -> ProducerId + Send>,
     outbox: Outbox,
-    /// An attempt was sent and has not returned. If the next one finds this set, it was dropped.
+    /// Set while an attempt runs. An attempt that finds it set knows that the one before was dropped.
     under_way: bool,
     patience: Duration,
 }
@@ -54,39 +71,38 @@ impl<S: fmt::Debug> fmt::Debug for Producer<S> {
 }
 
 impl<S: Submit> Producer<S> {
-    /// A producer that submits through `calls` under names of `new_id`, each at random and different from all others.
+    /// A producer that submits through `calls`. `new_id` makes an id that no other producer has, such as a random one.
     pub fn new(calls: S, mut new_id: impl FnMut() -> ProducerId + Send + 'static) -> Self {
         let outbox = Outbox::new(new_id());
         Self { calls, new_id: Box::new(new_id), outbox, under_way: false, patience: PATIENCE }
     }
 
-    /// Goes on with what was kept, instead of with what this producer has.
+    /// Goes on with `outbox`, which replaces the producer's own.
     pub fn resume(&mut self, outbox: Outbox) {
         self.outbox = outbox;
     }
 
-    /// Gives up on a submission after this long instead of after [`PATIENCE`]. An attempt that is under way is still
-    /// waited for.
+    /// Gives up on a submission after `patience` instead of [`PATIENCE`], at the end of an attempt.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// What to keep while the process or page is away.
+    /// What to save, so that a new process or page can go on.
     #[must_use]
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
-    /// Begins to put an operation into the log, without sending it: [`attempt`](Self::attempt) does. Returns `false` and
-    /// does nothing if another one is pending.
+    /// Makes `operation` the pending one; [`attempt`](Self::attempt) sends it. Returns `false` and does nothing if another
+    /// one is pending.
     pub fn begin(&mut self, operation: Operation, expected: Option<Index>) -> bool {
         self.outbox.begin(operation, expected)
     }
 
-    /// Sends what is pending once, and says what the answer means; `None` if nothing is pending. Pause before the next
-    /// attempt.
+    /// Sends the pending operation once and returns what to do next; `None` if nothing is pending. The caller pauses
+    /// between attempts.
     pub async fn attempt(&mut self) -> Option<Step> {
         let submission = self.outbox.submission()?;
         if std::mem::replace(&mut self.under_way, true) {
@@ -97,7 +113,7 @@ impl<S: Submit> Producer<S> {
         self.outbox.handle_answer(answer, &mut self.new_id)
     }
 
-    /// Waits for what is pending no more. Returns whether it may be in the log, or arrive there later.
+    /// Gives the pending operation up. Returns whether it may be in the log, or get there later.
     pub fn give_up(&mut self) -> bool {
         if std::mem::take(&mut self.under_way) {
             self.outbox.lose_answer();
@@ -105,16 +121,17 @@ impl<S: Submit> Producer<S> {
         self.outbox.give_up()
     }
 
-    /// Goes on under another name, unless something is pending.
+    /// Takes a new id, unless an operation is pending.
     pub fn begin_anew(&mut self) {
         if self.outbox.pending().is_none() {
             self.outbox = Outbox::new((self.new_id)());
         }
     }
 
-    /// Puts an operation into the log once, and returns its event. With `expected`, only if that is the newest event.
+    /// Submits an operation and returns its event once it is durable. With `expected`, the leader takes it only if that
+    /// is the newest event.
     ///
-    /// If this is dropped before it is done, or fails in doubt, the operation stays pending: the same call again repeats
+    /// If this is dropped before it returns, or fails in doubt, the operation stays pending: the same call again repeats
     /// it, and a call with another operation settles it first.
     ///
     /// # Errors
@@ -126,7 +143,7 @@ impl<S: Submit> Producer<S> {
         let give_up = clock.now().plus(self.patience);
         let is_repeat = |pending: &Pending| (pending.operation, pending.expected) == (operation, expected);
         if self.outbox.pending().is_some_and(|pending| !is_repeat(pending)) {
-            // Its outcome is nobody's any more; what counts is that it has one.
+            // Nobody asks for its outcome any more, but it must have one.
             let _ = self.settle(clock, give_up).await;
         }
         if !self.begin(operation, expected) && !self.outbox.pending().is_some_and(is_repeat) {
@@ -135,10 +152,10 @@ impl<S: Submit> Producer<S> {
         self.settle(clock, give_up).await
     }
 
-    /// Repeats what is pending until it is settled or patience ends.
+    /// Repeats the pending operation until it is settled or patience ends.
     async fn settle(&mut self, clock: Clock, give_up: Moment) -> Result<Event, SubmitError> {
         let mut pause = FIRST_PAUSE;
-        // The newest attempt that may have put it into the log.
+        // Why the newest attempt that may have reached the log got no answer.
         let mut doubt = SubmitError::NoAnswer;
         while let Some(step) = self.attempt().await {
             match step {
@@ -185,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_submission_that_was_dropped_is_settled_before_the_next() {
+    async fn a_dropped_submission_is_settled_before_the_next() {
         let script =
             Script { answers: Arc::new(Mutex::new(vec![Ok(EVENT), Ok(EVENT), Ok(EVENT)].into())), ..Script::default() };
         let mut producer = Producer::new(Silent(script.clone()), || ProducerId::new("a").unwrap());
@@ -195,7 +212,7 @@ mod tests {
         assert_eq!(*script.asked.lock().unwrap(), asked(&[("a", 1), ("a", 1), ("a", 2)]));
     }
 
-    /// Answers as it was told to, and remembers what it was asked.
+    /// Gives the answers of a script, and records what it was asked.
     #[derive(Clone, Default)]
     struct Script {
         answers: Arc<Mutex<VecDeque<Result<Event, SubmitError>>>>,
@@ -227,13 +244,13 @@ mod tests {
     }
 
     fn unknown() -> SubmitError {
-        SubmitError::UnknownProducer("who?".to_owned())
+        SubmitError::UnknownProducer("unknown producer".to_owned())
     }
 
     const EVENT: Event = Event { index: Index(1), operation: Operation::Add(1), value: 1 };
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_answered_is_repeated_with_the_same_number() {
+    async fn an_unanswered_submission_is_repeated_with_the_same_number() {
         let failed = SubmitError::Failed("gone".to_owned());
         let busy = SubmitError::Busy("full".to_owned());
         let (outcomes, was_asked) =
@@ -251,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_after_a_lost_answer_is_no_certainty() {
+    async fn a_refusal_after_a_lost_answer_leaves_doubt() {
         let refused = Err(SubmitError::Refused("overflow".to_owned()));
         let (outcomes, was_asked) = play(vec![Err(SubmitError::NoAnswer), refused, Ok(EVENT)]).await;
         assert_eq!(outcomes, [Err(SubmitError::NoAnswer), Ok(EVENT)]);
@@ -280,7 +297,7 @@ mod tests {
         assert!(began.elapsed() <= PATIENCE);
         let asked = script.asked.lock().unwrap().len();
         assert!((5..=20).contains(&asked), "asked {asked} times in {:?}", began.elapsed());
-        assert_eq!(producer.outbox().pending(), None, "it is not in the log for sure");
+        assert_eq!(producer.outbox().pending(), None, "it is certainly not in the log");
     }
 
     #[tokio::test(start_paused = true)]
@@ -294,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_else_is_sent_before_what_is_in_doubt_is_settled() {
+    async fn an_operation_in_doubt_is_settled_before_another_is_sent() {
         let script = Script::default();
         script.answers.lock().unwrap().extend(vec![Err(SubmitError::NoAnswer); 40]);
         let mut producer = Producer::new(script.clone(), || ProducerId::new("a").unwrap());

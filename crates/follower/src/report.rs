@@ -1,4 +1,4 @@
-//! Tells the leader regularly where the replica stands.
+//! Reports the replica's position to the leader at regular intervals.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use tokio::sync::{mpsc, watch};
 use crate::link::{Answered, Report, Reporter};
 use crate::timer::Clock;
 
-/// How often a replica reports: as often as an answer counts as news of the leader's tail. Rare enough to cost a leader with
-/// ten thousand replicas little.
+/// How often a replica reports: as long as an answer counts as news of the leader's tail. Ten thousand replicas then cost a
+/// leader little.
 const INTERVAL: Duration = engine::replica::TAIL_KNOWN_FOR;
 
-/// How long an answer may take. After that the report is given up: the next one is newer.
+/// How long an answer may take. Then the report is given up, because the next one is newer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An answer, and when it was asked for and came.
+/// A report and its answer, with the times at which they were sent and arrived.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) report: Report,
@@ -24,8 +24,7 @@ pub(crate) struct Exchange {
     pub(crate) came: Moment,
 }
 
-/// Reports until the stream that it belongs to is dropped. `progress` is what there is to report; it changes with every
-/// frame.
+/// Reports until the stream that it belongs to is dropped. `progress` is the newest report; it changes with every frame.
 pub(crate) async fn report_regularly(
     mut reporter: impl Reporter,
     clock: Clock,
@@ -56,8 +55,8 @@ pub(crate) async fn report_regularly(
     }
 }
 
-/// Waits until `moment`, and looks at the clock with every frame, too: browsers hold the timers of hidden pages back for
-/// up to a minute, but frames arrive.
+/// Waits until `moment`. It also looks at the clock with every frame: browsers delay the timers of hidden pages by up to a
+/// minute, but frames arrive.
 async fn wait_until(moment: Moment, clock: Clock, progress: &mut watch::Receiver<Option<Report>>) {
     while clock.now() < moment {
         tokio::select! {

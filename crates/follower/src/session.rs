@@ -16,7 +16,27 @@ use crate::report::{Exchange, report_regularly};
 use crate::timer::{Breather, Clock};
 use crate::{Arrivals, Link, LinkError, Observer};
 
-/// Keeps `replica` in step with the leader behind `link` for as long as the future is polled. Drop it to stop.
+/// Keeps `replica` in step with the leader behind `link` for as long as the future is polled. It never returns; drop it to
+/// stop.
+///
+/// ```no_run
+/// use engine::Replica;
+/// use follower::{connect, follow};
+/// use wire::Identity;
+///
+/// # struct Quiet;
+/// # impl follower::Observer for Quiet {
+/// #     fn notice(&mut self, _: engine::replica::Notice, _: &Replica) {}
+/// # }
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let link = connect("localhost:8080", Identity::default())?;
+/// let mut observer = Quiet;
+/// let following = follow(Replica::new(1), link, &mut observer);
+/// // Follows for ten seconds.
+/// let _ = tokio::time::timeout(std::time::Duration::from_secs(10), following).await;
+/// # Ok(())
+/// # }
+/// ```
 pub async fn follow<L: Link>(mut replica: Replica, mut link: L, observer: &mut impl Observer) -> Infallible {
     let clock = Clock::start();
     loop {
@@ -52,7 +72,7 @@ async fn open<L: Link>(
     let mut opening = pin!(link.subscribe(request, arrivals));
     while replica.state() == State::Connecting {
         tokio::select! {
-            // In order, so that nothing but its inputs decides what a session does.
+            // In this order, so that a session depends on nothing but its inputs.
             biased;
             opened = &mut opening => return Some(opened),
             () = arrivals.sign_of_life() => replica.handle_bytes(clock.now()),
@@ -62,7 +82,7 @@ async fn open<L: Link>(
     None
 }
 
-/// Passes notices on and returns what the replica wants to ask, if it wants to connect.
+/// Passes notices on and returns the request of a replica that wants to connect.
 fn next_request(replica: &mut Replica, observer: &mut impl Observer) -> Option<Subscribe> {
     let mut request = None;
     while let Some(action) = replica.poll_action() {
@@ -72,17 +92,17 @@ fn next_request(replica: &mut Replica, observer: &mut impl Observer) -> Option<S
             Action::Connect(subscribe) => request = Some(subscribe),
         }
     }
-    tell(replica, observer);
+    pass_notices(replica, observer);
     request
 }
 
-fn tell(replica: &mut Replica, observer: &mut impl Observer) {
+fn pass_notices(replica: &mut Replica, observer: &mut impl Observer) {
     while let Some(notice) = replica.poll_notice() {
         observer.notice(notice, replica);
     }
 }
 
-/// Feeds one stream's frames to the replica until one of the two gives up.
+/// Feeds the frames of one stream to the replica until one of the two ends.
 async fn run_stream<L: Link>(
     replica: &mut Replica,
     link: &L,
@@ -92,7 +112,7 @@ async fn run_stream<L: Link>(
     observer: &mut impl Observer,
 ) {
     let (progress_sender, progress) = watch::channel(progress_of(replica));
-    // One, because an answer that waits is about to be outdated.
+    // One, because an answer that waits is soon outdated.
     let (answer_sender, mut answers) = mpsc::channel(1);
     let mut reports = pin!(report_regularly(link.reporter(), clock, progress, answer_sender));
     let mut reporting = true;
@@ -117,7 +137,7 @@ async fn run_stream<L: Link>(
             () = arrivals.sign_of_life() => replica.handle_bytes(clock.now()),
             () = clock.sleep_until(replica.poll_timeout()) => replica.handle_timeout(clock.now()),
         }
-        tell(replica, observer);
+        pass_notices(replica, observer);
         if is_over(replica) {
             return;
         }
@@ -139,7 +159,7 @@ fn is_over(replica: &Replica) -> bool {
     !matches!(replica.state(), State::Connecting | State::CatchingUp | State::Live)
 }
 
-/// What there is to report on this stream: nothing before the welcome, when what is held may be of another log.
+/// What to report on this stream: nothing before the welcome, when the replica may hold a position of another log.
 fn progress_of(replica: &Replica) -> Option<Report> {
     let stream = replica.welcome()?.stream;
     let held = replica.snapshot()?;

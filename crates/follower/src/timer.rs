@@ -1,4 +1,4 @@
-//! The clock and the waiting. What differs between native and wasm is in the two modules called `platform`.
+//! The clock and the timers. Native and wasm differ in the two modules called `platform`.
 
 use engine::Moment;
 pub(crate) use platform::Breather;
@@ -27,10 +27,10 @@ impl Clock {
 #[cfg(not(target_arch = "wasm32"))]
 mod platform {
     use engine::Moment;
-    // Tokio's, so that a simulated network also simulates time.
+    // Tokio's clock, so that tests can simulate time.
     pub(super) use tokio::time::{Instant, sleep};
 
-    /// Lets others run during a long catch-up. Tokio does that by itself.
+    /// Lets other tasks run during a long catch-up. Tokio does that by itself.
     #[derive(Debug)]
     pub(crate) struct Breather;
 
@@ -54,20 +54,19 @@ mod platform {
     use wasm_bindgen::closure::Closure;
     use wasm_bindgen_futures::JsFuture;
     use web_sys::MessageChannel;
-    // The browser's; `std`'s panics on wasm32.
+    // The browser's clock; `std`'s panics on wasm32.
     pub(super) use web_time::Instant;
 
-    /// How long the page may be kept from drawing and from answering a click.
+    /// For how long a catch-up may keep the page from drawing and from answering a click.
     const PATIENCE: Duration = Duration::from_millis(8);
 
     pub(super) async fn sleep(time: Duration) {
-        // Rounded up, so that the moment has come when the timer fires. Browsers count in 31 bits and take more for zero.
+        // Rounded up, so that the timer does not fire too early. Browsers count in 31 bits and take more for zero.
         let millis = i32::try_from(time.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
         TimeoutFuture::new(millis.unsigned_abs()).await;
     }
 
-    /// Gives the browser a turn at least every eight milliseconds of work: frames that are already there arrive
-    /// without one.
+    /// Gives the browser a turn after every eight milliseconds of work. Reading frames that have arrived gives it none.
     #[derive(Debug, Default)]
     pub(crate) struct Breather {
         since: Moment,
@@ -86,8 +85,8 @@ mod platform {
         }
     }
 
-    /// Waits for the next turn of the event loop. A message does it, because browsers hold timers of hidden pages back
-    /// for up to a minute.
+    /// Waits for the next turn of the event loop. It uses a message, because browsers delay the timers of hidden pages by
+    /// up to a minute.
     async fn next_turn() {
         let Ok(channel) = MessageChannel::new() else {
             return TimeoutFuture::new(0).await;
@@ -95,13 +94,12 @@ mod platform {
         let (ours, theirs) = (channel.port1(), channel.port2());
         let turn = Promise::new(&mut |resolve, _reject| {
             let arrived = Closure::once_into_js(move || {
-                // It fails only if the page is going away.
+                // A page that is going away needs no next turn.
                 let _ = resolve.call0(&wasm_bindgen::JsValue::UNDEFINED);
             });
             ours.set_onmessage(Some(arrived.unchecked_ref()));
         });
         if theirs.post_message(&wasm_bindgen::JsValue::NULL).is_ok() {
-            // The promise is never rejected.
             let _ = JsFuture::from(turn).await;
         }
         ours.close();

@@ -1,4 +1,4 @@
-//! What a producer must not forget, and what each answer means for it.
+//! What a producer must remember, and what each answer means.
 
 use engine::{Event, Index, Operation, ProducerId, Sequence, Submission};
 
@@ -6,43 +6,64 @@ use crate::grpc::SubmitError;
 
 /// A producer's id, its number, and the operation whose outcome is not known yet.
 ///
-/// It is a plain value, so that it can be kept while a process or a page is away: write it before an attempt is sent,
-/// and read it back with [`restore`](Self::restore).
+/// It is a plain value that can be saved: write it before an attempt is sent, and read it back with
+/// [`restore`](Self::restore).
 ///
-/// A number belongs to one operation until that one's outcome is known. So a repeat is answered with the event that is
-/// already in the log, however late the first attempt arrives.
+/// A number belongs to one operation until the outcome of that operation is known. So a repeat is answered with the event
+/// that is already in the log, however late the first attempt arrives.
+///
+/// ```
+/// use engine::{Event, Index, Operation, ProducerId, Sequence};
+/// use follower::Outbox;
+/// use follower::grpc::SubmitError;
+/// use follower::producer::{Settled, Step};
+///
+/// let new_id = || ProducerId::from_random(2);
+/// let mut outbox = Outbox::new(ProducerId::from_random(1));
+/// outbox.begin(Operation::Add(5), None);
+///
+/// // No answer came, so the same number is sent again.
+/// let step = outbox.handle_answer(Err(SubmitError::NoAnswer), new_id);
+/// assert!(matches!(step, Some(Step::Again { .. })));
+/// assert_eq!(outbox.sequence(), Sequence(1));
+///
+/// let event = Event { index: Index(7), operation: Operation::Add(5), value: 12 };
+/// let step = outbox.handle_answer(Ok(event), new_id);
+/// assert_eq!(step, Some(Step::Settled(Settled::Done { event, abandoned: None })));
+/// assert_eq!(outbox.sequence(), Sequence(2));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbox {
     id: ProducerId,
-    /// Of what is pending, or of what comes next.
+    /// The number of the pending operation, or of the next one.
     sequence: Sequence,
     pending: Option<Pending>,
-    /// An operation that was sent under `sequence` and is waited for no more, though it may still arrive.
+    /// An operation that was sent under `sequence` and then given up. It may still reach the log.
     abandoned: Option<Operation>,
 }
 
 /// An operation whose outcome is not known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// What to do.
+    /// The operation.
     pub operation: Operation,
-    /// Do it only if this is the newest event.
+    /// The leader takes it only if this is the newest event.
     pub expected: Option<Index>,
-    /// Whether an attempt was sent that was not answered. It may be in the log, or arrive there later.
+    /// Whether an attempt got no answer. The operation may be in the log, or get there later.
     pub in_doubt: bool,
 }
 
 /// What to do after an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Pause, then send what is pending again.
+    /// Pause, then send the pending operation again.
     Again {
-        /// What became of the attempt.
+        /// Why the attempt did not settle it.
         because: SubmitError,
-        /// Where an operation turned out to be that was waited for no more.
+        /// The index of an abandoned operation, if the answer shows that it is in the log.
         abandoned_at: Option<Index>,
     },
-    /// Nothing is pending any more.
+    /// The operation is no longer pending.
     Settled(Settled),
 }
 
@@ -53,38 +74,38 @@ pub enum Settled {
     Done {
         /// Its event.
         event: Event,
-        /// The operation before it that was waited for no more. It can get into the log no more, unless it is the very
-        /// same operation: then the event may be that one.
+        /// The abandoned operation with the same number, which can no longer get into the log. If it is the same
+        /// operation, the event may be that one.
         abandoned: Option<Operation>,
     },
-    /// It is not in the log, and this is why.
+    /// It is not in the log, for this reason.
     Refused(SubmitError),
-    /// It was refused and is not in the log, but an earlier attempt may still arrive when it is refused no longer.
+    /// It was refused and is not in the log. An earlier attempt may still arrive, when the leader no longer refuses it.
     RefusedForNow(SubmitError),
-    /// It may or may not be in the log, and nobody can tell any more.
+    /// It may or may not be in the log, and no answer will ever tell.
     NotKnown(SubmitError),
 }
 
 impl Outbox {
-    /// Nothing is pending under the new name `id`.
+    /// The outbox of the new producer `id`, with nothing pending.
     #[must_use]
     pub fn new(id: ProducerId) -> Self {
         Self { id, sequence: Sequence(1), pending: None, abandoned: None }
     }
 
-    /// An operation that was pending when this was written. An attempt may have been sent since.
+    /// An outbox that was saved with a pending operation. An attempt may have been sent since.
     #[must_use]
     pub fn restore(id: ProducerId, sequence: Sequence, operation: Operation, expected: Option<Index>) -> Self {
         Self { id, sequence, pending: Some(Pending { operation, expected, in_doubt: true }), abandoned: None }
     }
 
-    /// Who submits.
+    /// The producer's id.
     #[must_use]
     pub fn id(&self) -> &ProducerId {
         &self.id
     }
 
-    /// The number of what is pending, or of what comes next.
+    /// The number of the pending operation, or of the next one.
     #[must_use]
     pub fn sequence(&self) -> Sequence {
         self.sequence
@@ -96,7 +117,7 @@ impl Outbox {
         self.pending.as_ref()
     }
 
-    /// Gives an operation the number. Returns `false` and does nothing if another one still has it.
+    /// Makes `operation` the pending one. Returns `false` and does nothing if another one is pending.
     pub fn begin(&mut self, operation: Operation, expected: Option<Index>) -> bool {
         if self.pending.is_some() {
             return false;
@@ -105,21 +126,23 @@ impl Outbox {
         true
     }
 
-    /// What to send for what is pending.
+    /// The submission of the pending operation.
     #[must_use]
     pub fn submission(&self) -> Option<Submission> {
         let Pending { operation, expected, .. } = self.pending?;
         Some(Submission { operation, producer: Some((self.id.clone(), self.sequence)), expected })
     }
 
-    /// An attempt was sent whose answer nobody will hear.
+    /// An attempt was sent whose answer is lost.
     pub fn lose_answer(&mut self) {
         if let Some(pending) = &mut self.pending {
             pending.in_doubt = true;
         }
     }
 
-    /// An attempt was answered, or was given up. `new_id` makes a name that nobody else has.
+    /// An attempt was answered, or got no answer. `new_id` makes an id that no other producer has.
+    ///
+    /// Returns what to do next, or `None` if nothing is pending.
     pub fn handle_answer(
         &mut self,
         answer: Result<Event, SubmitError>,
@@ -137,13 +160,13 @@ impl Outbox {
         };
         let again = |because| Step::Again { because, abandoned_at: None };
         Some(match error {
-            // It is not in the log as a result of this attempt.
+            // This attempt did not put it into the log.
             SubmitError::Busy(_) | SubmitError::NotCommitted(_) | SubmitError::Unsettled => again(error),
             SubmitError::NoAnswer | SubmitError::Failed(_) => {
                 self.lose_answer();
                 again(error)
             }
-            // The log has another operation under the number, so it can never have this one.
+            // The log has another operation under the number, so this one is not in the log and cannot get there under it.
             SubmitError::Reused { index, .. } => {
                 let was_abandoned = self.abandoned.is_some();
                 if was_abandoned {
@@ -156,7 +179,7 @@ impl Outbox {
                 }
                 Step::Again { because: error, abandoned_at: was_abandoned.then_some(index) }
             }
-            // The log forgot the producer or is another one; or a copy of this outbox went on to a later number.
+            // The log forgot the producer, or is another log; or a copy of this outbox went on to a later number.
             SubmitError::UnknownProducer(_) | SubmitError::Stale(_) => {
                 self.begin_anew(new_id());
                 if in_doubt { self.settle(Settled::NotKnown(error)) } else { again(error) }
@@ -169,10 +192,9 @@ impl Outbox {
         })
     }
 
-    /// Waits for what is pending no more. Returns whether it may be in the log, or arrive there later.
+    /// Gives the pending operation up. Returns whether it may be in the log, or get there later.
     ///
-    /// What comes next takes the same number. So once that is in the log, what was pending can get there no more; and if
-    /// it got there before, the answer says so.
+    /// The next operation takes the same number, so the log takes only one of the two, and the answer says which.
     pub fn give_up(&mut self) -> bool {
         match self.pending.take() {
             Some(Pending { operation, in_doubt: true, .. }) => {

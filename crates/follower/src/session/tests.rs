@@ -1,4 +1,4 @@
-//! The session loop on a link that a test plays, in time that passes only when nothing else can happen.
+//! The session loop on a link that a test scripts, in simulated time.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -19,15 +19,15 @@ use crate::{Arrivals, Link, LinkError, Observer, follow};
 const LOG: LogId = LogId(5);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What the leader is like, and what it saw.
+/// How the leader behaves, and what it saw.
 #[derive(Debug)]
 struct Leader {
     began: Instant,
-    /// How far its clock was set forward, in microseconds.
+    /// By how much its clock was set forward, in microseconds.
     set: i64,
-    /// How long it takes to answer a request for a stream, and how many bytes arrive each second meanwhile.
+    /// How long it takes to open a stream, and how many bytes arrive in each second of that time.
     opening: (Duration, usize),
-    /// How long it takes to answer the reports that come first.
+    /// How long it takes to answer the first reports.
     answers_after: Vec<Duration>,
     streams: u64,
     reports: Vec<(Duration, Report)>,
@@ -53,7 +53,7 @@ impl Leader {
     }
 }
 
-/// What comes on a stream, after the opening.
+/// Sends what comes on a stream after the opening.
 type Play = fn(Shared, Stream) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The leader's end of a stream.
@@ -158,7 +158,7 @@ impl Reporter for Reports {
     }
 }
 
-/// What a replica told, and its lag after each applied batch.
+/// The notices of a replica, and its lag after each applied batch.
 #[derive(Default)]
 struct Seen {
     notices: Vec<Notice>,
