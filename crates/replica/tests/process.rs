@@ -1,13 +1,13 @@
 //! The program as a shell sees it, beside a leader in this process.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod common;
+
 use std::io::{BufRead, BufReader, Read};
-use std::num::NonZeroU64;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use leader::config::{Config, Generator, Storage};
-use leader::http::limits::Limits;
+use leader::config::Generator;
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
@@ -16,54 +16,15 @@ use wire::pb::calculator_service_client::CalculatorServiceClient;
 
 /// A leader that makes up `rate` operations a second until the test ends.
 async fn leader(rate: u32) -> String {
-    let config = Config {
-        storage: Storage::Memory,
-        generator: Generator::Rate(rate),
-        count: None,
-        seed: 1,
-        retain: NonZeroU64::new(1_000_000).unwrap(),
-        heartbeat_interval: Duration::from_millis(200),
-        max_subscribers: 100,
-        access: Default::default(),
-        limits: Limits::default(),
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(leader::run(config, listener, std::future::pending()));
-    url
+    common::leader(Generator::Rate(rate)).await
 }
 
 fn replica(url: &str) -> Child {
-    named_replica(url, "test")
-}
-
-fn named_replica(url: &str, name: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_calculator-replica"))
-        .args(["--leader", url, "--output", "json", "--name", name])
+        .args(["--leader", url, "--output", "json"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
-}
-
-/// Waits until the replica `name` has reported to the leader that it applied `events` more than in its first report.
-async fn wait_for_reports(url: &str, name: &str, events: u64) {
-    let channel = tonic::transport::Endpoint::from_shared(url.to_owned()).unwrap().connect().await.unwrap();
-    let mut client = CalculatorServiceClient::new(channel);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let mut first = None;
-    loop {
-        let listed = client.list_replicas(pb::ListReplicasRequest {}).await.unwrap().into_inner().replicas;
-        let listed =
-            listed.into_iter().find(|listed| listed.replica.as_ref().is_some_and(|replica| replica.name == name));
-        let index = listed.and_then(|listed| listed.position).map(|position| position.index);
-        if let Some(index) = index
-            && index >= *first.get_or_insert(index) + events
-        {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{name} is at {index:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Waits, at most two seconds, for the program to end, and returns its code.
@@ -111,12 +72,38 @@ async fn a_killed_replica_is_live_again_in_under_a_second_by_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_whose_output_is_stuck_follows_on_and_ends_in_order() {
+async fn an_output_that_is_not_read_does_not_keep_the_program_from_ending() {
     let url = leader(20_000).await;
-    let stuck = named_replica(&url, "stuck");
-    // The pipe is full after some 25 batches.
+    let stuck = replica(&url);
+    // Long enough to fill the pipe.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    signal(&stuck, Signal::TERM);
+    assert_eq!(code_of(stuck).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_whose_output_is_stuck_goes_on_following() {
+    const NAME: &str = "stuck";
+    let url = leader(1_000).await;
+    let stuck = Command::new(env!("CARGO_BIN_EXE_calculator-replica"))
+        .args(["--leader", &url, "--output", "json", "--name", NAME])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     fcntl_setpipe_size(stuck.stdout.as_ref().unwrap(), 4096).unwrap();
-    wait_for_reports(&url, "stuck", 2_000).await;
+    let channel = tonic::transport::Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+    let mut client = CalculatorServiceClient::new(channel);
+    let mut index = async || {
+        let listed = client.list_replicas(pb::ListReplicasRequest {}).await.unwrap().into_inner();
+        let listed = listed.replicas.into_iter().find(|listed| listed.replica.as_ref().unwrap().name == NAME);
+        listed.and_then(|listed| listed.position).map_or(0, |position| position.index)
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // The pipe is full after some 25 events.
+    while index().await < 2_000 {
+        assert!(Instant::now() < deadline, "it stands still at {}", index().await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     signal(&stuck, Signal::TERM);
     assert_eq!(code_of(stuck).await, Some(0));
 }
@@ -141,13 +128,10 @@ async fn a_full_disk_behind_the_output_is_an_error_that_says_so() {
 async fn what_is_queued_is_written_before_an_orderly_end() {
     let url = leader(5_000).await;
     for end in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let name = format!("{end:?}");
-        let mut child = named_replica(&url, &name);
-        let output = child.stdout.take().unwrap();
-        // More lines than the pipe holds are waiting when the signal comes.
-        fcntl_setpipe_size(&output, 4096).unwrap();
-        wait_for_reports(&url, &name, 1_000).await;
-        let mut output = BufReader::new(output);
+        let mut child = replica(&url);
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        // More than a pipe holds is waiting when the signal comes.
+        tokio::time::sleep(Duration::from_millis(700)).await;
         let reading = std::thread::spawn(move || {
             let mut text = String::new();
             output.read_to_string(&mut text).unwrap();

@@ -1,18 +1,18 @@
 //! A replica whose output is not read for a while, in this process so that little has to be dropped.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod common;
+
 use std::io::{self, Write};
-use std::num::NonZeroU64;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use engine::Replica;
 use engine::replica::Notice;
 use follower::{LinkError, Observer, connect, follow};
-use leader::config::{Config, Generator, Storage};
+use leader::config::Generator;
 use program::Outlet;
 use replica::output::{Format, Output};
-use tokio::net::TcpListener;
 use wire::Identity;
 
 /// Takes nothing before it is opened.
@@ -66,21 +66,7 @@ impl Observer for Counted {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_that_a_stuck_output_misses_are_counted_and_told_in_their_place() {
-    let config = Config {
-        storage: Storage::Memory,
-        generator: Generator::Rate(1_000),
-        count: None,
-        seed: 1,
-        retain: NonZeroU64::new(1_000_000).unwrap(),
-        heartbeat_interval: Duration::from_millis(200),
-        max_subscribers: 100,
-        access: leader::http::access::Access::default(),
-        limits: leader::http::limits::Limits::default(),
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(leader::run(config, listener, std::future::pending()));
-
+    let url = common::leader(Generator::Rate(1_000)).await;
     let gate = Gate::default();
     let outlet = Outlet::start(gate.clone(), 20_000, Format::Json.dropped(), |_| {}).unwrap();
     let applied = Arc::default();
