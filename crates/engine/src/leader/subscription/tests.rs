@@ -41,12 +41,13 @@ impl RecentFrames for Ring {
     }
 }
 
-const OPEN_COLUMNS: [&str; 3] = ["history is sound", "events 13 and 14 are damaged", "events 19 and 20 are damaged"];
-const OPEN_ROWS: [&str; 12] = [
+const OPEN_COLUMNS: [&str; 3] = ["history is sound", "events 13 and 14 are damaged", "events 18 to 20 are damaged"];
+const OPEN_ROWS: [&str; 13] = [
     "nothing",
     "a position in another log",
     "event 21",
     "event 9",
+    "event 9, whose digest is damaged",
     "event 10",
     "event 12",
     "event 12, another digest",
@@ -65,6 +66,7 @@ fn opened(column: &str, row: &str) -> String {
         "a position in another log" => (Some(Resume { log: LogId(2), position: end(12) }), same(12)),
         "event 21" => (held(21), KnownDigest::NoEnd),
         "event 9" => (held(9), KnownDigest::NoEnd),
+        "event 9, whose digest is damaged" => (held(9), KnownDigest::Damaged),
         "event 10" => (held(10), same(10)),
         "event 12" => (held(12), same(12)),
         "event 12, another digest" => (held(12), same(11)),
@@ -78,7 +80,7 @@ fn opened(column: &str, row: &str) -> String {
     let damage = match column {
         "history is sound" => None,
         "events 13 and 14 are damaged" => Some(Index(13)..=Index(14)),
-        "events 19 and 20 are damaged" => Some(Index(19)..=Index(20)),
+        "events 18 to 20 are damaged" => Some(Index(18)..=Index(20)),
         other => panic!("no history is called {other}"),
     };
     let admission = Subscription::open(&view(), resume, known, damage, RING.first_event());
