@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use wire::pb;
@@ -144,7 +145,7 @@ fn a_hangup_is_an_orderly_end_unless_it_was_to_be_ignored() {
     let mut leader = Running::start(&mut nohup);
     leader.line("leading");
     leader.signal(Signal::HUP);
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(100));
     leader.signal(Signal::TERM);
     leader.line("SIGTERM");
     assert_eq!(leader.process.wait().unwrap().code(), Some(0));
@@ -169,11 +170,16 @@ fn an_output_that_cannot_be_written_is_an_error_that_says_so_and_one_that_nobody
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
     let leading = ["--listen", "0", "--rate", "1000", "--count", "3000", "--data-dir", path];
-    let mut leader = Running::start(Command::new(env!("CARGO_BIN_EXE_calculator-leader")).args(leading));
-    leader.line("leading");
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    leader.signal(Signal::TERM);
-    assert!(leader.process.wait().unwrap().success());
+    let mut leading = Running::start(Command::new(env!("CARGO_BIN_EXE_calculator-leader")).args(leading));
+    leading.line("leading");
+    // More than a pipe holds.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while leader(&["export", "--data-dir", path]).stdout.len() < 100_000 {
+        assert!(Instant::now() < deadline, "the log stays short");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    leading.signal(Signal::TERM);
+    assert!(leading.process.wait().unwrap().success());
     for arguments in [&["verify", "--data-dir", path][..], &["export", "--data-dir", path], &["--help"], &["--version"]]
     {
         let into = |shell: &str| {

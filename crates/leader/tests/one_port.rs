@@ -80,7 +80,7 @@ async fn an_http_1_stream_ends_with_a_goodbye_and_trailers() {
         connection.read_to_end(&mut answer).await.unwrap();
         answer
     });
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    leader.until_subscribers(1).await;
     leader.stop().await;
     let answer = reading.await.unwrap();
     assert!(answer.ends_with(b"0\r\n\r\n"), "the answer is complete");

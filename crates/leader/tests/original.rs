@@ -169,7 +169,7 @@ async fn a_stream_that_compaction_overtakes_ends_and_the_replica_starts_over() {
     let endpoint = Endpoint::from_shared(leader.url()).unwrap().initial_stream_window_size(65_535);
     let mut original = Original::new(endpoint.connect().await.unwrap());
     let mut events = original.subscribe().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(original.read(&mut events, 101).await.is_none(), "the stream has begun");
     for _ in 0..20 {
         leader.calls().submit(Operation::Divide(2)).await.unwrap();
     }

@@ -248,8 +248,15 @@ async fn made_up_replicas_cannot_have_the_store_read_and_an_honest_one_is_served
     stream.message().await.unwrap().unwrap();
     assert_eq!(report("honest", 1, 0).await.unwrap(), pb::Standing::InStep);
     assert_eq!(info(&report("honest", 2, 0).await.unwrap_err()), told("NOT_LOOKED_UP", &[]), "only now and then");
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    assert_eq!(report("honest", 2, 1).await.unwrap(), pb::Standing::Diverged);
+    let deadline = std::time::Instant::now() + common::PATIENCE;
+    let standing = loop {
+        match report("honest", 2, 1).await {
+            Ok(standing) => break standing,
+            Err(refused) => assert!(std::time::Instant::now() < deadline, "never looked up again: {refused}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(standing, pb::Standing::Diverged);
 
     let mut list = async || calls.list_replicas(pb::ListReplicasRequest {}).await.unwrap().into_inner().replicas;
     let listed = list().await;
@@ -315,7 +322,7 @@ async fn shutting_down_says_goodbye_to_everyone_and_takes_less_than_five_seconds
         unread.push(CalculatorServiceClient::new(channel.clone()).subscribe(request).await.unwrap());
     }
     let silent = tokio::net::TcpStream::connect(leader.address).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    leader.until_subscribers(90).await;
 
     let took = leader.stop().await;
     assert!(took < Duration::from_secs(5), "{took:?}");

@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
+use wire::pb::GetStatusRequest;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 use wire::{Identity, ReplicaKind};
 
@@ -84,6 +85,20 @@ impl TestLeader {
 
     pub async fn calls_client(&self) -> CalculatorServiceClient<Channel> {
         CalculatorServiceClient::new(self.channel().await)
+    }
+
+    /// Waits until `count` subscribers are connected.
+    pub async fn until_subscribers(&self, count: u32) {
+        let mut client = self.calls_client().await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = client.get_status(GetStatusRequest {}).await.unwrap().into_inner().subscribers;
+            if now == count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{now} subscribers instead of {count}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub fn calls(&self) -> Calls<Channel> {
