@@ -26,7 +26,7 @@ pub struct Load {
 
 /// What came of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Measured {
+pub struct LoadFigures {
     /// Events that replicas applied and whose digests they checked, all replicas together.
     pub delivered: u64,
     /// From the first event to the last replica's convergence.
@@ -37,7 +37,7 @@ pub struct Measured {
     pub end: Position,
 }
 
-impl Measured {
+impl LoadFigures {
     /// Events a second, all replicas together.
     #[must_use]
     pub fn delivered_per_second(&self) -> f64 {
@@ -76,7 +76,7 @@ impl Observer for Counter {
 /// # Errors
 ///
 /// If the leader does not start, or the replicas do not end at the same position with the same value.
-pub async fn run(load: Load) -> anyhow::Result<Measured> {
+pub async fn run(load: Load) -> anyhow::Result<LoadFigures> {
     let count = u64::from(load.rate) * u64::from(load.seconds);
     let leader = Leader::start(&["--rate", &load.rate.to_string(), "--count", &count.to_string()]).await?;
     let delivered = Arc::new(AtomicU64::new(0));
@@ -109,5 +109,5 @@ pub async fn run(load: Load) -> anyhow::Result<Measured> {
     ensure!(ends.windows(2).all(|pair| pair[0] == pair[1]), "the replicas do not hold the same: {ends:?}");
     let end = ends.first().context("no replica")?.position();
     ensure!(end.index.0 == count, "the log is longer than what was made up");
-    Ok(Measured { delivered: delivered.load(Ordering::Relaxed), took, leader_cpu, end })
+    Ok(LoadFigures { delivered: delivered.load(Ordering::Relaxed), took, leader_cpu, end })
 }

@@ -291,12 +291,12 @@ impl Leader {
 
 /// A `calculator-replica` process that writes JSON.
 #[derive(Debug)]
-pub struct Replica {
+pub struct ReplicaProcess {
     /// The process.
     pub program: Program,
 }
 
-impl Replica {
+impl ReplicaProcess {
     /// Starts one that follows the leader at `url`.
     ///
     /// # Errors

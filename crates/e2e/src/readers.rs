@@ -203,7 +203,7 @@ async fn read_once(
 
 /// Submissions alone and beside readers, and what the leader's memory came to.
 #[derive(Clone, Copy, Debug)]
-pub struct Measured {
+pub struct ReaderFigures {
     /// Before there was a reader.
     pub alone: Submits,
     /// While they caught up.
@@ -224,7 +224,7 @@ pub struct Measured {
 /// # Errors
 ///
 /// If something does not work at all.
-pub async fn measure(directory: &Path, count: usize, read: bool, time: Duration) -> anyhow::Result<Measured> {
+pub async fn measure(directory: &Path, count: usize, read: bool, time: Duration) -> anyhow::Result<ReaderFigures> {
     let data = directory.to_str().context("the directory's name is not UTF-8")?;
     let arguments = ["--data-dir", data, "--no-generator", "--retain", "1000000000", "--max-subscribers", "20000"];
     let leader = Leader::start(&arguments).await?;
@@ -242,5 +242,5 @@ pub async fn measure(directory: &Path, count: usize, read: bool, time: Duration)
     drop(readers);
     leader.program.kill().await?;
     let bytes_per_second = (had.bytes - before.bytes) * 1_000 / u64::try_from(took.as_millis().max(1))?;
-    Ok(Measured { alone, beside, memory_alone, memory_peak, bytes_per_second, had })
+    Ok(ReaderFigures { alone, beside, memory_alone, memory_peak, bytes_per_second, had })
 }

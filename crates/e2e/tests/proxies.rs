@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use e2e::browser::{Browser, PATIENCE};
-use e2e::process::{Leader, Replica};
+use e2e::process::{Leader, ReplicaProcess};
 use e2e::proxy::{Proxy, TIMEOUT_SECONDS};
 use engine::Operation;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 const IDLE: Duration = Duration::from_secs(2 * TIMEOUT_SECONDS as u64 + 2);
 
 /// The replica's lines of a type.
-fn told(replica: &Replica, kind: &str) -> Vec<serde_json::Value> {
+fn told(replica: &ReplicaProcess, kind: &str) -> Vec<serde_json::Value> {
     let lines = replica.program.lines();
     let objects = lines.iter().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     objects.filter(|line| line["type"] == kind).collect()
@@ -32,7 +32,7 @@ async fn native_replicas_stay_live_behind_nginx_and_haproxy() {
         ("grpc_pass below a path", format!("http://{below_http2}/calc")),
         ("haproxy", format!("http://{}", haproxy.http2)),
     ];
-    let replicas: Vec<_> = ways.iter().map(|(way, url)| (way, Replica::start(url, way).unwrap())).collect();
+    let replicas: Vec<_> = ways.iter().map(|(way, url)| (way, ReplicaProcess::start(url, way).unwrap())).collect();
     for (way, replica) in &replicas {
         replica.program.wait_for(|line| line.contains("\"live\"").then_some(())).await.expect(way);
     }

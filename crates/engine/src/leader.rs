@@ -20,5 +20,5 @@ pub use intake::{Intake, Sealed, Taken};
 pub use pending::PendingAnswers;
 pub use producers::{MAX_PRODUCERS, ProducerChanges, ProducerError, Producers, Submitted};
 pub use sequencer::{BatchFull, IndexMismatch, MAX_BATCH_EVENTS, ProposeError, Proposed, Rejection, Sequencer};
-pub use subscription::{Admission, RecentFrames, Step, Subscription};
+pub use subscription::{Admission, RecentFrames, Subscription, ToSend};
 pub use view::{KnownDigest, LogView, Source};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::Index;
-use engine::leader::{Step, Subscription};
+use engine::leader::{Subscription, ToSend};
 use store::{Corrupt, ReadError};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use wire::frame::encode;
@@ -88,21 +88,21 @@ impl Cursor {
     fn look(&mut self, room: usize) -> Look {
         let state = self.shared.read();
         let goodbye = state.goodbye.as_ref();
-        match self.place.step(&state.view(), &state.ring, goodbye.is_some()) {
-            Step::Ring(frame) => {
+        match self.place.poll_send(&state.view(), &state.ring, goodbye.is_some()) {
+            ToSend::Ring(frame) => {
                 let span = state.ring.span(frame, room);
                 // Copying happens after the lock is free: the writer waits for nobody's copy.
                 drop(state);
                 self.place.sent_frames(span.next, span.after);
                 Look::Deliver(Delivery::Frames(self.unsent.count(join(span.frames, span.bytes), None)))
             }
-            Step::Store(from) => Look::ReadStore(from),
-            Step::Snapshot => {
+            ToSend::Store(from) => Look::ReadStore(from),
+            ToSend::Snapshot => {
                 self.place.sent_snapshot(state.tail.position().index);
                 Look::Deliver(Delivery::Frames(encode(&state.snapshot_frame())))
             }
-            Step::Goodbye => goodbye.map_or(Look::Wait, |goodbye| Look::Deliver(Delivery::Goodbye(goodbye.clone()))),
-            Step::Wait => Look::Wait,
+            ToSend::Goodbye => goodbye.map_or(Look::Wait, |goodbye| Look::Deliver(Delivery::Goodbye(goodbye.clone()))),
+            ToSend::Wait => Look::Wait,
         }
     }
 

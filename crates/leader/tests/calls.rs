@@ -11,7 +11,7 @@ use common::raw::{Answer, framed, http1, http2};
 use common::{TestLeader, config};
 use engine::{Index, Operation, Term};
 use leader::config::Generator;
-use sequencer::SubmitError;
+use sequencer::NotCommitted;
 use store::{AppendError, Corrupt, Fenced, ReadError};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -254,10 +254,10 @@ async fn every_reason_that_the_contract_names_can_be_met_and_no_other() {
         met.push(http2(leader.address, "POST", &uri, &[GRPC], &[0; 5]).await.status());
     }
     // What only a failing disk, another leader or a shutdown brings about.
-    let store = |error| Status::from(SubmitError::Store(error));
+    let store = |error| Status::from(NotCommitted::Store(error));
     met.extend([
-        SubmitError::QueueFull.into(),
-        SubmitError::ShuttingDown.into(),
+        NotCommitted::QueueFull.into(),
+        NotCommitted::ShuttingDown.into(),
         store(AppendError::Unavailable("full".to_owned())),
         store(AppendError::OutcomeUnknown("?".to_owned())),
         store(AppendError::Fenced(Fenced { own: Term(1), by: Term(2) })),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{Follower, TestLeader, config, durable};
 use engine::{Index, Operation, Submission, Term};
 use leader::config::Generator;
-use sequencer::SubmitError;
+use sequencer::NotCommitted;
 use store::{AppendError, Fenced};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -73,11 +73,11 @@ async fn refusals_have_the_status_codes_of_the_contract_and_change_nothing() {
 
 #[test]
 fn every_submit_error_has_its_code_and_reason() {
-    let store = |error| SubmitError::Store(error);
+    let store = |error| NotCommitted::Store(error);
     let fenced = Fenced { own: Term(1), by: Term(2) };
     for (error, code, reason, retry) in [
-        (SubmitError::QueueFull, Code::ResourceExhausted, "QUEUE_FULL", true),
-        (SubmitError::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN", false),
+        (NotCommitted::QueueFull, Code::ResourceExhausted, "QUEUE_FULL", true),
+        (NotCommitted::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN", false),
         (store(AppendError::Unavailable("full".to_owned())), Code::Unavailable, "LOG_UNAVAILABLE", true),
         (store(AppendError::OutcomeUnknown("?".to_owned())), Code::Unavailable, "OUTCOME_UNKNOWN", false),
         (store(AppendError::Fenced(fenced)), Code::Unavailable, "STEPPED_DOWN", false),

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use crate::error::{SubmitError, ended_first, too_late};
+use crate::error::{NotCommitted, ended_first, too_late};
 use crate::health::Notes;
 use crate::submitter::{Command, QUEUE, Reply};
 
@@ -26,7 +26,7 @@ const DRAWS: usize = 1_000;
 /// The task that writes.
 pub struct Committer {
     /// Its waiting callers are bounded by the queue.
-    intake: Intake<Reply, SubmitError>,
+    intake: Intake<Reply, NotCommitted>,
     writer: Box<dyn LogWriter>,
     lost: Lost,
     feed: Feed,
@@ -99,7 +99,7 @@ impl Committer {
         self.may_go_on()?;
         for command in commands {
             if self.feed.is_closed() {
-                command.refuse(SubmitError::ShuttingDown);
+                command.refuse(NotCommitted::ShuttingDown);
                 continue;
             }
             match command {
@@ -161,7 +161,7 @@ impl Committer {
     /// Makes the open batch durable, publishes it, and answers those who wait for it.
     async fn commit(&mut self) -> Result<(), AppendError> {
         if self.feed.is_closed() {
-            self.fail(&SubmitError::ShuttingDown);
+            self.fail(&NotCommitted::ShuttingDown);
             return Ok(());
         }
         let Some(Sealed { batch, tail, producers }) = self.intake.seal((self.clock)()) else { return Ok(()) };
@@ -195,7 +195,7 @@ impl Committer {
     }
 
     /// Gives up the open batch: everybody who waits gets `why`.
-    fn fail(&mut self, why: &SubmitError) {
+    fn fail(&mut self, why: &NotCommitted) {
         for (reply, answer) in self.intake.failed(why) {
             send(reply, answer);
         }
@@ -226,7 +226,7 @@ impl Committer {
     }
 
     fn not_committed(&mut self, error: AppendError) -> Result<(), AppendError> {
-        self.fail(&SubmitError::Store(error.clone()));
+        self.fail(&NotCommitted::Store(error.clone()));
         match error {
             AppendError::Unavailable(reason) => {
                 // Logged once, not for every batch.
@@ -252,7 +252,7 @@ impl Committer {
 }
 
 /// Answers a caller, who may have gone away.
-fn send(reply: Reply, answer: Result<Event, SubmitError>) {
+fn send(reply: Reply, answer: Result<Event, NotCommitted>) {
     let _ = reply.send(answer);
 }
 

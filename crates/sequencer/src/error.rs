@@ -9,7 +9,7 @@ use crate::submitter::QUEUE;
 
 /// Why an operation was not committed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SubmitError {
+pub enum NotCommitted {
     /// The calculator cannot do it to its present value.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -30,7 +30,7 @@ pub enum SubmitError {
     ShuttingDown,
 }
 
-impl From<Rejection> for SubmitError {
+impl From<Rejection> for NotCommitted {
     fn from(why: Rejection) -> Self {
         match why {
             Rejection::Refused(refusal) => refusal.into(),
@@ -49,14 +49,14 @@ fn not_committed(error: &AppendError) -> String {
 
 /// The answer to an operation that comes too late: the leader stopped for the reason `stopped`, or ends in order. If a commit
 /// of unknown outcome stopped it, that commit did not hold this operation.
-pub(crate) fn too_late(stopped: Option<&AppendError>) -> SubmitError {
+pub(crate) fn too_late(stopped: Option<&AppendError>) -> NotCommitted {
     match stopped {
-        None | Some(AppendError::OutcomeUnknown(_) | AppendError::Unavailable(_)) => SubmitError::ShuttingDown,
-        Some(reason) => SubmitError::Store(reason.clone()),
+        None | Some(AppendError::OutcomeUnknown(_) | AppendError::Unavailable(_)) => NotCommitted::ShuttingDown,
+        Some(reason) => NotCommitted::Store(reason.clone()),
     }
 }
 
 /// The answer to an operation whose commit nobody was told of.
-pub(crate) fn ended_first() -> SubmitError {
-    SubmitError::Store(AppendError::OutcomeUnknown("the leader ended before it answered".to_owned()))
+pub(crate) fn ended_first() -> NotCommitted {
+    NotCommitted::Store(AppendError::OutcomeUnknown("the leader ended before it answered".to_owned()))
 }

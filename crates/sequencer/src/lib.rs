@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 pub use committer::Committer;
 use engine::{Operation, Timestamp};
-pub use error::SubmitError;
+pub use error::NotCommitted;
 use feed::Feed;
 pub use health::WriteHealth;
 use store::Opened;

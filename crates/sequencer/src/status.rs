@@ -7,17 +7,17 @@ use store::AppendError;
 use tonic::{Code, Status};
 use wire::status::{status, with_retry};
 
-use crate::SubmitError;
+use crate::NotCommitted;
 
 /// When to try again what failed for the moment.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
-impl From<SubmitError> for Status {
-    fn from(error: SubmitError) -> Self {
+impl From<NotCommitted> for Status {
+    fn from(error: NotCommitted) -> Self {
         let message = error.to_string();
         let later = |code, reason| with_retry(code, reason, &[], Some(RETRY_AFTER), &message);
         match error {
-            SubmitError::Refused(refusal) => {
+            NotCommitted::Refused(refusal) => {
                 let (code, reason, value) = match refusal {
                     Refusal::Overflow(overflow) => (Code::OutOfRange, "OVERFLOW", overflow.value),
                     Refusal::DivisionByZero { value } => (Code::InvalidArgument, "DIVISION_BY_ZERO", value),
@@ -25,32 +25,32 @@ impl From<SubmitError> for Status {
                 };
                 status(code, reason, &[("value", value.to_string())], &message)
             }
-            SubmitError::Mismatch(mismatch) => {
+            NotCommitted::Mismatch(mismatch) => {
                 let metadata = [
                     ("expected_index", mismatch.expected.to_string()),
                     ("current_index", mismatch.current.to_string()),
                 ];
                 status(Code::FailedPrecondition, "INDEX_MISMATCH", &metadata, &message)
             }
-            SubmitError::Producer(ProducerError::Stale { last, .. }) => {
+            NotCommitted::Producer(ProducerError::Stale { last, .. }) => {
                 let metadata = [("last_sequence", last.to_string())];
                 status(Code::FailedPrecondition, "STALE_SEQUENCE", &metadata, &message)
             }
-            SubmitError::Producer(ProducerError::Unknown { .. }) => {
+            NotCommitted::Producer(ProducerError::Unknown { .. }) => {
                 status(Code::FailedPrecondition, "UNKNOWN_PRODUCER", &[], &message)
             }
-            SubmitError::Producer(ProducerError::Reused { index, .. }) => {
+            NotCommitted::Producer(ProducerError::Reused { index, .. }) => {
                 status(Code::InvalidArgument, "SEQUENCE_REUSED", &[("index", index.to_string())], &message)
             }
-            SubmitError::QueueFull => later(Code::ResourceExhausted, "QUEUE_FULL"),
-            SubmitError::Store(AppendError::Unavailable(_)) => later(Code::Unavailable, "LOG_UNAVAILABLE"),
-            SubmitError::Store(AppendError::OutcomeUnknown(_)) => {
+            NotCommitted::QueueFull => later(Code::ResourceExhausted, "QUEUE_FULL"),
+            NotCommitted::Store(AppendError::Unavailable(_)) => later(Code::Unavailable, "LOG_UNAVAILABLE"),
+            NotCommitted::Store(AppendError::OutcomeUnknown(_)) => {
                 status(Code::Unavailable, "OUTCOME_UNKNOWN", &[], &message)
             }
-            SubmitError::Store(
+            NotCommitted::Store(
                 AppendError::Fenced(_) | AppendError::Replaced(_) | AppendError::NotNext(_) | AppendError::Corrupt(_),
             ) => status(Code::Unavailable, "STEPPED_DOWN", &[], &message),
-            SubmitError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", &[], &message),
+            NotCommitted::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", &[], &message),
         }
     }
 }

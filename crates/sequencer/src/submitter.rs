@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::error::{SubmitError, ended_first, too_late};
+use crate::error::{NotCommitted, ended_first, too_late};
 use crate::health::WriteHealth;
 
 /// Commands that may wait for the committer. A full queue is some milliseconds of work. Beyond that, callers are told to try
@@ -24,7 +24,7 @@ pub const FLUSH: Duration = Duration::from_millis(500);
 /// When replicas should try again after the goodbye: soon, because a restart is the likeliest reason.
 pub const RETRY_AFTER_GOODBYE: Duration = Duration::from_millis(500);
 
-pub(crate) type Reply = oneshot::Sender<Result<Event, SubmitError>>;
+pub(crate) type Reply = oneshot::Sender<Result<Event, NotCommitted>>;
 
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -44,7 +44,7 @@ pub(crate) enum Command {
 
 impl Command {
     /// Answers that it is not carried out.
-    pub(crate) fn refuse(self, why: SubmitError) {
+    pub(crate) fn refuse(self, why: NotCommitted) {
         match self {
             // The caller may have gone away.
             Self::Submit { reply, .. } => drop(reply.send(Err(why))),
@@ -71,15 +71,15 @@ impl Submitter {
     ///
     /// # Errors
     ///
-    /// [`SubmitError`]: the operation is not in the log, unless the error says that this is not known.
-    pub async fn submit(&self, submission: impl Into<Submission>) -> Result<Event, SubmitError> {
+    /// [`NotCommitted`]: the operation is not in the log, unless the error says that this is not known.
+    pub async fn submit(&self, submission: impl Into<Submission>) -> Result<Event, NotCommitted> {
         if self.closed.load(Ordering::Acquire) {
             return Err(too_late(self.stopped.get()));
         }
         let (reply, answer) = oneshot::channel();
         let submission = submission.into();
         self.commands.try_send(Command::Submit { submission, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SubmitError::QueueFull,
+            mpsc::error::TrySendError::Full(_) => NotCommitted::QueueFull,
             mpsc::error::TrySendError::Closed(_) => too_late(self.stopped.get()),
         })?;
         // A committer that stops answers all commands. So without an answer it was cut off in the middle of one.

@@ -40,7 +40,7 @@ async fn an_orderly_end_publishes_what_was_taken_and_takes_nothing_more() {
     submitter.end(GoodbyeReason::ShuttingDown).await;
     assert!(feed.is_closed());
     assert_eq!(feed.published().tail.position().index, Index(5_001));
-    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::ShuttingDown));
+    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(NotCommitted::ShuttingDown));
     assert_eq!(feed.published().tail.position().index, Index(5_001));
 }
 
@@ -52,7 +52,7 @@ async fn a_full_queue_refuses_people_at_once() {
     for submission in &mut waiting {
         assert!(std::future::poll_fn(|context| Poll::Ready(submission.as_mut().poll(context).is_pending())).await);
     }
-    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::QueueFull));
+    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(NotCommitted::QueueFull));
     for submission in waiting {
         assert!(submission.await.is_ok());
     }
@@ -68,7 +68,7 @@ async fn a_leader_that_steps_down_commits_nothing_more() {
     submitter.end(GoodbyeReason::SteppedDown).await;
     submitter.flush().await;
     assert_eq!(feed.published().tail.position().index, Index(0));
-    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::ShuttingDown));
+    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(NotCommitted::ShuttingDown));
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn failing(error: AppendError) -> (Feed, Submitter, JoinHandle<Option<Appe
 async fn after_a_failure(error: AppendError) -> (Feed, JoinHandle<Option<AppendError>>) {
     let (feed, submitter, running) = failing(error.clone()).await;
     assert!(submitter.submit(Operation::Add(5)).await.is_ok());
-    assert_eq!(submitter.submit(Operation::Add(7)).await, Err(SubmitError::Store(error)));
+    assert_eq!(submitter.submit(Operation::Add(7)).await, Err(NotCommitted::Store(error)));
     assert_eq!(feed.published().tail.value(), 5, "nothing that is not durable is published");
     (feed, running)
 }
@@ -179,7 +179,7 @@ async fn a_leader_that_stops_leaves_nobody_waiting() {
     // The flush ends the batch, and with it the leader; what comes after it is never judged.
     let (first, (), after) =
         tokio::join!(submitter.submit(Operation::Add(1)), submitter.flush(), submitter.submit(Operation::Add(1)));
-    let refused = Err(SubmitError::Store(fenced.clone()));
+    let refused = Err(NotCommitted::Store(fenced.clone()));
     assert_eq!((first, after), (refused.clone(), refused.clone()));
     assert_eq!(running.await.unwrap(), Some(fenced));
     assert_eq!(submitter.submit(Operation::Add(1)).await, refused);
@@ -193,7 +193,7 @@ async fn a_writer_that_is_cut_off_leaves_the_outcome_open() {
     let mut submission = Box::pin(submitter.submit(Operation::Add(1)));
     assert!(std::future::poll_fn(|context| Poll::Ready(submission.as_mut().poll(context).is_pending())).await);
     running.abort();
-    assert!(matches!(submission.await, Err(SubmitError::Store(AppendError::OutcomeUnknown(_)))));
+    assert!(matches!(submission.await, Err(NotCommitted::Store(AppendError::OutcomeUnknown(_)))));
 }
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn a_repeat_of_what_is_durable_does_not_fail_with_the_open_batch() {
     let submission = Submission { operation: Operation::Add(5), producer, expected: None };
     let first = submitter.submit(submission.clone()).await.unwrap();
     let (other, repeat) = tokio::join!(submitter.submit(Operation::Add(1)), submitter.submit(submission));
-    assert_eq!((other, repeat), (Err(SubmitError::Store(full)), Ok(first)));
+    assert_eq!((other, repeat), (Err(NotCommitted::Store(full)), Ok(first)));
 }
 
 #[tokio::test]
@@ -228,8 +228,8 @@ async fn a_refusal_that_rests_on_what_is_not_durable_fails_with_it() {
     let below_zero = submitter.submit(Operation::Subtract(9));
     let root = submitter.submit(Operation::SquareRoot);
     let (below_zero, root) = tokio::join!(below_zero, root);
-    assert_eq!(below_zero, Err(SubmitError::Store(full.clone())));
-    assert_eq!(root, Err(SubmitError::Store(full)), "the number never was negative");
+    assert_eq!(below_zero, Err(NotCommitted::Store(full.clone())));
+    assert_eq!(root, Err(NotCommitted::Store(full)), "the number never was negative");
     assert_eq!(submitter.health().problem().as_deref(), Some("full"));
 }
 
@@ -247,7 +247,7 @@ async fn a_commit_that_the_goodbye_overtakes_is_not_acknowledged() {
         submitter.end(GoodbyeReason::ShuttingDown).await;
         script.answers.send_replace(true);
     });
-    assert!(matches!(answer, Err(SubmitError::Store(AppendError::OutcomeUnknown(_)))), "{answer:?}");
+    assert!(matches!(answer, Err(NotCommitted::Store(AppendError::OutcomeUnknown(_)))), "{answer:?}");
     assert_eq!(feed.published().tail.position().index, Index(0));
 }
 
@@ -260,7 +260,7 @@ async fn what_slips_in_after_the_goodbye_is_refused_and_not_stored() {
     // Somebody had looked whether the queue is open just before it was closed.
     feed.close(GOODBYE);
     let (new, repeat) = tokio::join!(submitter.submit(Operation::Add(1)), submitter.submit(submission));
-    assert_eq!((new, repeat), (Err(SubmitError::ShuttingDown), Err(SubmitError::ShuttingDown)));
+    assert_eq!((new, repeat), (Err(NotCommitted::ShuttingDown), Err(NotCommitted::ShuttingDown)));
     assert!(submitter.draw(3).await);
     submitter.end(GoodbyeReason::ShuttingDown).await;
     assert_eq!(script.reader.read(Index(1), 1_000).await.unwrap().len(), 1);
@@ -276,13 +276,13 @@ async fn nothing_is_acknowledged_once_damage_was_noticed() {
         script.lost.send(damage());
         script.answers.send_replace(true);
     });
-    assert!(matches!(answer, Err(SubmitError::Store(AppendError::OutcomeUnknown(_)))), "{answer:?}");
+    assert!(matches!(answer, Err(NotCommitted::Store(AppendError::OutcomeUnknown(_)))), "{answer:?}");
     assert_eq!(running.await.unwrap(), Some(damage()));
     assert_eq!(feed.published().tail.position().index, Index(0));
 
     let (script, _feed, submitter, running) = scripted().await;
     script.lost.send(damage());
-    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(SubmitError::Store(damage())));
+    assert_eq!(submitter.submit(Operation::Add(1)).await, Err(NotCommitted::Store(damage())));
     assert_eq!(running.await.unwrap(), Some(damage()));
     assert_eq!(script.reader.read(Index(1), 1_000).await.unwrap(), []);
 }

@@ -86,7 +86,7 @@ impl Clients {
         life: Life,
         submitter: &Submitter,
         submission: Submission,
-    ) -> Result<Event, sequencer::SubmitError> {
+    ) -> Result<Event, sequencer::NotCommitted> {
         let term = self.leaders.term(life);
         let answer = submitter.submit(submission).await;
         if let (Some(term), Ok(event)) = (term, &answer) {
@@ -255,7 +255,7 @@ impl Calls {
         if matches!(fate, Fate::AnswerLost) {
             return Err(self.unanswered().await);
         }
-        if let (Err(sequencer::SubmitError::Producer(ProducerError::Unknown { producer, got })), true) =
+        if let (Err(sequencer::NotCommitted::Producer(ProducerError::Unknown { producer, got })), true) =
             (&answer, self.clients.leaders.term(life) == Some(self.clients.disk.look().term))
         {
             // One that was replaced and does not know it yet refuses by what it knew.

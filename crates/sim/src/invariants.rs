@@ -12,7 +12,7 @@ use crate::history::History;
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
+pub struct BrokenInvariant {
     /// Which promise.
     pub invariant: &'static str,
     /// How.
@@ -23,7 +23,7 @@ pub struct Violation {
 type Check = fn(&History) -> Vec<String>;
 
 /// Judges everything that was seen.
-pub(crate) fn check(history: &History) -> Vec<Violation> {
+pub(crate) fn check(history: &History) -> Vec<BrokenInvariant> {
     let checks: [(&'static str, Check); 7] = [
         ("every replica's history is a prefix of the committed log", prefix::check),
         ("acknowledged means present once, forever", acknowledged::check),
@@ -34,7 +34,7 @@ pub(crate) fn check(history: &History) -> Vec<Violation> {
         ("a goodbye is the last word", goodbyes::check),
     ];
     let judge = |(invariant, check): (&'static str, Check)| {
-        check(history).into_iter().map(move |what| Violation { invariant, what })
+        check(history).into_iter().map(move |what| BrokenInvariant { invariant, what })
     };
     checks.into_iter().flat_map(judge).collect()
 }

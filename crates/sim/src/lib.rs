@@ -5,7 +5,7 @@
 //! restarts. SQLite and HTTP are not in it; other tests cover them with real files and real processes.
 //!
 //! [`run`] makes a world from a seed, injects failures, heals them, and checks the
-//! [invariants](invariants::Violation). The same seed gives the same trace, byte for byte.
+//! [invariants](invariants::BrokenInvariant). The same seed gives the same trace, byte for byte.
 //!
 //! With the feature `faults`, `run_with_fault` runs a world with a deliberate fault in the code, to show that the
 //! invariants catch it.
@@ -24,12 +24,12 @@ mod script;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use history::Nature;
-pub use invariants::Violation;
+pub use invariants::BrokenInvariant;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The result of one seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct WorldReport {
     /// The seed.
     pub seed: u64,
     /// What could go wrong.
@@ -37,7 +37,7 @@ pub struct Report {
     /// Everything that happened, one line each.
     pub trace: String,
     /// The invariants that did not hold.
-    pub violations: Vec<Violation>,
+    pub violations: Vec<BrokenInvariant>,
     /// Events in the log at the end.
     pub events: u64,
     /// Operations that were acknowledged to clients.
@@ -46,7 +46,7 @@ pub struct Report {
     pub leaders: u64,
 }
 
-impl Report {
+impl WorldReport {
     /// A short name for the trace: equal traces have equal names.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
@@ -56,16 +56,16 @@ impl Report {
 
 /// Runs the world of `seed`.
 #[must_use]
-pub fn run(seed: u64) -> Report {
+pub fn run(seed: u64) -> WorldReport {
     catch_unwind(AssertUnwindSafe(|| script::run(seed))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let what = text.unwrap_or_else(|| "something panicked".to_owned());
-        Report {
+        WorldReport {
             seed,
             nature: Nature { forgetful_disk: false, scrambling_links: false, altering_links: false },
             trace: String::new(),
-            violations: vec![Violation { invariant: "nothing panics", what }],
+            violations: vec![BrokenInvariant { invariant: "nothing panics", what }],
             events: 0,
             acknowledged: 0,
             leaders: 0,
@@ -76,7 +76,7 @@ pub fn run(seed: u64) -> Report {
 /// Runs the world of `seed` with `fault` switched on in the code under test.
 #[cfg(feature = "faults")]
 #[must_use]
-pub fn run_with_fault(seed: u64, fault: engine::fault::Fault) -> Report {
+pub fn run_with_fault(seed: u64, fault: engine::fault::Fault) -> WorldReport {
     engine::fault::switch(Some(fault));
     let report = run(seed);
     engine::fault::switch(None);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use engine::fault::Fault;
-use sim::Report;
+use sim::WorldReport;
 
 /// Simulated worlds in which one seed decides everything.
 #[derive(Parser)]
@@ -76,7 +76,7 @@ fn run_many(seeds: Range<u64>, fault: Option<Fault>) -> bool {
 }
 
 /// Prints the invariants that did not hold. Returns whether all held.
-fn print_violations(report: &Report, fault: Option<Fault>) -> bool {
+fn print_violations(report: &WorldReport, fault: Option<Fault>) -> bool {
     for violation in &report.violations {
         eprintln!("seed {}: {}: {}", report.seed, violation.invariant, violation.what);
     }
@@ -96,13 +96,13 @@ fn command(worlds: &str, fault: Option<Fault>) -> String {
 }
 
 #[cfg(feature = "faults")]
-fn run(seed: u64, fault: Option<Fault>) -> Report {
+fn run(seed: u64, fault: Option<Fault>) -> WorldReport {
     fault.map_or_else(|| sim::run(seed), |fault| sim::run_with_fault(seed, fault))
 }
 
 /// `main` refuses `--fault` in a build without faults.
 #[cfg(not(feature = "faults"))]
-fn run(seed: u64, _fault: Option<Fault>) -> Report {
+fn run(seed: u64, _fault: Option<Fault>) -> WorldReport {
     sim::run(seed)
 }
 

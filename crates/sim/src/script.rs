@@ -16,7 +16,7 @@ use crate::history::{Answer, Healed, History, Nature, Outcome};
 use crate::leaders::{Leaders, Life};
 use crate::network::Network;
 use crate::replicas::Replicas;
-use crate::{Report, invariants};
+use crate::{WorldReport, invariants};
 
 /// How long a world may take to converge once it is healed: the longest backoff, the longest patience of a client and a
 /// stale link fit in several times.
@@ -39,7 +39,7 @@ struct World {
 }
 
 /// Runs the world of `seed` from beginning to end.
-pub(crate) fn run(seed: u64) -> Report {
+pub(crate) fn run(seed: u64) -> WorldReport {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let Ok(runtime) = runtime else { unreachable!("a runtime without I/O needs nothing from the system") };
     runtime.block_on(async move {
@@ -49,7 +49,7 @@ pub(crate) fn run(seed: u64) -> Report {
         history.log = world.disk.look().commits.clone();
         let violations = invariants::check(&history);
         let done = |answer: &&Answer| matches!(answer.outcome, Outcome::Done(_));
-        Report {
+        WorldReport {
             seed,
             nature: history.nature,
             events: world.disk.look().tail().position().index.0,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use e2e::browser::{Browser, PATIENCE, Tab};
-use e2e::process::{Leader, Replica};
+use e2e::process::{Leader, ReplicaProcess};
 use engine::Operation;
 use futures_util::FutureExt;
 
@@ -59,7 +59,7 @@ async fn index(browser: &Browser) -> anyhow::Result<u64> {
 
 async fn pages_and_replicas_agree(browser: &Browser, rate: &str, needed: usize) -> anyhow::Result<()> {
     let leader = Leader::start(&["--rate", rate]).await?;
-    let replicas = ["a", "b", "c"].map(|name| Replica::start(&leader.url(), name).unwrap());
+    let replicas = ["a", "b", "c"].map(|name| ReplicaProcess::start(&leader.url(), name).unwrap());
     browser.open(&leader.url()).await?;
     let first = browser.tab().await?;
     let second = browser.open_another(&leader.url(), false).await?;
@@ -307,7 +307,7 @@ async fn the_page_fits_a_phone_and_its_picture_is_in_the_docs() {
         let directory = tempfile::tempdir()?;
         let directory = directory.path().to_str().unwrap();
         let leader = Leader::start(&["--rate", "30", "--count", "120", "--seed", "4", "--data-dir", directory]).await?;
-        let _replicas = ["replica-1", "replica-2"].map(|name| Replica::start(&leader.url(), name).unwrap());
+        let _replicas = ["replica-1", "replica-2"].map(|name| ReplicaProcess::start(&leader.url(), name).unwrap());
         browser.open(&leader.url()).await?;
         live(&browser).await?;
         for (width, height) in [(360, 740), PHONE, DESKTOP] {

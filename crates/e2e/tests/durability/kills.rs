@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use e2e::process::{Leader, Program, Replica, free_address, run_to_end};
+use e2e::process::{Leader, Program, ReplicaProcess, free_address, run_to_end};
 use engine::{Event, Operation, ProducerId, Submission};
 use follower::grpc::SubmitError;
 use follower::{Calls, Producer, Submit};
@@ -106,7 +106,7 @@ async fn export(directory: &str) -> Vec<Exported> {
 }
 
 /// Everything that a replica said: it never left the log, never got an event twice or missed one, and needed one snapshot.
-fn check_replica(replica: &Replica, log: &[Exported]) {
+fn check_replica(replica: &ReplicaProcess, log: &[Exported]) {
     let mut at = None;
     let mut lives = 0;
     for line in replica.program.lines() {
@@ -157,7 +157,7 @@ async fn a_hundred_kills_lose_nothing_and_do_nothing_twice() {
     let mut leader = Leader::start_on(&listen, &arguments).await.unwrap();
     let url = leader.url();
 
-    let replicas: Vec<_> = (1..=3).map(|n| Replica::start(&url, &format!("replica-{n}")).unwrap()).collect();
+    let replicas: Vec<_> = (1..=3).map(|n| ReplicaProcess::start(&url, &format!("replica-{n}")).unwrap()).collect();
     for replica in &replicas {
         replica.program.wait_for(|line| line.contains(r#""type":"live""#).then_some(())).await.unwrap();
     }

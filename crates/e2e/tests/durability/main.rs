@@ -10,7 +10,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use e2e::fill::{fill, recover};
-use e2e::process::Replica;
+use e2e::process::ReplicaProcess;
 use engine::Operation;
 use follower::{Calls, connect};
 use tempfile::TempDir;
@@ -33,7 +33,7 @@ fn check_verified(output: &Output) {
 }
 
 /// Waits until a replica holds the end of the log.
-async fn wait_for_tail(replica: &Replica, tail: u64, digest: &str) {
+async fn wait_for_tail(replica: &ReplicaProcess, tail: u64, digest: &str) {
     replica.wait_for_index(tail).await.unwrap();
     assert_eq!(replica.held()[&tail].0, digest, "a replica holds something else at the end of the log");
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use e2e::process::{Leader, Program, Replica, bin_dir, free_address};
+use e2e::process::{Leader, Program, ReplicaProcess, bin_dir, free_address};
 use engine::Operation;
 use follower::Calls;
 use follower::grpc::SubmitError;
@@ -140,8 +140,8 @@ impl Client {
 }
 
 /// A fresh replica gets to the end of the log.
-async fn follow_to_the_end(leader: &Leader, name: &str) -> Replica {
-    let replica = Replica::start(&leader.url(), name).unwrap();
+async fn follow_to_the_end(leader: &Leader, name: &str) -> ReplicaProcess {
+    let replica = ReplicaProcess::start(&leader.url(), name).unwrap();
     let status = leader.status().await.unwrap();
     wait_for_tail(&replica, status.tail, &format!("{:016x}", status.digest)).await;
     replica

@@ -7,10 +7,10 @@ use super::{KnownDigest, LogView, Source};
 use crate::fault::{self, Fault};
 use crate::{Index, Resume, SnapshotReason, Verdict};
 
-/// A subscriber's place in the log. Its owner asks [`step`](Self::step) what to send, sends that, and notes it here.
+/// A subscriber's place in the log. Its owner asks [`poll_send`](Self::poll_send) what to send, sends that, and notes it here.
 ///
 /// ```
-/// use engine::leader::{LogView, RecentFrames, Step, Subscription};
+/// use engine::leader::{LogView, RecentFrames, ToSend, Subscription};
 /// use engine::{Digest, Index, LogId, Position, Term};
 ///
 /// /// The ring holds event 20, which is frame 100.
@@ -34,11 +34,11 @@ use crate::{Index, Resume, SnapshotReason, Verdict};
 /// let tail = Position { index: Index(20), digest: Digest(1) };
 /// let view = LogView { log: LogId(7), term: Term(1), tail, floor: Index(10) };
 /// let mut subscription = Subscription::new(Index(15));
-/// assert_eq!(subscription.step(&view, &Ring, false), Step::Store(Index(15)));
+/// assert_eq!(subscription.poll_send(&view, &Ring, false), ToSend::Store(Index(15)));
 /// subscription.sent_batches(Index(19));
-/// assert_eq!(subscription.step(&view, &Ring, false), Step::Ring(100));
+/// assert_eq!(subscription.poll_send(&view, &Ring, false), ToSend::Ring(100));
 /// subscription.sent_frames(101, Index(20));
-/// assert_eq!(subscription.step(&view, &Ring, false), Step::Wait);
+/// assert_eq!(subscription.poll_send(&view, &Ring, false), ToSend::Wait);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subscription {
@@ -79,7 +79,7 @@ pub struct Admission {
 
 /// What a subscriber is sent next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Step {
+pub enum ToSend {
     /// Frames of the ring from this number on.
     Ring(u64),
     /// Batches of the store from this event on.
@@ -134,9 +134,9 @@ impl Subscription {
     }
 
     /// What to send, given the log and its ring. `closed`: the leader said goodbye and publishes nothing more.
-    pub fn step(&mut self, view: &LogView, ring: &impl RecentFrames, closed: bool) -> Step {
+    pub fn poll_send(&mut self, view: &LogView, ring: &impl RecentFrames, closed: bool) -> ToSend {
         if closed && fault::active(Fault::GoodbyeFirst) {
-            return Step::Goodbye;
+            return ToSend::Goodbye;
         }
         let in_ring = self.in_ring.filter(|frame| *frame >= ring.oldest());
         let frame = match in_ring {
@@ -145,19 +145,19 @@ impl Subscription {
                 Source::Ring => ring.locate(self.next),
                 Source::Store => {
                     self.in_ring = None;
-                    return Step::Store(self.next);
+                    return ToSend::Store(self.next);
                 }
                 Source::Snapshot => {
                     self.in_ring = None;
-                    return Step::Snapshot;
+                    return ToSend::Snapshot;
                 }
             },
         };
         self.in_ring = Some(frame);
         match frame < ring.next() {
-            true => Step::Ring(frame),
-            false if closed => Step::Goodbye,
-            false => Step::Wait,
+            true => ToSend::Ring(frame),
+            false if closed => ToSend::Goodbye,
+            false => ToSend::Wait,
         }
     }
 

@@ -106,7 +106,7 @@ pub struct Access {
 
 /// Why a browser is not answered, and which flag changes it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
+pub enum Denial {
     /// It does not say which host it calls, or not clearly.
     #[error("the request does not name a host that can be understood, which this leader needs to know from a browser")]
     NoHost,
@@ -132,8 +132,8 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// [`Refusal`] if it is a browser's and must not be answered.
-    pub fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap, for_page: bool) -> Result<(), Refusal> {
+    /// [`Denial`] if it is a browser's and must not be answered.
+    pub fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap, for_page: bool) -> Result<(), Denial> {
         let fetch_metadata = |name: &HeaderName| name.as_str().starts_with("sec-fetch-");
         if !for_page && !headers.contains_key(header::ORIGIN) && !headers.keys().any(fetch_metadata) {
             return Ok(());
@@ -144,19 +144,19 @@ impl Access {
     }
 
     /// HTTP/2 and proxies may name the host in the URI, and in a header as well: all have to be names of this leader.
-    fn judge_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn judge_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Denial> {
         let in_uri = uri.authority().map(|authority| Ok(authority.as_str()));
         let in_headers = headers.get_all(header::HOST).iter().map(HeaderValue::to_str);
         let mut named = false;
         for authority in in_uri.into_iter().chain(in_headers) {
-            let host = authority.ok().and_then(host_of).ok_or(Refusal::NoHost)?;
+            let host = authority.ok().and_then(host_of).ok_or(Denial::NoHost)?;
             if !self.is_own(&host) {
                 let host = shown(&host);
-                return Err(if host.parse::<HostName>().is_ok() { Refusal::Host(host) } else { Refusal::NoHost });
+                return Err(if host.parse::<HostName>().is_ok() { Denial::Host(host) } else { Denial::NoHost });
             }
             named = true;
         }
-        if named { Ok(()) } else { Err(Refusal::NoHost) }
+        if named { Ok(()) } else { Err(Denial::NoHost) }
     }
 
     /// No other site can have a loopback name or lead a name to be an address.
@@ -169,7 +169,7 @@ impl Access {
             || self.hosts.iter().any(|own| own.0 == host)
     }
 
-    fn judge_origin(&self, method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn judge_origin(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denial> {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         let origin = origins.next();
         let several = origins.next().is_some();
@@ -183,7 +183,7 @@ impl Access {
             let origin = origin.and_then(|origin| origin.to_str().ok()).map(shown);
             // Only one that the flag takes is worth naming.
             let named = origin.filter(|origin| origin.parse::<Origin>().is_ok());
-            return Err(named.map_or(Refusal::NoOrigin, Refusal::Origin));
+            return Err(named.map_or(Denial::NoOrigin, Denial::Origin));
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Access {
     }
 }
 
-impl Refusal {
+impl Denial {
     /// A status to a call, a page to everything else.
     fn answer(&self, form: Option<Form>) -> Response {
         if let Some(form) = form {

@@ -141,12 +141,12 @@ fn stepped(column: &str, row: &str) -> String {
         "was sent a snapshot" => subscription.sent_snapshot(view.tail.index),
         other => panic!("no input is called {other}"),
     }
-    let step = match subscription.step(&view, &ring, closed) {
-        Step::Ring(frame) => format!("ring, frame {frame}"),
-        Step::Store(from) => format!("store, event {from}"),
-        Step::Snapshot => "snapshot".to_owned(),
-        Step::Wait => "waits".to_owned(),
-        Step::Goodbye => "goodbye".to_owned(),
+    let step = match subscription.poll_send(&view, &ring, closed) {
+        ToSend::Ring(frame) => format!("ring, frame {frame}"),
+        ToSend::Store(from) => format!("store, event {from}"),
+        ToSend::Snapshot => "snapshot".to_owned(),
+        ToSend::Wait => "waits".to_owned(),
+        ToSend::Goodbye => "goodbye".to_owned(),
     };
     assert!(subscription.next() >= in_state(column).next(), "a subscriber never goes back");
     step

@@ -9,7 +9,7 @@ fn access() -> Access {
     }
 }
 
-fn judge(method: &Method, uri: &str, lines: &[(&'static str, &str)], for_page: bool) -> Result<(), Refusal> {
+fn judge(method: &Method, uri: &str, lines: &[(&'static str, &str)], for_page: bool) -> Result<(), Denial> {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
@@ -121,14 +121,14 @@ fn what_a_refusal_tells_to_allow_can_be_allowed() {
     {
         let lines = [("host", "127.0.0.1"), ("origin", origin), ("sec-fetch-site", "cross-site")];
         match judge(&Method::POST, "/x", &lines, false).unwrap_err() {
-            Refusal::Origin(named) => assert!(named.parse::<Origin>().is_ok(), "{named}"),
-            refusal => assert_eq!(refusal, Refusal::NoOrigin, "{origin}"),
+            Denial::Origin(named) => assert!(named.parse::<Origin>().is_ok(), "{named}"),
+            refusal => assert_eq!(refusal, Denial::NoOrigin, "{origin}"),
         }
     }
     for host in ["evil.example", "evil.example.", "[fe80::1%25eth0]", "[::1]x", "a b", "h\u{fc}tte.example", "-_.-"] {
         match judge(&Method::GET, "/", &[("host", host)], true).unwrap_err() {
-            Refusal::Host(named) => assert!(named.parse::<HostName>().is_ok(), "{named}"),
-            refusal => assert_eq!(refusal, Refusal::NoHost, "{host}"),
+            Denial::Host(named) => assert!(named.parse::<HostName>().is_ok(), "{named}"),
+            refusal => assert_eq!(refusal, Denial::NoHost, "{host}"),
         }
     }
 }
