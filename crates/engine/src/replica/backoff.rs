@@ -62,6 +62,17 @@ mod tests {
     }
 
     #[test]
+    fn jitter_comes_from_splitmix64_and_both_ends_are_included() {
+        // The first numbers of the reference implementation for seed 0.
+        let mut reference = Backoff::new(0);
+        let numbers = [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f];
+        assert_eq!([(); 3].map(|()| reference.next_random()), numbers);
+        let mut backoff = Backoff::new(0);
+        assert_eq!(backoff.next_delay(), Duration::from_micros(numbers[0] % 100_001));
+        assert_eq!(backoff.next_delay(), Duration::from_micros(numbers[1] % 200_001));
+    }
+
+    #[test]
     fn a_reset_starts_over_and_a_seed_replays() {
         let mut backoff = Backoff::new(3);
         for _ in 0..10 {
