@@ -162,6 +162,33 @@ mod tests {
     }
 
     #[test]
+    fn clocks_contradict_each_other_by_more_than_both_exchanges_can_be_wrong() {
+        // Half of 2 s, half of 2 ms, and the tolerance of 1 ms.
+        let allowed = 1_000_000 + 1_000 + 1_000;
+        for (difference, was_set) in [(allowed, false), (allowed + 1, true)] {
+            for earlier in [false, true] {
+                let mut clock = LeaderClock::default();
+                clock.handle_exchange(leader(1_000), at(0), at(2_000));
+                let expected = leader(1_999).0;
+                let told = if earlier { expected - difference } else { expected + difference };
+                assert_eq!(clock.handle_exchange(Timestamp(told), at(1_998), at(2_000)), was_set, "{difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_future_begins_where_the_clock_can_be_wrong_no_more() {
+        let mut clock = LeaderClock::default();
+        clock.handle_exchange(leader(1_000), at(0), at(2_000));
+        // After 1,000 s the clocks may have drifted apart by 2 s more.
+        let (now, possible) = (at(1_002_000), 1_000_000 + 2_000_000 + 1_000);
+        let ahead = |micros: u64| clock.age(Timestamp(leader(1_002_000).0 + micros), now);
+        assert_eq!((ahead(possible), ahead(possible + 1)), (Some(Duration::ZERO), None));
+        assert_eq!(clock.moment(Timestamp(0)), Some(Moment::default()), "long before the origin");
+        assert_eq!(LeaderClock::default().moment(leader(0)), None);
+    }
+
+    #[test]
     fn a_heartbeat_from_the_past_or_the_future_shows_that_a_clock_was_set() {
         for set in [Timestamp(99 * HOUR), Timestamp(101 * HOUR)] {
             let mut clock = LeaderClock::default();
