@@ -11,7 +11,7 @@ use leader::cli::{Args, Cli, Command};
 use leader::config::Config;
 use leader::export::export;
 use leader::verify::verify;
-use program::{allow_many_files, flags, printable, told_to_end};
+use program::{allow_many_files, flags, printable, shutdown_signal};
 use tokio::runtime::Runtime;
 use tracing::info;
 
@@ -52,8 +52,8 @@ fn lead(args: &Args) -> anyhow::Result<()> {
     let runtime = Runtime::new().context("cannot start the threads of a leader")?;
     runtime.block_on(async {
         let listener = args.listen.bind().await?;
-        let told_to_end = told_to_end().context("cannot listen for signals")?;
-        let shutdown = async { info!("{}", told_to_end.await) };
+        let signal = shutdown_signal().context("cannot listen for signals")?;
+        let shutdown = async { info!("{}", signal.await) };
         Ok(leader::run(Config::from(args), listener, shutdown).await?)
     })
 }

@@ -5,12 +5,12 @@ use std::fmt;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// A process may not have as many open files as it needs.
+/// The limit of open files is too low.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooFewFiles {
-    /// How many it may have.
+    /// How many files the process may have open.
     pub allowed: u64,
-    /// How many it needs.
+    /// How many files it needs.
     pub needed: u64,
 }
 
@@ -26,11 +26,11 @@ impl fmt::Display for TooFewFiles {
 
 impl Error for TooFewFiles {}
 
-/// Raises the limit of open files as far as the system lets it: a shell usually allows a thousand, the system many more.
+/// Raises the limit of open files as far as the system allows. A shell usually allows a thousand, the system many more.
 ///
 /// # Errors
 ///
-/// If that is less than `needed`. Without this, the first part of the program that lacks one would say so in its own way.
+/// [`TooFewFiles`] if the process may have fewer than `needed`, so that it says so before it runs out of them.
 pub fn allow_many_files(needed: u64) -> Result<(), TooFewFiles> {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });

@@ -1,8 +1,8 @@
-//! What a program does at its edges, where the world may be slow, full, closed or hostile.
+//! What a program does at its edges, where others may be slow, full, closed or hostile.
 //!
-//! [`Outlet`] writes lines that nobody may ever read, without waiting for them. [`printable`] makes text of strangers fit
-//! for a terminal. [`told_to_end`] waits for the signals that ask for an orderly end. [`allow_many_files`] says what a limit
-//! of open files means, and [`flags`] prints help.
+//! [`Outlet`] writes lines without waiting for a reader. [`printable`] makes a stranger's text safe for a terminal.
+//! [`shutdown_signal`] waits for a signal that asks for an orderly end. [`allow_many_files`] raises the limit of open files,
+//! and [`flags`] parses flags and prints help.
 
 mod files;
 mod flags;
@@ -13,5 +13,5 @@ mod text;
 pub use files::{TooFewFiles, allow_many_files};
 pub use flags::flags;
 pub use outlet::Outlet;
-pub use signal::told_to_end;
+pub use signal::shutdown_signal;
 pub use text::printable;

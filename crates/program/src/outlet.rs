@@ -1,4 +1,4 @@
-//! Lines for somebody who may not read them.
+//! Lines for a reader that may be slow or gone.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::VecDeque;
@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 
 use crate::printable;
 
-/// Lines that wait are written together up to this size.
+/// Waiting lines are written together, up to this size.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// How soon to try again what shares its non-blocking mode with another program.
+/// How soon to try again when a write would block. Another program can make a shared output non-blocking.
 const WOULD_BLOCK: Duration = Duration::from_millis(10);
 
-/// Passes lines to a thread of its own, which writes them. Nobody who has a line waits for the thread.
+/// Writes lines on a thread of its own, so that no caller waits for the reader.
 ///
 /// Lines that find the queue full, or that cannot be written, are dropped and counted. As soon as there is room, a line
-/// in their place says how many they were.
+/// in their place says how many are missing.
 #[derive(Clone, Debug)]
 pub struct Outlet {
     shared: Arc<Shared>,
@@ -30,32 +30,32 @@ pub struct Outlet {
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Told whenever `queue` is another one.
+    /// Notified after each change of `queue`.
     changed: Condvar,
 }
 
 #[derive(Debug)]
 struct Queue {
     lines: VecDeque<Line>,
-    /// What `lines` hold in memory.
+    /// The memory of `lines`.
     bytes: usize,
-    /// At most this.
+    /// The most that `bytes` may be.
     limit: usize,
-    /// Lines dropped since that was last told.
+    /// Lines that were dropped since a line last said so.
     dropped: u64,
-    /// Makes the line that tells it.
-    tell: fn(u64) -> String,
-    /// The thread has lines in hand.
+    /// Makes the line that says how many were dropped.
+    dropped_line: fn(u64) -> String,
+    /// Whether the thread is writing lines.
     writing: bool,
-    /// The last write failed: whatever is left to tell waits for the next line.
+    /// Whether the last write failed. Then the line about dropped lines waits for the next line.
     failing: bool,
 }
 
 #[derive(Debug)]
 struct Line {
-    /// With its end.
+    /// The text with its line end.
     text: String,
-    /// How many lines are lost with it: those that it tells of, or itself.
+    /// How many lines are lost if this one is: 1, or as many as it reports as dropped.
     stands_for: u64,
 }
 
@@ -64,53 +64,54 @@ impl Outlet {
     ///
     /// # Errors
     ///
-    /// If there is no room for a thread or an open file.
-    pub fn stderr(limit: usize, tell: fn(u64) -> String) -> io::Result<Self> {
-        Self::start(unbuffered(io::stderr())?, limit, tell, |_| {})
+    /// If the system refuses a thread or an open file.
+    pub fn stderr(limit: usize, dropped_line: fn(u64) -> String) -> io::Result<Self> {
+        Self::start(unbuffered(io::stderr())?, limit, dropped_line, |_| {})
     }
 
-    /// Writes to standard output, and tells `failed` when that fails. See [`start`](Self::start).
+    /// Writes to standard output, and calls `failed` for every write that fails. See [`start`](Self::start).
     ///
     /// # Errors
     ///
-    /// If there is no room for a thread or an open file.
+    /// If the system refuses a thread or an open file.
     pub fn stdout(
         limit: usize,
-        tell: fn(u64) -> String,
+        dropped_line: fn(u64) -> String,
         failed: impl FnMut(io::Error) + Send + 'static,
     ) -> io::Result<Self> {
-        Self::start(unbuffered(io::stdout())?, limit, tell, failed)
+        Self::start(unbuffered(io::stdout())?, limit, dropped_line, failed)
     }
 
-    /// Writes to `writer`. At most `limit` bytes wait in memory, beside some 64 KiB
-    /// that are being written. `tell` makes the
-    /// line that says how many were dropped; `failed` is called, by the thread, for every write that fails.
+    /// Writes to `writer`. At most `limit` bytes wait in memory, beside some 64 KiB that are being written. `dropped_line`
+    /// makes the line that says how many were dropped. The thread calls `failed` for every write that fails.
     ///
     /// # Errors
     ///
-    /// If there is no room for a thread.
+    /// If the system refuses a thread.
     pub fn start(
         writer: impl Write + Send + 'static,
         limit: usize,
-        tell: fn(u64) -> String,
+        dropped_line: fn(u64) -> String,
         failed: impl FnMut(io::Error) + Send + 'static,
     ) -> io::Result<Self> {
-        let queue = Queue { lines: VecDeque::new(), bytes: 0, limit, dropped: 0, tell, writing: false, failing: false };
+        let queue =
+            Queue { lines: VecDeque::new(), bytes: 0, limit, dropped: 0, dropped_line, writing: false, failing: false };
         let shared = Arc::new(Shared { queue: Mutex::new(queue), changed: Condvar::new() });
         let outlet = Self { shared: Arc::clone(&shared) };
-        // It is never joined: it may be stuck in a write until the process ends.
+        // The thread is never joined, because it may be stuck in a write until the process ends.
         thread::Builder::new().name("outlet".to_owned()).spawn(move || write_lines(&shared, writer, failed))?;
         Ok(outlet)
     }
 
-    /// Puts a line, given without its end, into the queue, or drops it.
+    /// Queues a line, given without its line end. Drops it if the queue is full.
     pub fn line(&self, mut text: String) {
         text.push('\n');
         self.shared.lock().push(Line { text, stands_for: 1 });
         self.shared.changed.notify_all();
     }
 
-    /// Waits, at most `patience` long, until every line was tried. Returns whether all that could be written is.
+    /// Waits, at most `patience` long, until the thread has tried to write every line. Returns `false` if time ran out or the
+    /// last write failed.
     #[must_use = "lines may be left"]
     pub fn flush(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
@@ -125,8 +126,8 @@ impl Outlet {
         !queue.failing
     }
 
-    /// From here on panics are told through this outlet. Rust's own report writes to standard error, and the thread
-    /// that panicked would wait for a reader.
+    /// Reports panics through this outlet. With Rust's own report the thread that panicked would wait for a reader of
+    /// standard error.
     pub fn take_panics(&self) {
         let outlet = self.clone();
         panic::set_hook(Box::new(move |panic| {
@@ -140,14 +141,14 @@ impl Outlet {
     }
 }
 
-/// A handle of its own, without the standard library's buffer and lock, which a thread that is stuck would hold.
+/// A handle without the standard library's buffer and lock, because a thread that is stuck would hold that lock.
 fn unbuffered(stream: impl AsFd) -> io::Result<File> {
     Ok(stream.as_fd().try_clone_to_owned()?.into())
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing that holds the lock leaves the queue half changed.
+        // A panic while the lock is held leaves the queue whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -166,16 +167,16 @@ impl Queue {
         }
     }
 
-    /// The line that tells what is missing.
+    /// The line that says how many lines were dropped, if any.
     fn missing(&self) -> Option<Line> {
-        let text = || format!("{}\n", (self.tell)(self.dropped));
+        let text = || format!("{}\n", (self.dropped_line)(self.dropped));
         (self.dropped > 0).then(|| Line { text: text(), stands_for: self.dropped })
     }
 
     /// Lines to write together; none if there is nothing to do.
     fn take(&mut self) -> Vec<Line> {
         if self.lines.is_empty() {
-            // Whoever comes back to reading learns at once what they missed.
+            // A reader that comes back learns at once what is missing.
             let missing = self.missing().filter(|_| !self.failing);
             self.dropped = if missing.is_some() { 0 } else { self.dropped };
             return missing.into_iter().collect();
@@ -200,14 +201,14 @@ impl Queue {
 }
 
 impl Line {
-    /// What it holds in memory.
+    /// The memory that it takes.
     fn cost(&self) -> usize {
         size_of::<Self>() + self.text.len()
     }
 }
 
 fn write_lines(shared: &Shared, mut writer: impl Write, mut failed: impl FnMut(io::Error)) {
-    // What was written last ends in the middle of a line.
+    // Whether the last write ended in the middle of a line.
     let mut torn = false;
     loop {
         let lines = next(shared);
@@ -239,7 +240,7 @@ fn write_lines(shared: &Shared, mut writer: impl Write, mut failed: impl FnMut(i
     }
 }
 
-/// Waits for lines.
+/// Waits for lines to write.
 fn next(shared: &Shared) -> Vec<Line> {
     let mut queue = shared.lock();
     loop {
@@ -252,7 +253,7 @@ fn next(shared: &Shared) -> Vec<Line> {
     }
 }
 
-/// Writes everything, or returns how much was written and what came between.
+/// Writes all bytes, or returns how many were written before the error.
 fn write(writer: &mut impl Write, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     while written < bytes.len() {
@@ -279,7 +280,7 @@ mod tests {
         format!("dropped {dropped}")
     }
 
-    /// A reader that takes one write for every answer: how much of it, or the error.
+    /// A reader that takes one write for each answer, which says how many bytes it takes, or the error.
     struct Slow {
         answers: Receiver<io::Result<usize>>,
         written: Arc<Mutex<Vec<u8>>>,
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_comes_whole_and_in_order() {
+    fn all_lines_arrive_in_order() {
         let test = Test::start(1 << 20);
         test.read(1_000);
         test.say(0..1_000);
@@ -345,23 +346,23 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_find_no_room_are_told_in_their_place() {
+    fn a_line_in_their_place_counts_the_lines_that_found_no_room() {
         let test = Test::start(10 * (size_of::<Line>() + 20));
         test.say([0]);
         test.wait_until(|queue| queue.lines.is_empty());
-        // Returns though nobody reads.
+        // This returns although nobody reads.
         test.say(1..=1_000);
         assert!(!test.outlet.flush(Duration::from_millis(10)), "nobody read");
         test.read(2);
         test.wait_until(|queue| queue.dropped == 0);
-        let kept = test.written().len() as u64;
+        let written = test.written().len() as u64;
         test.read(1_000);
         assert!(test.outlet.flush(PATIENCE));
-        assert_eq!(test.written().last().unwrap(), &tell(1_001 - kept), "told though nothing more is said");
+        assert_eq!(test.written().last().unwrap(), &tell(1_001 - written), "the count comes without another line");
         test.say([7_777]);
         assert!(test.outlet.flush(PATIENCE));
         assert_eq!(test.written().last().unwrap(), "7777");
-        assert_eq!(test.written().len() as u64, kept + 2);
+        assert_eq!(test.written().len() as u64, written + 2);
     }
 
     #[test]

@@ -1,19 +1,19 @@
-//! The signals that ask a program to end.
+//! The signals that ask a program to shut down.
 
 use std::future::{Future, pending};
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// From here on SIGINT, SIGTERM and SIGHUP do not end the process by themselves. The future is ready with the name of
-/// the first that comes.
+/// Takes SIGINT, SIGTERM and SIGHUP over, which then no longer end the process. The future returns the name of the first
+/// that arrives.
 ///
-/// A program that was started to ignore SIGHUP, as by `nohup`, goes on ignoring it.
+/// A program that was started with SIGHUP ignored, as by `nohup`, goes on ignoring it.
 ///
 /// # Errors
 ///
-/// If the operating system has no room for it.
-pub fn told_to_end() -> io::Result<impl Future<Output = &'static str> + Send + use<>> {
+/// If the operating system refuses a handler.
+pub fn shutdown_signal() -> io::Result<impl Future<Output = &'static str> + Send + use<>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
@@ -35,7 +35,7 @@ async fn next(signal: Option<&mut Signal>) {
     }
 }
 
-/// Asks Linux; other systems do not tell without `unsafe`.
+/// Whether SIGHUP is ignored, as Linux says. Other systems say it only to `unsafe` code.
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());

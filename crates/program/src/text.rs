@@ -1,14 +1,14 @@
-//! Text of strangers on a terminal.
+//! A stranger's text on a terminal.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// `text` on one line, without anything that a terminal obeys or that hides or reorders what stands there: control
-/// characters, line and paragraph separators, and the invisible ones that change directions or widths become escapes
-/// as JSON writes them. So it is safe in a line for people, and a JSON text stays the same JSON.
+/// `text` on one line, without anything that controls a terminal or hides or reorders text. Control characters, line and
+/// paragraph separators, and invisible characters that change directions or widths become escapes as in JSON. So the text
+/// is safe in a line for people, and JSON keeps its meaning.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let Some(first) = text.find(obeyed) else {
+    let Some(first) = text.find(is_unsafe) else {
         return Cow::Borrowed(text);
     };
     let mut escaped = String::with_capacity(text.len() + 16);
@@ -18,9 +18,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
             '\n' => escaped.push_str("\\n"),
             '\r' => escaped.push_str("\\r"),
             '\t' => escaped.push_str("\\t"),
-            _ if obeyed(character) => {
+            _ if is_unsafe(character) => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
-                    // Writing to a string cannot fail.
                     let _ = write!(escaped, "\\u{unit:04x}");
                 }
             }
@@ -30,10 +29,10 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a terminal would do something else with it than show it where it stands.
+/// Whether a terminal does anything with `character` but show it in its place.
 ///
 /// The joiners U+200C and U+200D stay: names in Persian and many pictures need them.
-fn obeyed(character: char) -> bool {
+fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_escaped() {
+    fn what_controls_a_terminal_is_escaped() {
         for (text, shown) in [
             ("\u{1b}[2J\u{1b}]0;title\u{7}", r"\u001b[2J\u001b]0;title\u0007"),
             ("ok\nerror: forged", r"ok\nerror: forged"),

@@ -1,4 +1,4 @@
-//! One JSON object a line. The field names are an interface: README documents them, and they do not change.
+//! One JSON object a line. Programs depend on the field names, which `docs/json.md` describes, so they do not change.
 
 use engine::replica::{Notice, Resync};
 use engine::{Replica, Resume, Standing, Verdict};
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::output::Retry;
 
-/// A line. `type` says which fields there are.
+/// A line. The field `type` names the variant.
 ///
-/// Indexes and durations are numbers. Values are strings, because JavaScript and many other readers of JSON round
-/// numbers beyond 2^53; digests are 16 hexadecimal digits, log ids 32.
+/// Indexes and durations are numbers. Values are strings, because JavaScript and many other JSON readers round numbers
+/// beyond 2^53. Digests have 16 hexadecimal digits, log ids 32.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line {
@@ -47,7 +47,7 @@ enum Line {
         verdict: String,
         from_index: Option<u64>,
         snapshot_index: Option<u64>,
-        /// Which check a state failed that was dropped since the replica was last live.
+        /// Why a state was dropped since the replica was last live, if one was.
         dropped_because: Option<String>,
         events: u64,
         took_ms: f64,
@@ -103,7 +103,6 @@ enum Line {
 
 impl Line {
     fn write(&self) -> Option<String> {
-        // It cannot fail: there are no maps with other keys than strings and no floats that are not numbers.
         serde_json::to_string(self).ok()
     }
 }
@@ -183,7 +182,7 @@ pub fn dropped(lines: u64) -> String {
     Line::Dropped { lines }.write().unwrap_or_default()
 }
 
-/// The line for a judgement.
+/// The line for the leader's judgement of a reported position.
 #[must_use]
 pub fn standing(standing: Standing, at: Resume) -> Option<String> {
     let standing = standing.to_string();
@@ -198,7 +197,7 @@ fn verdict(verdict: Verdict) -> String {
     }
 }
 
-/// Milliseconds with microseconds behind the point.
+/// Milliseconds with three decimals.
 fn millis(duration: std::time::Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }

@@ -1,4 +1,4 @@
-//! A native replica: follows a leader and tells on standard output what it holds.
+//! A native replica: follows a leader and writes what it holds to standard output.
 
 pub mod json;
 pub mod log;

@@ -7,7 +7,7 @@ use engine::{Replica, Resume, SnapshotReason, Standing, Verdict};
 
 use crate::output::Retry;
 
-/// The line for a notice; some need none.
+/// The line for a notice, if it needs one.
 #[must_use]
 pub fn notice(notice: &Notice, replica: &Replica) -> Option<String> {
     Some(match notice {
@@ -17,7 +17,7 @@ pub fn notice(notice: &Notice, replica: &Replica) -> Option<String> {
             format!("Current value: {value} (index {index}, lag {}, {lag})", lag_events(replica))
         }
         Notice::LagChanged => return None,
-        // Said by the pause, with its length.
+        // The line for the pause says it, with its length.
         Notice::StateChanged { to: State::Waiting, .. } => return None,
         Notice::StateChanged { to, .. } => format!("State: {}", to.name().replace('_', " ")),
         Notice::Welcomed(welcome) => format!(
@@ -34,14 +34,14 @@ pub fn notice(notice: &Notice, replica: &Replica) -> Option<String> {
         Notice::CaughtUp(resync) => resynced(resync, replica),
         Notice::Duplicate { first, last } => format!("Ignored a duplicate: events {first} to {last}"),
         Notice::Gap { expected, got } if expected.0 == 0 => {
-            format!("Gap: the snapshot is missing in front of event {got}; asking again")
+            format!("Gap: event {got} came before the snapshot; asking again")
         }
         Notice::Gap { expected, got } => {
-            format!("Gap: events from {expected} on are missing in front of {got}; resuming from the own position")
+            format!("Gap: event {got} came, but {expected} is missing; resuming from {}", replica.position().index)
         }
         Notice::Diverged(divergence) => format!("Diverged: {divergence}; taking a fresh snapshot"),
         Notice::StaleLeader { seen, got } => {
-            format!("Stale leader: its term is {got}, but term {seen} has begun; disconnecting")
+            format!("Stale leader: its term is {got}, but term {seen} was already seen; disconnecting")
         }
         Notice::Goodbye(goodbye) => {
             let (reason, after) = (goodbye.reason.to_string().replace('_', " "), millis(goodbye.retry_after));
@@ -71,18 +71,18 @@ fn resynced(resync: &Resync, replica: &Replica) -> String {
             format!("Live at index {index}: resumed from index {from}, {} events in {took}", resync.events)
         }
         Verdict::Snapshot(reason) => {
-            // Who dropped a state asks with nothing in hand; what people want to know is why.
+            // A replica that dropped its state asks as a fresh one. People want to know why it was dropped.
             let cause = match resync.dropped {
                 Some(dropped) if reason == SnapshotReason::Fresh => dropped.reason,
                 _ => reason,
             };
             let why = match cause {
-                SnapshotReason::Fresh => "nothing was held",
-                SnapshotReason::OtherLog => "the leader's log is a new one",
-                SnapshotReason::Ahead => "the own position was beyond the leader's tail",
-                SnapshotReason::Compacted if resync.damaged => "the history since is damaged at the leader",
-                SnapshotReason::Compacted => "the history since was compacted away",
-                SnapshotReason::Diverged => "the own state had diverged",
+                SnapshotReason::Fresh => "the replica held nothing",
+                SnapshotReason::OtherLog => "the leader has a new log",
+                SnapshotReason::Ahead => "the replica was ahead of the leader's tail",
+                SnapshotReason::Compacted if resync.damaged => "the events since are damaged at the leader",
+                SnapshotReason::Compacted => "the events since were compacted away",
+                SnapshotReason::Diverged => "the replica had diverged",
                 SnapshotReason::Unknown => "the leader gave a reason that this version does not know",
             };
             let at = resync.snapshot.map_or(index, |position| position.index);
@@ -114,10 +114,11 @@ pub fn dropped(lines: u64) -> String {
     format!("{lines} lines are missing here: nobody read them in time")
 }
 
-/// The line for a judgement; being in step is the normal case and needs none.
+/// The line for the leader's judgement of a reported position. Being in step is normal and needs none.
 #[must_use]
 pub fn standing(standing: Standing, at: Resume) -> Option<String> {
-    (standing == Standing::Diverged).then(|| format!("The leader says that position {} is not its own", at.position))
+    (standing == Standing::Diverged)
+        .then(|| format!("The leader holds another digest than this replica at index {}", at.position.index))
 }
 
 fn millis(duration: Duration) -> String {

@@ -1,4 +1,4 @@
-//! `calculator-replica`: parses flags and follows a leader until it is told to stop.
+//! `calculator-replica`: parses flags and follows a leader until a signal stops it.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -8,23 +8,23 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use engine::Replica;
 use follower::{connect, follow};
-use program::{Outlet, allow_many_files, flags, printable, told_to_end};
+use program::{Outlet, allow_many_files, flags, printable, shutdown_signal};
 use replica::output::{Format, Output};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use wire::{Identity, ReplicaKind};
 
-/// What waits for a reader of the output: some ten thousand lines, which the leader's own operations take ten seconds
-/// for at least. More are dropped, counted and told.
+/// How many bytes of output wait for a reader: some ten thousand lines, which take a leader's own operations at least ten
+/// seconds. More lines are dropped and counted.
 const OUTPUT_BYTES: usize = 2 << 20;
 
-/// The files that a replica opens: the connections', the runtime's, its output.
+/// How many files a replica opens: connections, the runtime's, and its output.
 const FILES: u64 = 24;
 
-/// Standard error gets one line, or a few if the program is broken.
+/// How many bytes wait for a reader of standard error: one line, or a few if the program panics.
 const ERROR_BYTES: usize = 64 << 10;
 
-/// How long the last lines may wait for a reader.
+/// How long the last lines wait for a reader at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 const MORE_HELP: &str = "\
@@ -32,7 +32,7 @@ Examples:
   calculator-replica                                     follows http://127.0.0.1:8080
   calculator-replica --leader leader.example:9000        follows a leader on another machine
   calculator-replica --leader http://example.com/calc    follows one behind a proxy, below a path
-  calculator-replica --output json --name two | jq .     what happens, for programs
+  calculator-replica --output json --name two | jq .     writes JSON, for programs
 
 Environment:
   CALCULATOR_LEADER  stands for --leader
@@ -40,7 +40,7 @@ Environment:
 
 /// Follows a leader, applies every operation of its log, and holds the same number at the same index.
 ///
-/// It survives everything but Ctrl-C, SIGTERM and SIGHUP, on which it ends with code 0.
+/// It reconnects whenever it loses the leader. Ctrl-C, SIGTERM and SIGHUP end it with code 0.
 #[derive(Debug, Parser)]
 #[command(name = "calculator-replica", version, after_help = MORE_HELP)]
 struct Args {
@@ -58,7 +58,7 @@ struct Args {
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     name: Option<String>,
 
-    /// What to write to standard output: lines for people, or one JSON object a line (see README)
+    /// What to write to standard output: lines for people, or one JSON object a line (see docs/json.md)
     #[arg(long, value_enum, default_value_t = Format::Log)]
     output: Format,
 }
@@ -89,28 +89,28 @@ fn main() -> ExitCode {
     if let Err(error) = &done {
         errors.line(format!("error: {}", printable(&format!("{error:#}"))));
     }
-    // Who does not read does not keep the process.
+    // A reader that is stuck must not keep the process.
     let _ = errors.flush(LAST_WORDS);
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
     allow_many_files(FILES)?;
-    // The replica itself is one stream on one thread; what its connection does runs on the other.
+    // The main thread runs the replica, the other one its connections.
     let runtime =
         Builder::new_multi_thread().worker_threads(1).enable_all().build().context("cannot start the threads")?;
-    let done = runtime.block_on(run_until_told(args));
-    // A name that is still being looked up would keep the process.
+    let done = runtime.block_on(run_until_signal(args));
+    // A pending lookup of a name must not keep the process.
     runtime.shutdown_background();
     done
 }
 
-async fn run_until_told(args: Args) -> anyhow::Result<()> {
+async fn run_until_signal(args: Args) -> anyhow::Result<()> {
     let id = format!("{:016x}", rand::random::<u64>());
     let name = args.name.unwrap_or_else(|| format!("replica-{}", &id[..4]));
     let link = connect(&args.leader, Identity { id, name, kind: ReplicaKind::Native })?;
     let address = link.address();
-    let told_to_end = told_to_end().context("cannot listen for signals")?;
+    let signal = shutdown_signal().context("cannot listen for signals")?;
 
     // One, because the first error ends the program.
     let (failed, mut failures) = mpsc::channel(1);
@@ -118,14 +118,14 @@ async fn run_until_told(args: Args) -> anyhow::Result<()> {
         .context("cannot write to standard output")?;
     let mut output = Output::new(args.output, address, outlet.clone());
     let failed = |error: io::Error| match error.kind() {
-        // Nobody reads the output any more, as in `calculator-replica | head`: that is an end like any other.
+        // The reader has ended, as in `calculator-replica | head`. That is an orderly end.
         io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(anyhow!("cannot write to standard output: {error}; make room, or write elsewhere")),
     };
     tokio::select! {
         never = follow(Replica::new(rand::random()), link, &mut output) => match never {},
         Some(error) = failures.recv() => return failed(error),
-        _ = told_to_end => {}
+        _ = signal => {}
     }
     let _ = outlet.flush(LAST_WORDS);
     failures.try_recv().map_or(Ok(()), failed)

@@ -1,4 +1,4 @@
-//! Tells what a replica does, in the format that was asked for.
+//! Writes what a replica does, in the chosen format.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use program::{Outlet, printable};
 
 use crate::{json, log};
 
-/// What the lines look like.
+/// The format of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
@@ -20,7 +20,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Makes the line for lines that were dropped, because nobody read them or they could not be written.
+    /// Makes the line that says how many lines were dropped, because nobody read them or a write failed.
     #[must_use]
     pub fn dropped(self) -> fn(u64) -> String {
         match self {
@@ -30,16 +30,16 @@ impl Format {
     }
 }
 
-/// Why and when a leader is tried again.
+/// Why and when the replica tries its leader again.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry<'a> {
     /// The leader's address.
     pub address: &'a str,
-    /// What failed, if it was the link.
+    /// The error of the link, if it failed.
     pub failure: Option<&'a str>,
     /// How many attempts failed since the last welcome.
     pub attempt: u32,
-    /// How long it is until the next one.
+    /// The pause before the next attempt.
     pub pause: Duration,
 }
 
@@ -47,13 +47,13 @@ pub struct Retry<'a> {
 #[derive(Debug)]
 pub struct Output {
     format: Format,
-    /// Of the leader.
+    /// The leader's address.
     address: String,
     outlet: Outlet,
     attempt: u32,
-    /// Told with the pause that follows.
+    /// The link's error, for the line of the pause that follows.
     failure: Option<String>,
-    /// The pause is still to be told.
+    /// Whether a pause has begun that has no line yet.
     waits: bool,
 }
 
@@ -66,7 +66,7 @@ impl Output {
 
     fn line(&self, line: Option<String>) {
         if let Some(line) = line {
-            // Some of it is the leader's text, or of whoever answers in its place.
+            // A line can hold text of the leader, or of whatever answers in its place.
             self.outlet.line(printable(&line).into_owned());
         }
     }
@@ -83,7 +83,7 @@ impl Observer for Output {
             _ => {}
         }
         self.line(match self.format {
-            // Said better by why and when the leader is tried again.
+            // The line of the pause says it, with the reason.
             Format::Log if self.failure.is_some() && notice == Notice::LinkLost => None,
             Format::Log => log::notice(&notice, replica),
             Format::Json => json::notice(&notice, replica),
@@ -122,9 +122,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Written(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -134,15 +134,16 @@ mod tests {
         }
     }
 
-    fn written(format: Format, tell: impl FnOnce(&mut Output)) -> Vec<String> {
-        let kept = Kept::default();
-        let outlet = Outlet::start(kept.clone(), 1 << 20, format.dropped(), |_| {}).unwrap();
-        tell(&mut Output::new(format, "http://leader:8080".to_owned(), outlet.clone()));
+    /// The lines for what `happens`.
+    fn written(format: Format, happens: impl FnOnce(&mut Output)) -> Vec<String> {
+        let output = Written::default();
+        let outlet = Outlet::start(output.clone(), 1 << 20, format.dropped(), |_| {}).unwrap();
+        happens(&mut Output::new(format, "http://leader:8080".to_owned(), outlet.clone()));
         assert!(outlet.flush(Duration::from_secs(10)));
-        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+        String::from_utf8(output.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// As a session tells it.
+    /// The link fails, as a session reports it.
     fn fail(output: &mut Output, message: &str, from: State, pause: u64) {
         output.link_failed(&LinkError::Call(tonic::Status::unavailable(message)));
         output.notice(Notice::LinkLost, &Replica::new(0));
@@ -152,8 +153,8 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_cannot_be_reached_is_told_with_its_address_the_attempt_and_the_pause() {
-        let tell = |output: &mut Output| {
+    fn a_leader_that_cannot_be_reached_is_reported_with_address_attempt_and_pause() {
+        let happens = |output: &mut Output| {
             fail(output, "broken", State::Live, 10);
             fail(output, "refused", State::Connecting, 20);
             fail(output, "refused", State::Connecting, 3_000);
@@ -163,8 +164,8 @@ mod tests {
             "No link to the leader at http://leader:8080: refused; attempt 1 failed, trying again in 20 ms",
             "No link to the leader at http://leader:8080: refused; attempt 2 failed, trying again in 3000 ms",
         ];
-        assert_eq!(written(Format::Log, tell), expected);
-        let lines = written(Format::Json, tell);
+        assert_eq!(written(Format::Log, happens), expected);
+        let lines = written(Format::Json, happens);
         let failed: Vec<&String> = lines.iter().filter(|line| line.contains("link_failed")).collect();
         let expected = r#"{"type":"link_failed","reason":"refused","address":"http://leader:8080","attempt":2,"retry_in_ms":3000.0}"#;
         assert_eq!(failed.len(), 3);
@@ -172,30 +173,30 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_for_another_reason_is_told_too() {
-        let tell = |output: &mut Output| {
+    fn a_pause_for_another_reason_is_reported_too() {
+        let happens = |output: &mut Output| {
             output.notice(Notice::NoWelcome, &Replica::new(0));
             output.notice(Notice::StateChanged { from: State::Connecting, to: State::Waiting }, &Replica::new(0));
             output.waiting(Duration::from_millis(20));
         };
-        let lines = written(Format::Log, tell);
+        let lines = written(Format::Log, happens);
         assert_eq!(lines[1], "Attempt 1 to reach the leader at http://leader:8080 failed; trying again in 20 ms");
-        let lines = written(Format::Json, tell);
+        let lines = written(Format::Json, happens);
         let expected = r#"{"type":"retry","address":"http://leader:8080","attempt":1,"retry_in_ms":20.0}"#;
         assert_eq!(lines[2], expected);
     }
 
     #[test]
-    fn text_of_a_leader_reaches_no_terminal_as_it_is() {
+    fn text_of_a_leader_is_escaped_for_terminals() {
         let hostile = "\u{1b}[2J\u{202e}no\r\nCurrent value: 42 \u{9b}31m\u{7f}\u{2028}";
-        let tell = |output: &mut Output| fail(output, hostile, State::Live, 10);
+        let happens = |output: &mut Output| fail(output, hostile, State::Live, 10);
         for format in [Format::Log, Format::Json] {
-            let lines = written(format, tell);
-            let told: Vec<&String> = lines.iter().filter(|line| line.contains("Current value")).collect();
-            assert_eq!(told.len(), 1, "no line is forged");
-            assert!(told[0].contains(r"\u001b[2J\u202eno\r\nCurrent value: 42 \u009b31m\u007f\u2028"), "{told:?}");
+            let lines = written(format, happens);
+            let shown: Vec<&String> = lines.iter().filter(|line| line.contains("Current value")).collect();
+            assert_eq!(shown.len(), 1, "no line is forged");
+            assert!(shown[0].contains(r"\u001b[2J\u202eno\r\nCurrent value: 42 \u009b31m\u007f\u2028"), "{shown:?}");
         }
-        let lines = written(Format::Json, tell);
+        let lines = written(Format::Json, happens);
         let failed = lines.iter().find(|line| line.contains("link_failed")).unwrap();
         let object: serde_json::Value = serde_json::from_str(failed).unwrap();
         assert_eq!(object["reason"], hostile, "a reader of the JSON gets what was sent");

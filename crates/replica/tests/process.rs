@@ -1,4 +1,4 @@
-//! The program as a shell sees it, beside a leader in this process.
+//! The program as a shell runs it, with a leader in this process.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
@@ -72,7 +72,7 @@ async fn a_killed_replica_is_live_again_in_under_a_second_by_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_output_that_is_not_read_does_not_keep_the_program_from_ending() {
+async fn the_program_ends_although_nobody_reads_its_output() {
     let url = leader(20_000).await;
     let stuck = replica(&url);
     // Long enough to fill the pipe.
@@ -109,7 +109,7 @@ async fn a_replica_whose_output_is_stuck_goes_on_following() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_behind_the_output_is_an_error_that_says_so() {
+async fn an_output_on_a_full_disk_is_an_error_that_says_so() {
     let url = leader(1_000).await;
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_calculator-replica"))
@@ -125,7 +125,7 @@ async fn a_full_disk_behind_the_output_is_an_error_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_queued_is_written_before_an_orderly_end() {
+async fn queued_lines_are_written_before_an_orderly_end() {
     let url = leader(5_000).await;
     for end in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut child = replica(&url);
@@ -156,7 +156,7 @@ async fn what_is_queued_is_written_before_an_orderly_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_cannot_be_reached_is_told_with_its_address_the_attempt_and_the_pause() {
+async fn a_leader_that_cannot_be_reached_is_reported_with_address_attempt_and_pause() {
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut child = replica(&unused.to_string());
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -175,7 +175,7 @@ async fn a_leader_that_cannot_be_reached_is_told_with_its_address_the_attempt_an
     assert_eq!(code_of(child).await, Some(0));
 }
 
-/// Answers whatever it is asked with an error whose text would take a terminal over.
+/// Answers every request with an error whose text would control a terminal.
 async fn hostile_leader() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -196,7 +196,7 @@ async fn hostile_leader() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_hostile_leader_says_is_shown_and_not_obeyed() {
+async fn text_of_a_hostile_leader_cannot_control_the_terminal() {
     let url = hostile_leader().await;
     for format in ["log", "json"] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_calculator-replica"))
@@ -204,11 +204,11 @@ async fn what_a_hostile_leader_says_is_shown_and_not_obeyed() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut told = BufReader::new(child.stdout.take().unwrap());
+        let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         while !line.contains("owned") {
             line.clear();
-            assert!(told.read_line(&mut line).unwrap() > 0, "the program ended");
+            assert!(output.read_line(&mut line).unwrap() > 0, "the program ended");
         }
         let line = line.trim_end_matches('\n');
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");

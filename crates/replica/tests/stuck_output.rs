@@ -15,7 +15,7 @@ use program::Outlet;
 use replica::output::{Format, Output};
 use wire::Identity;
 
-/// Takes nothing before it is opened.
+/// A writer that takes nothing before it is opened.
 #[derive(Clone, Default)]
 struct Gate(Arc<State>);
 
@@ -50,7 +50,7 @@ impl Gate {
     }
 }
 
-/// Counts the batches that an output is told of.
+/// An output that counts the batches.
 struct Counted(Output, Arc<Mutex<u64>>);
 
 impl Observer for Counted {
@@ -65,7 +65,7 @@ impl Observer for Counted {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lines_that_a_stuck_output_misses_are_counted_and_told_in_their_place() {
+async fn lines_that_a_stuck_output_misses_are_counted_in_their_place() {
     let url = common::leader(Generator::Rate(1_000)).await;
     let gate = Gate::default();
     let outlet = Outlet::start(gate.clone(), 20_000, Format::Json.dropped(), |_| {}).unwrap();
@@ -91,9 +91,9 @@ async fn lines_that_a_stuck_output_misses_are_counted_and_told_in_their_place() 
 
     let lines = gate.lines();
     let dropped: u64 = lines.iter().filter_map(|line| line["lines"].as_u64()).sum();
-    let told = lines.iter().filter(|line| line["type"] == "applied").count() as u64;
+    let applied_lines = lines.iter().filter(|line| line["type"] == "applied").count() as u64;
     assert!(dropped > 100, "{dropped}");
-    assert_eq!(told + dropped, *applied.lock().unwrap(), "each line is there or counted");
+    assert_eq!(applied_lines + dropped, *applied.lock().unwrap(), "each line is there or counted");
     let mut next = None;
     for line in &lines {
         match line["type"].as_str().unwrap() {
