@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::{Event, Operation};
 
-use crate::model::Known;
+use crate::known::Known;
 
 /// What stands where a number will be once there is one.
 pub const NOTHING: &str = "–";

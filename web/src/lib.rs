@@ -18,6 +18,7 @@
 
 pub mod form;
 pub mod format;
+pub mod known;
 pub mod model;
 pub mod saved;
 pub mod tabs;

@@ -15,10 +15,11 @@ mod tests;
 
 use std::time::Duration;
 
-use engine::replica::{Lag, Notice, State};
+use engine::replica::{Notice, State};
 use engine::{Durability, Index, Moment, Replica, Resume, Snapshot, Standing, Term};
 
 use crate::format::TimeOfDay;
+use crate::known::Known;
 use announcement::Announcer;
 use last_operation::LastOperation;
 use log::EventLog;
@@ -35,18 +36,6 @@ pub struct Now {
     pub at: Moment,
     /// To show.
     pub time: TimeOfDay,
-}
-
-/// A count of the leader's, as far as it is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Known {
-    /// There is no stream that would tell it.
-    #[default]
-    Not,
-    /// It may be more by now.
-    AtLeast(u64),
-    /// The leader said so just now.
-    Exactly(u64),
 }
 
 /// The numbers that change with every batch, all of one moment.
@@ -166,8 +155,8 @@ impl Model {
             _ => {}
         }
         let lag = replica.lag_events();
-        self.numbers.tail = known(lag, replica.tail().0);
-        self.numbers.lag_events = known(lag, lag.map_or(0, |lag| lag.events));
+        self.numbers.tail = Known::of(lag, replica.tail().0);
+        self.numbers.lag_events = Known::of(lag, lag.map_or(0, |lag| lag.events));
         self.numbers.lag = replica.lag().filter(|_| self.applied_on_stream && lag.is_some());
         self.numbers.term = replica.term();
         if let Some((text, tone)) = news::describe(notice, self.state, &self.numbers, self.link_error.as_deref()) {
@@ -335,14 +324,5 @@ impl Model {
     #[must_use]
     pub fn held(&self) -> Option<Snapshot> {
         self.numbers.held
-    }
-}
-
-/// `count`, as far as what is known of the lag says that it is known.
-fn known(lag: Option<Lag>, count: u64) -> Known {
-    match lag {
-        None => Known::Not,
-        Some(Lag { exact: false, .. }) => Known::AtLeast(count),
-        Some(Lag { exact: true, .. }) => Known::Exactly(count),
     }
 }

@@ -4,7 +4,7 @@ use engine::replica::{Notice, Resync};
 use engine::{Replica, Resume, Standing, Verdict};
 use serde::Serialize;
 
-use crate::output::Retry;
+use crate::retry::Retry;
 
 /// A line. The field `type` names the variant.
 ///

@@ -3,3 +3,4 @@
 pub mod json;
 pub mod log;
 pub mod output;
+pub mod retry;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use engine::replica::{Lag, Notice, Resync, State};
 use engine::{Replica, Resume, SnapshotReason, Standing, Verdict};
 
-use crate::output::Retry;
+use crate::retry::Retry;
 
 /// The line for a notice, if it needs one.
 #[must_use]

@@ -8,6 +8,7 @@ use engine::{Replica, Resume, Standing};
 use follower::{LinkError, Observer};
 use program::{Outlet, printable};
 
+use crate::retry::Retry;
 use crate::{json, log};
 
 /// The format of the lines.
@@ -28,19 +29,6 @@ impl Format {
             Self::Json => json::dropped,
         }
     }
-}
-
-/// Why and when the replica tries its leader again.
-#[derive(Clone, Copy, Debug)]
-pub struct Retry<'a> {
-    /// The leader's address.
-    pub address: &'a str,
-    /// The error of the link, if it failed.
-    pub failure: Option<&'a str>,
-    /// How many attempts failed since the last welcome.
-    pub attempt: u32,
-    /// The pause before the next attempt.
-    pub pause: Duration,
 }
 
 /// Writes a line for everything that happens.

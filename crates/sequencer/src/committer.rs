@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use crate::error::{NotCommitted, ended_first, too_late};
+use crate::error::{NotCommitted, QUEUE, ended_first, too_late};
 use crate::health::Notes;
-use crate::submitter::{Command, QUEUE, Reply};
+use crate::submitter::{Command, Reply};
 
 /// How often a store that refused a commit is asked again while nobody submits. Without it, health would go on to report a
 /// full disk, and whoever heeds that sends no operation that could show otherwise.

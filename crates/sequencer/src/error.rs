@@ -5,7 +5,9 @@ use engine::{ProducerError, Refusal};
 use store::AppendError;
 use thiserror::Error;
 
-use crate::submitter::QUEUE;
+/// Commands that may wait for the committer. A full queue is some milliseconds of work. Beyond that, callers are told to try
+/// again rather than left waiting.
+pub(crate) const QUEUE: usize = 8_192;
 
 /// Why an operation was not committed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

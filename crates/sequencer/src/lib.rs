@@ -56,7 +56,7 @@ pub fn start(
     source: impl FnMut() -> Operation + Send + 'static,
     clock: impl Fn() -> Timestamp + Send + 'static,
 ) -> (Submitter, Committer) {
-    let (commands, queue) = mpsc::channel(submitter::QUEUE);
+    let (commands, queue) = mpsc::channel(error::QUEUE);
     let (notes, health) = health::channel();
     let stopped = Arc::default();
     let committer = Committer::new(opened, feed.clone(), source, clock, queue, Arc::clone(&stopped), notes);

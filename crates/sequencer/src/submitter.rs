@@ -14,10 +14,6 @@ use tracing::{info, warn};
 use crate::error::{NotCommitted, ended_first, too_late};
 use crate::health::WriteHealth;
 
-/// Commands that may wait for the committer. A full queue is some milliseconds of work. Beyond that, callers are told to try
-/// again rather than left waiting.
-pub(crate) const QUEUE: usize = 8_192;
-
 /// How long an orderly end may take to commit what waits in the queue.
 pub const FLUSH: Duration = Duration::from_millis(500);
 

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::*;
-use crate::submitter::QUEUE;
+use crate::error::QUEUE;
 
 fn run(opened: Opened) -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
     run_with(opened, || Operation::Add(1))

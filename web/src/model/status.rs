@@ -5,8 +5,9 @@ use std::time::Duration;
 use engine::replica::State;
 use engine::{Moment, Standing};
 
-use super::{Known, Model, Now, Unanswered};
+use super::{Model, Now, Unanswered};
 use crate::format;
+use crate::known::Known;
 use crate::tabs::STREAMS;
 
 /// How long an attempt may take before the page says that something is wrong.

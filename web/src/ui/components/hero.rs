@@ -4,9 +4,10 @@ use engine::Durability;
 use leptos::prelude::*;
 
 use crate::format::{self, NOTHING, TimeOfDay};
+use crate::known::Known;
+use crate::model::Numbers;
 use crate::model::resync::ResyncLine;
 use crate::model::status::Status;
-use crate::model::{Known, Numbers};
 use crate::ui::signals::Signals;
 
 #[component]
