@@ -194,6 +194,7 @@ mod tests {
             let mut clock = LeaderClock::default();
             clock.handle_exchange(leader(1), at(0), at(2));
             assert!(!clock.handle_heartbeat(leader(1_000), at(1_001)));
+            assert!(!clock.handle_heartbeat(leader(1_000), at(1_001)), "in the same microsecond");
             assert!(clock.handle_heartbeat(set, at(2_001)));
             assert_eq!(age_of(&clock, 2_000, 2_001), None);
             assert!(!clock.handle_exchange(Timestamp(set.0 + 1_000), at(2_001), at(2_003)));

@@ -1,10 +1,11 @@
 //! What a replica reports about itself, and its bounds.
 
 use super::table::{
-    LOG, OTHER_LOG, TAIL, TERM, heartbeat, leader_time, replica_in, snapshot_at, snapshot_frame, welcome,
+    LOG, OTHER_LOG, TAIL, TERM, answer, batch_at, heartbeat, leader_time, replica_in, snapshot_at, snapshot_frame,
+    welcome,
 };
 use super::*;
-use crate::{Goodbye, GoodbyeReason, Verdict};
+use crate::{Batch, Goodbye, GoodbyeReason, Verdict};
 
 fn notices(replica: &mut Replica) -> Vec<Notice> {
     std::iter::from_fn(|| replica.poll_notice()).collect()
@@ -45,6 +46,67 @@ fn each_change_of_state_is_reported_once() {
     assert_eq!(changes(&mut replica), []);
     let (mut replica, _) = replica_in("stale");
     assert_eq!(changes(&mut replica).last().map(|change| change.1), Some(Stale));
+}
+
+/// The leader's clock when it was `age` before `now`.
+fn aged(age: Duration, now: Moment) -> Timestamp {
+    Timestamp(leader_time(now).0 - u64::try_from(age.as_micros()).unwrap())
+}
+
+const MICROSECOND: Duration = Duration::from_micros(1);
+
+#[test]
+fn lag_is_the_time_from_commit_to_apply() {
+    let (mut replica, now) = replica_in("live");
+    assert_eq!(replica.lag(), Some(Duration::from_secs(10)), "history was committed when the leader's clock began");
+    let batch = batch_at(TAIL.next(), TERM);
+    let committed_at = aged(Duration::from_millis(300), now);
+    let batch = Batch::new(batch.term(), batch.first(), batch.operations().to_vec(), batch.digest(), committed_at);
+    replica.handle_frame(Frame::Batch(batch.unwrap()), now);
+    assert_eq!(replica.lag(), Some(Duration::from_millis(300)));
+    assert_eq!(replica_in("connecting").0.lag(), None);
+}
+
+#[test]
+fn late_and_prompt_include_their_limits() {
+    for (age, state) in [(LATE, State::Live), (LATE + MICROSECOND, State::CatchingUp)] {
+        let (mut replica, now) = replica_in("live");
+        replica.handle_frame(heartbeat(TERM, TAIL, aged(age, now)), now);
+        assert_eq!(replica.state(), state, "{age:?}");
+    }
+    for (age, state) in [(PROMPT, State::Live), (PROMPT + MICROSECOND, State::CatchingUp)] {
+        let (mut replica, now) = replica_in("late");
+        replica.handle_frame(heartbeat(TERM, TAIL, aged(age, now)), now);
+        assert_eq!(replica.state(), state, "{age:?}");
+    }
+}
+
+#[test]
+fn a_state_is_overdue_after_three_heartbeats_and_the_limit_for_late() {
+    let limit = STALE_AFTER_HEARTBEATS * super::table::HEARTBEAT + LATE;
+    for (age, state) in [(limit, State::Live), (limit + MICROSECOND, State::CatchingUp)] {
+        let (mut replica, now) = replica_in("live");
+        let later = now.plus(age);
+        // Bytes keep the link from being silent.
+        replica.handle_bytes(later);
+        assert!(replica.poll_timeout() >= now.plus(limit + MICROSECOND), "nothing is due before");
+        replica.judge_timeliness(later);
+        assert_eq!(replica.state(), state, "{age:?}");
+    }
+}
+
+#[test]
+fn the_tail_in_an_answer_counts_for_two_seconds_from_the_request() {
+    let exact = |asked_before: Duration| {
+        let (mut replica, now) = replica_in("live");
+        let now = now.plus(TAIL_KNOWN_FOR);
+        let asked = Moment(now.0 - asked_before);
+        replica.handle_report_answer(answer(TAIL.next(), now), asked, now);
+        replica.lag_events()
+    };
+    let lag = |exact| Some(Lag { events: 1, exact });
+    assert_eq!(exact(TAIL_KNOWN_FOR - MICROSECOND), lag(true));
+    assert_eq!(exact(TAIL_KNOWN_FOR), lag(false));
 }
 
 #[test]
