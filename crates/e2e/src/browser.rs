@@ -1,4 +1,4 @@
-//! A real browser under test.
+//! A real browser, steered through its WebDriver server.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 
 use crate::process::installed;
 
-/// How long something on a page may take to happen; reached only by a failure.
+/// How long anything on a page may take. Only a failure takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A headless browser with a profile of its own.
@@ -34,7 +34,7 @@ impl Browser {
     ///
     /// # Errors
     ///
-    /// If there is no browser, with the packages to install; or if it does not start.
+    /// If there is no browser, or it does not start.
     pub async fn start(width: u32, height: u32) -> anyhow::Result<Self> {
         let chrome = installed("CHROME", &["chromium", "chromium-browser", "google-chrome", "chrome"])?;
         let chromedriver = installed("CHROMEDRIVER", &["chromedriver"])?;
@@ -47,7 +47,7 @@ impl Browser {
             .with_context(|| format!("{} cannot be started", chromedriver.display()))?;
         let port = port_of(&mut driver).await?;
 
-        let profile = tempfile::tempdir().context("no room for a browser profile")?;
+        let profile = tempfile::tempdir().context("cannot create a folder for the browser's profile")?;
         let arguments = [
             "--headless".to_owned(),
             "--no-sandbox".to_owned(),
@@ -74,7 +74,7 @@ impl Browser {
         Ok(browser)
     }
 
-    /// Makes the page's area `width` by `height` CSS pixels, as a phone would: no window can be that narrow.
+    /// Sets the page's area to `width` by `height` CSS pixels. Unlike a window, it can be as narrow as a phone.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await
     }
 
-    /// Shows the page in dark or light colours.
+    /// Sets the colour scheme that the page prefers.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", media).await
     }
 
-    /// Shows the page in the few colours that a person chose, as systems do for high contrast.
+    /// Forces the system's colours on the page, as systems do for high contrast.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", media).await
     }
 
-    /// Runs no more scripts of pages.
+    /// Disables JavaScript.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Browser {
         Ok(tab)
     }
 
-    /// Opens the page that is in front once more, with a copy of what its tab keeps, and brings the copy to the front.
+    /// Duplicates the tab that is in front, with its session storage, and brings the copy to the front.
     ///
     /// # Errors
     ///
@@ -191,7 +191,7 @@ impl Browser {
         self.switch_to(next).await
     }
 
-    /// Loads the page again.
+    /// Reloads the page.
     ///
     /// # Errors
     ///
@@ -200,7 +200,7 @@ impl Browser {
         self.client.refresh().await.context("the page does not load again")
     }
 
-    /// Runs a script's body in the page and returns what it returns.
+    /// Runs a script's body in the page and returns its result.
     ///
     /// # Errors
     ///
@@ -209,7 +209,7 @@ impl Browser {
         self.client.execute(script, Vec::new()).await.with_context(|| format!("this script threw: {script}"))
     }
 
-    /// The `data-value` of the element with a test id, if both are there.
+    /// The `data-value` of the element with a test id, if there is one.
     ///
     /// # Errors
     ///
@@ -219,7 +219,7 @@ impl Browser {
         Ok(self.run(&script).await?.as_str().map(str::to_owned))
     }
 
-    /// The visible text of the element with a test id; empty if it is not there or hidden.
+    /// The visible text of the element with a test id; empty if it is missing or hidden.
     ///
     /// # Errors
     ///
@@ -233,7 +233,7 @@ impl Browser {
     ///
     /// # Errors
     ///
-    /// If that takes too long, with what was there instead.
+    /// If that takes too long; the error has the last one.
     pub async fn wait_for_value(&self, id: &str, condition: impl Fn(&str) -> bool) -> anyhow::Result<String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -250,7 +250,7 @@ impl Browser {
     ///
     /// # Errors
     ///
-    /// If that takes too long, with what was there instead.
+    /// If that takes too long; the error has the last one.
     pub async fn wait_for_text(&self, id: &str, condition: impl Fn(&str) -> bool) -> anyhow::Result<String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -285,7 +285,7 @@ impl Browser {
     ///
     /// # Errors
     ///
-    /// If it is not there or covered.
+    /// If it is missing or covered.
     pub async fn click(&self, id: &str) -> anyhow::Result<()> {
         let element = self.client.find(Locator::Css(&format!("[data-testid=\"{id}\"]"))).await;
         element
@@ -299,7 +299,7 @@ impl Browser {
     ///
     /// # Errors
     ///
-    /// If it is not there or cannot have the focus.
+    /// If it is missing or cannot have the focus.
     pub async fn press_enter(&self, id: &str) -> anyhow::Result<()> {
         let element = self.client.find(Locator::Css(&format!("[data-testid=\"{id}\"]"))).await;
         let element = element.with_context(|| format!("there is no {id}"))?;
@@ -312,17 +312,17 @@ impl Browser {
     ///
     /// If the browser is gone.
     pub async fn focused(&self) -> anyhow::Result<String> {
-        // Browsers take the focus away from what was hidden or disabled when they draw the next frame.
+        // Browsers move the focus away from hidden and disabled elements when they draw the next frame.
         let script = "return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => \
                       done(document.activeElement.dataset.testid ?? document.activeElement.tagName))))";
         Ok(self.run(script).await?.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Replaces what stands in a field by typing.
+    /// Replaces the content of a field by typing.
     ///
     /// # Errors
     ///
-    /// If it is not there or cannot be typed into.
+    /// If it is missing or takes no text.
     pub async fn type_into(&self, id: &str, text: &str) -> anyhow::Result<()> {
         let element = self.client.find(Locator::Css(&format!("[data-testid=\"{id}\"]"))).await;
         let element = element.with_context(|| format!("there is no {id}"))?;
@@ -363,7 +363,7 @@ impl Browser {
     }
 }
 
-/// A command of the browser's own protocol, by way of its driver.
+/// A DevTools command, sent through the driver.
 #[derive(Debug)]
 struct DevTools(Value);
 
@@ -393,7 +393,7 @@ async fn port_of(driver: &mut Child) -> anyhow::Result<u16> {
         bail!("the driver ended at once")
     };
     let port = tokio::time::timeout(PATIENCE, started).await.context("the driver did not start")??;
-    // Its pipe must not fill up.
+    // The driver would stop when its pipe is full.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     Ok(port)
 }

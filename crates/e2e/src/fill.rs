@@ -1,4 +1,4 @@
-//! Long logs, made without a leader.
+//! Writes long logs without a leader.
 
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -14,7 +14,7 @@ use wire::frame::encode_batch;
 
 use crate::process::{Leader, Program};
 
-/// Events between snapshots: what a leader starts with if nothing else is said.
+/// Events between snapshots, as a leader has by default.
 const SNAPSHOT_EVERY: NonZeroU64 = NonZeroU64::new(100_000).expect("not zero");
 
 /// Puts `events` random operations, such as a leader makes up, into a new log in `directory`, `per_batch` of them in each
@@ -26,7 +26,7 @@ const SNAPSHOT_EVERY: NonZeroU64 = NonZeroU64::new(100_000).expect("not zero");
 pub async fn fill(directory: &Path, events: u64, per_batch: u64) -> anyhow::Result<Snapshot> {
     let options = Options {
         directory: directory.to_owned(),
-        // A power cut may take a log that is made for a test.
+        // Faster, and a test does not need its log after a power cut.
         durability: Durability::Os,
         snapshot_every: SNAPSHOT_EVERY,
         retain: NonZeroU64::MAX,
@@ -38,12 +38,12 @@ pub async fn fill(directory: &Path, events: u64, per_batch: u64) -> anyhow::Resu
     while left > 0 {
         let count = left.min(per_batch);
         for _ in 0..count {
-            // Some are refused by the value that they meet; another one will do.
+            // The current value refuses some operations; then the next one is tried.
             while let Err(error) = sequencer.propose(source()) {
                 anyhow::ensure!(matches!(error, ProposeError::Rejected(_)), "{error}");
             }
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
         let batch = sequencer.seal(Timestamp(u64::try_from(now.as_micros())?)).context("an empty batch")?;
         let stored = StoredBatch::new(&batch, encode_batch(&batch));
         let producers = sequencer.producer_changes();
@@ -54,12 +54,12 @@ pub async fn fill(directory: &Path, events: u64, per_batch: u64) -> anyhow::Resu
     Ok(sequencer.committed())
 }
 
-/// A leader that was started on a log, and how long that took.
+/// A leader that was started on an existing log.
 #[derive(Debug)]
 pub struct Recovered {
     /// The leader.
     pub leader: Leader,
-    /// From the start of the process to its first answer.
+    /// The time from the start of the process to its first answer.
     pub took: Duration,
     /// The answer.
     pub status: wire::pb::GetStatusResponse,
@@ -69,7 +69,7 @@ pub struct Recovered {
 ///
 /// # Errors
 ///
-/// If it does not come up.
+/// If it does not answer in time.
 pub async fn recover(arguments: &[&str]) -> anyhow::Result<Recovered> {
     let address = crate::process::free_address()?;
     let listen = address.to_string();
@@ -77,7 +77,7 @@ pub async fn recover(arguments: &[&str]) -> anyhow::Result<Recovered> {
     let program = Program::start("calculator-leader", &[&["--listen", listen.as_str()], arguments].concat())?;
     let leader = Leader { program, address };
     loop {
-        // It is refused until the process listens, and waits until the log is open.
+        // The connection is refused until the process listens; then the call waits until the log is open.
         match leader.status().await {
             Ok(status) => return Ok(Recovered { took: start.elapsed(), leader, status }),
             Err(error) if start.elapsed() > crate::process::START => {

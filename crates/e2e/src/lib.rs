@@ -1,6 +1,7 @@
-//! Tests of the built programs, as users run them. The tests are under `tests/`; here is what they share.
+//! Runs the built programs as users do: processes, browsers, proxies, slow links and load. The tests in `tests/` and the
+//! measurements in `bench` share it.
 //!
-//! `cargo xtask test` builds the programs and says where they are in `CALCULATOR_BIN_DIR`.
+//! `cargo xtask test` builds the programs and passes their folder in `CALCULATOR_BIN_DIR`.
 
 pub mod browser;
 pub mod fill;

@@ -13,32 +13,32 @@ use wire::{Identity, ReplicaKind};
 
 use crate::process::Leader;
 
-/// What to load a leader with.
+/// A load for a leader.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Operations a second that the leader makes up.
+    /// Random operations a second.
     pub rate: u32,
-    /// For how long, in whole seconds.
+    /// Duration, in seconds.
     pub seconds: u32,
-    /// How many replicas follow.
+    /// Replicas that follow the leader.
     pub subscribers: usize,
 }
 
-/// What came of it.
+/// The result of a load.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadFigures {
-    /// Events that replicas applied and whose digests they checked, all replicas together.
+    /// Events that the replicas applied, with their digests checked; the sum over all replicas.
     pub delivered: u64,
-    /// From the first event to the last replica's convergence.
+    /// The time until the last replica converged.
     pub took: Duration,
-    /// The leader's processor time meanwhile.
+    /// The leader's processor time in it.
     pub leader_cpu: Duration,
-    /// Where all replicas stand in the end.
+    /// The position of all replicas at the end.
     pub end: Position,
 }
 
 impl LoadFigures {
-    /// Events a second, all replicas together.
+    /// Events a second; the sum over all replicas.
     #[must_use]
     pub fn delivered_per_second(&self) -> f64 {
         self.events() / self.took.as_secs_f64()
@@ -50,13 +50,13 @@ impl LoadFigures {
         self.events() / self.leader_cpu.as_secs_f64()
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    #[expect(clippy::cast_precision_loss, reason = "rounded for people anyway")]
     fn events(&self) -> f64 {
         self.delivered as f64
     }
 }
 
-/// Counts what a replica applies and tells where it stands.
+/// Counts the events that a replica applies, and publishes its snapshot.
 struct Counter {
     delivered: Arc<AtomicU64>,
     held: watch::Sender<Option<Snapshot>>,
@@ -71,7 +71,7 @@ impl Observer for Counter {
     }
 }
 
-/// Starts a leader, lets replicas follow it while it makes up operations, and waits until all have converged.
+/// Starts a leader that generates operations, lets replicas follow it, and waits until all have converged.
 ///
 /// # Errors
 ///
@@ -108,6 +108,6 @@ pub async fn run(load: Load) -> anyhow::Result<LoadFigures> {
     ensure!(ends.len() == load.subscribers, "a replica holds nothing");
     ensure!(ends.windows(2).all(|pair| pair[0] == pair[1]), "the replicas do not hold the same: {ends:?}");
     let end = ends.first().context("no replica")?.position();
-    ensure!(end.index.0 == count, "the log is longer than what was made up");
+    ensure!(end.index.0 == count, "the log is longer than the load");
     Ok(LoadFigures { delivered: delivered.load(Ordering::Relaxed), took, leader_cpu, end })
 }

@@ -17,7 +17,7 @@ use wire::pb::calculator_service_client::CalculatorServiceClient;
 /// How long a program may take to start.
 pub(crate) const START: Duration = Duration::from_secs(20);
 
-/// Where the programs are: `CALCULATOR_BIN_DIR`, or `target/release`.
+/// The folder of the programs: `CALCULATOR_BIN_DIR`, or `target/release`.
 #[must_use]
 pub fn bin_dir() -> PathBuf {
     std::env::var_os("CALCULATOR_BIN_DIR")
@@ -70,7 +70,7 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// If it cannot be started, with what to build.
+    /// If it cannot be started; the error says what to build.
     pub fn start(name: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let path = bin_dir().join(name);
         Self::spawn(Command::new(&path).args(arguments)).with_context(|| what_to_build(&path))
@@ -89,7 +89,7 @@ impl Program {
         Ok(Self { child, lines })
     }
 
-    /// The process's number, as long as it runs.
+    /// The process's id.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl Program {
         self.child.id().context("the process has ended")
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the process ends by itself.
     ///
     /// # Errors
     ///
@@ -108,21 +108,21 @@ impl Program {
         ended.context("the process cannot be waited for")
     }
 
-    /// Everything printed so far, by lines.
+    /// The lines that it printed so far.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().map(|lines| lines.clone()).unwrap_or_default()
     }
 
-    /// Waits for a line that `pick` takes something from.
+    /// Waits for a line for which `pick` returns something, and returns that.
     ///
     /// # Errors
     ///
-    /// If none comes in time or before the program ends, with what was printed instead.
+    /// If there is none in time or before the program ends; the error has what it printed instead.
     pub async fn wait_for<T>(&self, pick: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
         let deadline = Instant::now() + START;
         loop {
-            // The two tasks that collect share the lines until the program closes its outputs.
+            // The tasks that collect the lines hold a reference until the program closes its outputs.
             let ended = Arc::strong_count(&self.lines) == 1;
             let lines = self.lines();
             if let Some(found) = lines.iter().find_map(|line| pick(line)) {
@@ -135,24 +135,25 @@ impl Program {
         }
     }
 
-    /// The processor time that it used so far.
+    /// The processor time that it has used.
     ///
     /// # Errors
     ///
     /// If the process is gone, or this is not Linux.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
-        /// Linux reports in hundredths of a second to user space, whatever the kernel's own tick.
+        /// Linux reports hundredths of a second to user space, whatever the kernel's own tick is.
         const TICK: Duration = Duration::from_millis(10);
 
         let stat = std::fs::read_to_string(self.proc("stat")?).context("the process is gone")?;
         // The second field is the name in parentheses, which may hold spaces.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks =
-            |at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok()).context("an odd /proc/PID/stat");
+        let ticks = |at: usize| {
+            fields.get(at).and_then(|field| field.parse::<u32>().ok()).context("/proc/PID/stat has another form")
+        };
         Ok(TICK * (ticks(11)? + ticks(12)?))
     }
 
-    /// The memory that it holds now, in bytes.
+    /// Its resident memory, in bytes.
     ///
     /// # Errors
     ///
@@ -161,7 +162,7 @@ impl Program {
         self.kibibytes("VmRSS:").map(|kib| kib * 1024)
     }
 
-    /// The most memory that it ever held, in bytes.
+    /// Its highest resident memory so far, in bytes.
     ///
     /// # Errors
     ///
@@ -173,7 +174,7 @@ impl Program {
     fn kibibytes(&self, field: &str) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(self.proc("status")?).context("the process is gone")?;
         let line = status.lines().find_map(|line| line.strip_prefix(field)).with_context(|| format!("no {field}"))?;
-        line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("an odd {field}"))
+        line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("{field} is no number"))
     }
 
     fn proc(&self, file: &str) -> anyhow::Result<String> {
@@ -184,7 +185,7 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// If the operating system will not.
+    /// If the operating system refuses.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("the process could not be killed")
     }
@@ -201,7 +202,7 @@ fn what_to_build(path: &Path) -> String {
 ///
 /// # Errors
 ///
-/// If it cannot be started, with what to build.
+/// If it cannot be started; the error says what to build.
 pub async fn run_to_end(name: &str, arguments: &[&str]) -> anyhow::Result<Output> {
     let path = bin_dir().join(name);
     Command::new(&path).args(arguments).kill_on_drop(true).output().await.with_context(|| what_to_build(&path))
@@ -225,35 +226,35 @@ fn collect(stream: Option<impl AsyncRead + Unpin + Send + 'static>, lines: &Arc<
 pub struct Leader {
     /// The process.
     pub program: Program,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
 }
 
 impl Leader {
-    /// Starts one on a free port.
+    /// Starts a leader on a free port.
     ///
     /// # Errors
     ///
-    /// If it does not come up.
+    /// If it does not start to listen.
     pub async fn start(arguments: &[&str]) -> anyhow::Result<Self> {
         Self::start_on("127.0.0.1:0", arguments).await
     }
 
-    /// Starts one on `listen`. Its log lives in memory unless `arguments` name a `--data-dir`.
+    /// Starts a leader on `listen`. Its log is in memory unless `arguments` contain `--data-dir`.
     ///
     /// # Errors
     ///
-    /// If it does not come up.
+    /// If it does not start to listen.
     pub async fn start_on(listen: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let memory: &[&str] = if arguments.contains(&"--data-dir") { &[] } else { &["--ephemeral"] };
         Self::up(Program::start("calculator-leader", &[&["--listen", listen], memory, arguments].concat())?).await
     }
 
-    /// A leader that was started as `program`, once it listens.
+    /// Waits until the leader that runs as `program` listens.
     ///
     /// # Errors
     ///
-    /// If it does not come up.
+    /// If it does not start to listen.
     pub async fn up(program: Program) -> anyhow::Result<Self> {
         let address = program
             .wait_for(|line| line.split_whitespace().find_map(|word| word.strip_prefix("listen=")?.parse().ok()))
@@ -262,7 +263,7 @@ impl Leader {
         Ok(Self { program, address })
     }
 
-    /// Its address as replicas take it.
+    /// Its address as a URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -278,14 +279,14 @@ impl Leader {
         Ok(CalculatorServiceClient::new(channel))
     }
 
-    /// What it says about itself.
+    /// Its answer to `GetStatus`.
     ///
     /// # Errors
     ///
     /// If it does not answer.
     pub async fn status(&self) -> anyhow::Result<pb::GetStatusResponse> {
         let status = self.client().await?.get_status(pb::GetStatusRequest {}).await;
-        Ok(status.context("the leader did not say how it is")?.into_inner())
+        Ok(status.context("the leader did not answer GetStatus")?.into_inner())
     }
 }
 
@@ -297,7 +298,7 @@ pub struct ReplicaProcess {
 }
 
 impl ReplicaProcess {
-    /// Starts one that follows the leader at `url`.
+    /// Starts a replica that follows the leader at `url`.
     ///
     /// # Errors
     ///
@@ -307,7 +308,7 @@ impl ReplicaProcess {
         Ok(Self { program: Program::start("calculator-replica", &arguments)? })
     }
 
-    /// What it held: for each index where a batch or snapshot ended, the digest and the value.
+    /// The digest and the value at each index where a batch or a snapshot ended.
     #[must_use]
     pub fn held(&self) -> BTreeMap<u64, (String, String)> {
         let lines = self.program.lines();
@@ -319,11 +320,11 @@ impl ReplicaProcess {
         held.collect()
     }
 
-    /// Waits until it holds an index of at least `index`.
+    /// Waits until it holds `index` or a later one.
     ///
     /// # Errors
     ///
-    /// If that takes too long, with what it printed instead.
+    /// If that takes too long; the error has its newest lines.
     pub async fn wait_for_index(&self, index: u64) -> anyhow::Result<()> {
         let deadline = Instant::now() + START;
         while self.held().last_key_value().is_none_or(|(held, _)| *held < index) {

@@ -1,4 +1,4 @@
-//! Real proxies in front of a leader, as Debian packages them.
+//! nginx and HAProxy in front of a leader.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,22 +10,22 @@ use tokio::process::Command;
 
 use crate::process::{Program, START, free_address, installed};
 
-/// After how much silence the proxies give a connection up, in seconds. Their defaults are a minute.
+/// The time without data after which the proxies close a connection, in seconds. Their defaults are a minute.
 pub const TIMEOUT_SECONDS: u32 = 3;
 
 /// A running nginx or HAProxy. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     program: Program,
-    /// Takes HTTP/1.1, with the proxy's own habits: what a person writes first.
+    /// Takes HTTP/1.1, with the proxy's default settings.
     pub http: SocketAddr,
     /// Takes cleartext HTTP/2, for native replicas.
     pub http2: SocketAddr,
-    /// Takes HTTP/1.1 and passes on the name that it was called by.
+    /// Takes HTTP/1.1 and passes on the client's `Host`.
     pub keeps_host: SocketAddr,
-    /// Takes what `http` and `http2` take, below `/calc/` only: there is nothing at the root.
+    /// Like `http` and `http2`, but below `/calc/` only; there is nothing at the root.
     pub below: Option<[SocketAddr; 2]>,
-    /// Holds the configuration and what the proxy writes; deleted with it.
+    /// Holds the configuration and the proxy's files; deleted with it.
     _directory: TempDir,
 }
 
@@ -34,7 +34,7 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// If it is missing, with the package to install; or if it does not start.
+    /// If it is not installed or does not start.
     pub async fn nginx(leader: SocketAddr) -> anyhow::Result<Self> {
         let nginx = installed("NGINX", &["nginx"])?;
         let (directory, [http, http2, keeps_host, below_http, below_http2]) = prepare()?;
@@ -44,7 +44,7 @@ impl Proxy {
             .concat();
         let configuration = format!(
             r"
-            # One process, so that nothing is left when it is killed.
+            # One process, so that killing it leaves nothing behind.
             master_process off;
             daemon off;
             pid {here}/pid;
@@ -102,7 +102,7 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// If it is missing, with the package to install; or if it does not start.
+    /// If it is not installed or does not start.
     pub async fn haproxy(leader: SocketAddr) -> anyhow::Result<Self> {
         let haproxy = installed("HAPROXY", &["haproxy"])?;
         let (directory, [http, http2, keeps_host, ..]) = prepare()?;
@@ -137,7 +137,7 @@ backend leader_h2
         Self { program, http, http2, keeps_host, below: None, _directory: directory }.up().await
     }
 
-    /// Waits until it listens everywhere.
+    /// Waits until it listens on all its addresses.
     async fn up(self) -> anyhow::Result<Self> {
         let listening = async {
             for address in [self.http, self.http2, self.keeps_host] {
@@ -158,5 +158,5 @@ fn prepare() -> anyhow::Result<(TempDir, [SocketAddr; 5])> {
     for address in &mut addresses {
         *address = free_address()?;
     }
-    Ok((tempfile::tempdir().context("no room for a proxy's files")?, addresses))
+    Ok((tempfile::tempdir().context("cannot create a folder for a proxy's files")?, addresses))
 }

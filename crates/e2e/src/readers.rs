@@ -1,4 +1,4 @@
-//! What writers notice of replicas that catch up: readers whose bytes are dropped undecoded, and one client that submits.
+//! Measures how much replicas that catch up slow a writer down. The readers drop their bytes undecoded; one client submits.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,20 +17,20 @@ use wire::{Identity, ReplicaKind, pb};
 
 use crate::process::Leader;
 
-/// How long one submission took: at the middle, at the 99th of a hundred, and at worst.
+/// How long submissions took.
 #[derive(Clone, Copy, Debug)]
 pub struct Submits {
-    /// How many there were.
+    /// The number of submissions.
     pub count: usize,
-    /// Half took at most this.
+    /// The median.
     pub p50: Duration,
-    /// 99 of 100 took at most this.
+    /// The 99th percentile.
     pub p99: Duration,
     /// The slowest.
     pub worst: Duration,
 }
 
-/// Submits one operation after the other for that long.
+/// Submits one operation after the other for `time`.
 ///
 /// # Errors
 ///
@@ -50,8 +50,8 @@ pub async fn submit_for(leader: &Leader, time: Duration) -> anyhow::Result<Submi
     Ok(Submits { count: took.len(), p50: at(50), p99: at(99), worst: took.last().copied().unwrap_or_default() })
 }
 
-/// Many streams that begin at the log's beginning, on a thread of their own. One that has read the whole log begins
-/// again, so that all of them catch up all the time. The thread ends when this is dropped.
+/// Many streams that read the log from its beginning, on a thread of their own. A stream that has read the whole log starts
+/// again, so that all of them catch up all the time. Dropping this ends the thread.
 #[derive(Debug)]
 pub struct Readers {
     seen: Arc<Seen>,
@@ -61,34 +61,34 @@ pub struct Readers {
 #[derive(Debug, Default)]
 struct Seen {
     stop: AtomicBool,
-    /// All bytes of all streams.
+    /// The bytes of all streams.
     bytes: AtomicU64,
-    /// How many streams have had a first byte.
+    /// Streams that got their first bytes of the log.
     begun: AtomicU64,
-    /// How many times a whole log was read.
+    /// How often the whole log was read.
     rounds: AtomicU64,
-    /// How many streams the leader ended.
+    /// Streams that the leader ended.
     ended: AtomicU64,
-    /// The longest that a stream waited for bytes, in milliseconds.
+    /// The longest time that a stream waited for bytes, in milliseconds.
     longest_wait: AtomicU64,
 }
 
-/// What the readers had so far.
+/// What the readers have read so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Had {
-    /// Bytes of all streams together.
+    /// The bytes of all streams.
     pub bytes: u64,
-    /// How many times a whole log was read.
+    /// How often the whole log was read.
     pub rounds: u64,
-    /// How many streams the leader ended.
+    /// Streams that the leader ended.
     pub ended: u64,
-    /// The longest that a stream waited for bytes since this was last asked.
+    /// The longest time that a stream waited for bytes since the last call of [`Readers::had`].
     pub longest_wait: Duration,
 }
 
 impl Readers {
-    /// Opens `count` streams of the log `log`, one that has `bytes` of frames, and waits until each one gets bytes. Those
-    /// that do not `read` leave their bytes where they are after the first.
+    /// Opens `count` streams of the log `log`, which has `bytes` of frames, and waits until each one gets bytes. Unless
+    /// `read` is set, they read nothing after their first bytes.
     ///
     /// # Errors
     ///
@@ -114,12 +114,12 @@ impl Readers {
             ensure!(Instant::now() < deadline, "only {:?} of {count} streams began", readers.seen.begun);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // What they waited for until they had all begun is not of interest.
+        // The waits until all have begun do not count.
         readers.seen.longest_wait.store(0, Ordering::Relaxed);
         Ok(readers)
     }
 
-    /// What they had so far.
+    /// What they have read so far.
     #[must_use]
     pub fn had(&self) -> Had {
         Had {
@@ -135,13 +135,13 @@ impl Drop for Readers {
     fn drop(&mut self) {
         self.seen.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A panic there was printed when it happened.
+            // A panic of the thread was printed when it happened.
             let _ = thread.join();
         }
     }
 }
 
-/// A gRPC-Web call over HTTP/1.1: of all forms the one that costs its reader least.
+/// A gRPC-Web call over HTTP/1.1, which costs its reader less than HTTP/2.
 fn request(log: LogId) -> Vec<u8> {
     let resume = Resume { log, position: Position { index: Index(0), digest: Digest::of_log(log) } };
     let message = pb::SubscribeRequest { replica: None, resume_from: Some(resume.into()) };
@@ -158,7 +158,7 @@ fn request(log: LogId) -> Vec<u8> {
 async fn keep_reading(leader: SocketAddr, request: Vec<u8>, bytes: u64, read: bool, seen: Arc<Seen>) {
     let mut begun = false;
     loop {
-        // A refused connection is tried again below.
+        // Errors, such as a refused connection, lead to the next try.
         let _ = read_once(leader, &request, bytes, read, &seen, &mut begun).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -176,7 +176,7 @@ async fn read_once(
     stream.write_all(request).await?;
     let mut buffer = vec![0; 16 << 10];
     let (mut had, mut since) = (0, Instant::now());
-    // The first piece is the head and the welcome; what counts is the log.
+    // The first piece is the head and the welcome, and not the log.
     let mut pieces = 0;
     while had < bytes {
         let count = stream.read(&mut buffer).await? as u64;
@@ -201,29 +201,29 @@ async fn read_once(
     Ok(())
 }
 
-/// Submissions alone and beside readers, and what the leader's memory came to.
+/// Submissions alone and beside readers, and the leader's memory.
 #[derive(Clone, Copy, Debug)]
 pub struct ReaderFigures {
-    /// Before there was a reader.
+    /// Submissions without readers.
     pub alone: Submits,
-    /// While they caught up.
+    /// Submissions while readers caught up.
     pub beside: Submits,
-    /// The leader's memory before there was a reader, in bytes.
+    /// The leader's memory without readers, in bytes.
     pub memory_alone: u64,
-    /// The most memory that it ever held, in bytes.
+    /// The leader's highest memory, in bytes.
     pub memory_peak: u64,
-    /// Bytes a second to all readers, while operations were submitted.
+    /// Bytes a second to all readers during the submissions.
     pub bytes_per_second: u64,
-    /// What the readers had.
+    /// What the readers read.
     pub had: Had,
 }
 
-/// Measures a leader on the log in `directory`, first alone and then beside `count` readers, each for that long. Those
-/// that do not `read` take their first bytes only.
+/// Measures a leader on the log in `directory`, first without readers and then with `count` of them, each for `time`. Unless
+/// `read` is set, the readers take their first bytes only.
 ///
 /// # Errors
 ///
-/// If something does not work at all.
+/// If the leader does not start, does not answer, or does not serve all readers.
 pub async fn measure(directory: &Path, count: usize, read: bool, time: Duration) -> anyhow::Result<ReaderFigures> {
     let data = directory.to_str().context("the directory's name is not UTF-8")?;
     let arguments = ["--data-dir", data, "--no-generator", "--retain", "1000000000", "--max-subscribers", "20000"];
@@ -231,9 +231,10 @@ pub async fn measure(directory: &Path, count: usize, read: bool, time: Duration)
     let alone = submit_for(&leader, time).await?;
     let memory_alone = leader.program.memory()?;
     let status = leader.status().await?;
-    // A bit less than the frames of the smallest batches take.
+    // Slightly less than the frames of the log have if each batch has one event.
     let bytes = status.tail * 30;
-    let log = LogId(u128::from_be_bytes(status.log_id.as_slice().try_into().context("an odd log id")?));
+    let log =
+        LogId(u128::from_be_bytes(status.log_id.as_slice().try_into().context("the log id does not have 16 bytes")?));
     let readers = Readers::start(leader.address, log, bytes, count, read).await?;
     let (before, start) = (readers.had(), Instant::now());
     let beside = submit_for(&leader, time).await?;

@@ -1,4 +1,4 @@
-//! A link whose speed a test decides.
+//! A link whose speed a test sets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-/// What is on its way at a time. Small, so that the connections of a link share it fairly.
+/// Bytes that are forwarded at a time. Few, so that the connections of a link share it fairly.
 const PIECE: usize = 512;
 
-/// A proxy that lets so many bytes a second through to clients, on all connections together. It holds little back itself: what
-/// does not fit waits where it comes from. It ends when this is dropped.
+/// A proxy that forwards a limited number of bytes a second to clients, on all connections together. It buffers little: the
+/// rest waits at the sender. It ends when this is dropped.
 #[derive(Debug)]
 pub struct SlowLink {
-    /// Where clients connect.
+    /// The address for clients.
     pub address: SocketAddr,
     bytes_per_second: Arc<AtomicU32>,
     accepting: JoinHandle<()>,
 }
 
 impl SlowLink {
-    /// A link to `target`, fast until it is told otherwise.
+    /// A link to `target`, without a limit at first.
     ///
     /// # Errors
     ///
-    /// If there is no port for it.
+    /// If it cannot listen.
     pub async fn start(target: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -44,7 +44,7 @@ impl SlowLink {
         Ok(Self { address, bytes_per_second, accepting })
     }
 
-    /// Lets so many bytes a second through from now on.
+    /// Sets the limit, in bytes a second.
     pub fn set_speed(&self, bytes_per_second: u32) {
         self.bytes_per_second.store(bytes_per_second, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The leader under load, as a process of its own.
+//! A leader process under load.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 use std::sync::{Arc, Mutex};
@@ -29,9 +29,9 @@ async fn twenty_subscribers_converge_after_a_hundred_thousand_events_a_second() 
         measured.leader_cpu.as_secs_f64(),
         measured.delivered_per_cpu_second(),
     );
-    // What joined by snapshot was not delivered as events; that is a fraction of a second's worth.
+    // A replica that joins by a snapshot gets the events before it, a fraction of a second's worth, as no events.
     assert!(measured.delivered >= 20 * 100_000 * 8, "only {} were delivered", measured.delivered);
-    // A catastrophe would show, such as encoding for each subscriber; the figures are for the docs.
+    // Low enough for a busy machine. It fails if every subscriber needs an encoding of its own.
     assert!(measured.delivered_per_cpu_second() > 500_000.0);
 }
 
@@ -55,7 +55,7 @@ impl Observer for Lag {
     }
 }
 
-/// How much longer than asked the machine lets a thread sleep, at worst: what no program can be blamed for.
+/// The longest time that the machine oversleeps: a delay that is not the leader's.
 async fn worst_stall(until: Instant) -> Duration {
     let nap = Duration::from_millis(5);
     let mut worst = Duration::ZERO;
@@ -78,10 +78,10 @@ async fn subscribers_that_never_read_slow_nobody_and_cost_bounded_memory() {
         follow(Replica::new(1), link, &mut lag).await;
     });
 
-    // One over HTTP/2 whose connection lives but whose stream is never polled…
+    // One over HTTP/2 with a connection that is served and a stream that is never polled,
     let channel = tonic::transport::Endpoint::from_shared(leader.url()).unwrap().connect().await.unwrap();
     let never_polled = CalculatorServiceClient::new(channel).subscribe(SubscribeRequest::default()).await.unwrap();
-    // …and one over HTTP/1.1 whose socket is never read.
+    // and one over HTTP/1.1 with a socket that is never read.
     let mut never_read = tokio::net::TcpStream::connect(leader.address).await.unwrap();
     let request = "POST /calculator.v1.CalculatorService/Subscribe HTTP/1.1\r\nHost: test\r\n\
                    Content-Type: application/grpc-web+proto\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0";

@@ -1,5 +1,4 @@
-//! The page and native replicas behind real proxies, with nothing to say but heartbeats for longer than the proxies'
-//! time limits.
+//! The page and native replicas behind real proxies. They get nothing but heartbeats for longer than the proxies' timeouts.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 use std::net::SocketAddr;
@@ -14,7 +13,7 @@ use tokio::net::TcpStream;
 
 const IDLE: Duration = Duration::from_secs(2 * TIMEOUT_SECONDS as u64 + 2);
 
-/// The replica's lines of a type.
+/// The replica's lines of the type `kind`.
 fn told(replica: &ReplicaProcess, kind: &str) -> Vec<serde_json::Value> {
     let lines = replica.program.lines();
     let objects = lines.iter().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -37,7 +36,7 @@ async fn native_replicas_stay_live_behind_nginx_and_haproxy() {
         replica.program.wait_for(|line| line.contains("\"live\"").then_some(())).await.expect(way);
     }
     tokio::time::sleep(IDLE).await;
-    // Operations go the same ways.
+    // Operations take the same routes.
     for (way, url) in &ways {
         let calls = follower::connect(url, Default::default()).unwrap().calls();
         calls.submit(Operation::Add(1)).await.unwrap_or_else(|error| panic!("{way}: {error}"));
@@ -47,7 +46,7 @@ async fn native_replicas_stay_live_behind_nginx_and_haproxy() {
         for trouble in ["link_failed", "link_lost", "silent", "no_welcome", "goodbye"] {
             assert_eq!(told(replica, trouble), Vec::<serde_json::Value>::new(), "{way}");
         }
-        assert_eq!(told(replica, "welcome").len(), 1, "{way}: one connection for all of the time");
+        assert_eq!(told(replica, "welcome").len(), 1, "{way}: the replica connected more than once");
     }
 }
 
@@ -90,7 +89,7 @@ async fn the_page_stays_live_behind_nginxs_defaults_below_a_path_and_behind_hapr
     checked.unwrap();
 }
 
-/// What `GET /` says to somebody who calls it `host`.
+/// The answer to `GET /` with this `Host`.
 async fn page(address: SocketAddr, host: &str) -> String {
     let mut connection = TcpStream::connect(address).await.unwrap();
     let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
@@ -101,7 +100,7 @@ async fn page(address: SocketAddr, host: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_proxy_that_passes_on_its_name_needs_the_flag_and_hears_so() {
+async fn a_proxy_that_passes_on_its_name_needs_the_flag_host_and_is_told_so() {
     let strict = Leader::start(&["--no-generator"]).await.unwrap();
     let nginx = Proxy::nginx(strict.address).await.unwrap();
     let haproxy = Proxy::haproxy(strict.address).await.unwrap();

@@ -1,4 +1,4 @@
-//! For whom the page must work as well: by keyboard, with a screen reader, with large text, in few colours.
+//! The page works by keyboard, with a screen reader, with large text, and with forced colours.
 
 use e2e::process::Leader;
 use engine::Operation;
@@ -31,12 +31,12 @@ async fn the_keyboards_focus_is_not_lost() {
 }
 
 #[tokio::test]
-async fn nothing_is_read_aloud_sixty_times_a_second() {
+async fn screen_readers_are_not_flooded() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--rate", "1000"]).await?;
         browser.open(&leader.url()).await?;
         live(&browser).await?;
-        // What assistive technology is told of without being asked.
+        // Changes that assistive technology announces by itself.
         let told = browser
             .run(
                 "const live = '[aria-live]:not([aria-live=off]), [role=status], [role=alert], [role=log], output';

@@ -21,7 +21,7 @@ use futures_util::FutureExt;
 const DESKTOP: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
 
-/// Runs a test and closes the browser also when it fails.
+/// Runs a test, and closes the browser even when the test fails.
 async fn in_browser<F: Future<Output = anyhow::Result<()>>>(test: impl FnOnce(Arc<Browser>) -> F) {
     let browser = Arc::new(Browser::start(DESKTOP.0, DESKTOP.1).await.unwrap());
     let outcome = AssertUnwindSafe(test(Arc::clone(&browser))).catch_unwind().await;
@@ -39,7 +39,7 @@ async fn in_browser<F: Future<Output = anyhow::Result<()>>>(test: impl FnOnce(Ar
     }
 }
 
-/// Index, digest and value of one moment.
+/// The index, and the digest and the value there.
 fn parse_position(position: &str) -> Option<(u64, (String, String))> {
     let mut parts = position.splitn(3, ':');
     let index = parts.next()?.parse().ok()?;
@@ -134,7 +134,7 @@ async fn a_reload_resumes_from_the_position_and_says_so() {
         browser.open(&leader.url()).await?;
         live(&browser).await?;
         assert_eq!(browser.wait_for_value("resync", |_| true).await?, "fresh");
-        // What the page keeps for its next life.
+        // The page has saved its position.
         browser.wait_until("return sessionStorage.length > 0").await?;
         let before = index(&browser).await?;
         browser.reload().await?;
@@ -150,7 +150,7 @@ async fn a_reload_resumes_from_the_position_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_leader_that_starts_a_new_log_is_told_on_the_page() {
+async fn the_page_says_when_a_leader_starts_a_new_log() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--rate", "100"]).await?;
         let (address, url) = (leader.address.to_string(), leader.url());
@@ -159,7 +159,7 @@ async fn a_leader_that_starts_a_new_log_is_told_on_the_page() {
         let old = browser.wait_for_value("log-id", |id| id.len() == 32).await?;
         leader.program.kill().await?;
         browser.wait_for_value("state", |state| state != "live").await?;
-        // Fast, so that the new log is soon longer than what the page holds.
+        // Fast, so that the new log soon has an index above the one that the page holds.
         let _leader = Leader::start_on(&address, &["--rate", "2000"]).await?;
         browser.wait_for_value("log-id", |id| id.len() == 32 && id != old).await?;
         live(&browser).await?;
@@ -223,7 +223,7 @@ async fn a_leader_that_restarts_with_its_log_is_followed_without_a_snapshot() {
 }
 
 #[tokio::test]
-async fn people_put_operations_in_and_see_refusals_where_they_happen() {
+async fn people_submit_operations_and_see_refusals_beside_them() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--no-generator"]).await?;
         browser.open(&leader.url()).await?;
@@ -251,14 +251,14 @@ async fn people_put_operations_in_and_see_refusals_where_they_happen() {
 }
 
 #[tokio::test]
-async fn the_seventh_and_eighth_tab_say_what_is_wrong_and_recover() {
+async fn the_seventh_and_eighth_tab_say_what_they_wait_for_and_recover() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--rate", "50"]).await?;
         browser.open(&leader.url()).await?;
         let mut tabs: Vec<Tab> = vec![browser.tab().await?];
         live(&browser).await?;
         for _ in 2..=8 {
-            // The document itself needs a connection, which the six streams may hold: opening may take its time.
+            // The document itself needs a connection, and the streams may hold all six: opening may take long.
             let tab = browser.open_another("about:blank", true).await?;
             browser.run(&format!("setTimeout(() => location.href = '{}', 0)", leader.url())).await?;
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -281,12 +281,12 @@ async fn the_seventh_and_eighth_tab_say_what_is_wrong_and_recover() {
                     break;
                 }
                 let body = browser.run("return document.body?.innerText ?? ''").await?;
-                assert!(Instant::now() < deadline, "tab {number} is dead without a word: {state:?} {body}");
+                assert!(Instant::now() < deadline, "tab {number} shows nothing: {state:?} {body}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
         assert!(!waiting.is_empty(), "eight streams cannot fit in six connections");
-        // Closing others lets the waiting ones in.
+        // Closing others frees connections for those that wait.
         for tab in tabs.iter().filter(|tab| !waiting.contains(tab)).take(waiting.len()) {
             browser.switch_to(tab).await?;
             browser.close_tab(&waiting[0]).await?;
@@ -341,7 +341,7 @@ async fn the_page_fits_a_phone_and_its_picture_is_in_the_docs() {
             tokio::time::sleep(Duration::from_millis(500)).await;
             std::fs::write(docs.join("page-phone-dark.png"), browser.screenshot().await?)?;
         }
-        // The longest value there is, on the narrowest phone.
+        // The longest value on the narrowest phone.
         let calls = follower::connect(&leader.url(), Default::default())?.calls();
         for operation in [Operation::Multiply(0), Operation::Add(i64::MIN)] {
             calls.submit(operation).await?;

@@ -1,4 +1,4 @@
-//! Operations whose answer does not come: pending, done once, or said to be unknown.
+//! Operations without an answer are shown as pending, and are done once or shown as unknown.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::process::Command;
 
 use crate::{in_browser, live};
 
-/// Longer than the page ever waited for an answer before it called an operation failed.
+/// Longer than any timeout of the page's calls.
 const LONG: Duration = Duration::from_secs(12);
 
-/// Lets calls of Submit reach the leader, but no answer come back; `lose_answers(false)` undoes it.
+/// Drops the answers to calls of `Submit`, which still reach the leader, until `loseAnswers(false)` is called.
 const LOSE_ANSWERS: &str = "\
     const fetch = window.fetch; let lost = true;
     window.fetch = async (request, options) => {
@@ -49,7 +49,7 @@ async fn held(browser: &Browser) -> anyhow::Result<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_leader_that_stands_still_does_an_operation_once() {
+async fn a_leader_that_is_stopped_does_an_operation_once() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--no-generator"]).await?;
         browser.open(&leader.url()).await?;
@@ -60,7 +60,7 @@ async fn a_leader_that_stands_still_does_an_operation_once() {
         assert!(pending.contains("Pending since") && pending.contains("“+ 7”"), "{pending}");
         tokio::time::sleep(LONG).await;
         assert_eq!(browser.value("op-result").await?.as_deref(), Some("pending"), "it is not known to have failed");
-        // Whoever tries to apply it again gets no second one.
+        // Pressing the button again submits no second one.
         browser.click("op-submit").await?;
         signal(&leader.program, "CONT").await?;
         let done = told(&browser, "ok").await?;
@@ -90,7 +90,7 @@ async fn a_pending_operation_survives_the_page() {
         let done = told(&browser, "ok").await?;
         assert!(done.contains("#1: + 5 → 5"), "{done}");
         live(&browser).await?;
-        // What comes next is an operation of its own, though it looks the same.
+        // The next operation is another one, although it looks the same.
         put_in(&browser, "add", "5").await?;
         browser.wait_for_value("value", |value| value == "10").await?;
         assert_eq!(held(&browser).await?, ("10".to_owned(), "2".to_owned()));
@@ -111,7 +111,7 @@ async fn a_duplicated_tab_settles_what_is_pending_and_goes_on_by_itself() {
         told(&browser, "pending").await?;
         browser.wait_for_value("value", |value| value == "5").await?;
 
-        // A tab that another one opens starts with a copy of what that one kept.
+        // A duplicated tab starts with a copy of the session storage.
         let first = browser.tab().await?;
         let copy = browser.duplicate().await?;
         browser.switch_to(&copy).await?;
@@ -121,7 +121,7 @@ async fn a_duplicated_tab_settles_what_is_pending_and_goes_on_by_itself() {
         put_in(&browser, "add", "1").await?;
         browser.wait_for_value("value", |value| value == "6").await?;
 
-        // The first tab's next operation is the same, and one of its own.
+        // The first tab's next operation looks the same and is another one.
         browser.switch_to(&first).await?;
         browser.run("loseAnswers(false)").await?;
         browser.click("op-try-now").await?;
@@ -135,7 +135,7 @@ async fn a_duplicated_tab_settles_what_is_pending_and_goes_on_by_itself() {
 }
 
 #[tokio::test]
-async fn who_stops_waiting_learns_from_the_next_operation_what_was_done() {
+async fn after_waiting_was_stopped_the_next_operation_tells_what_was_done() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--no-generator"]).await?;
         browser.open(&leader.url()).await?;
@@ -158,7 +158,7 @@ async fn who_stops_waiting_learns_from_the_next_operation_what_was_done() {
 }
 
 #[tokio::test]
-async fn what_a_new_log_makes_unknowable_is_said_in_plain_words() {
+async fn an_outcome_that_a_new_log_makes_unknown_is_reported_in_plain_words() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--no-generator"]).await?;
         let (address, url) = (leader.address.to_string(), leader.url());

@@ -8,10 +8,10 @@ use engine::Operation;
 
 use crate::{in_browser, index, live};
 
-/// What the page may be behind and still call itself live: late is 2 s, the rest is for a machine that is busy.
+/// How far behind the page may be and still say live: 2 s by its own rule, and the rest for a busy machine.
 const TOLERATED: Duration = Duration::from_millis(4_000);
 
-/// All that is put in takes some 8 s on this link.
+/// All operations together take some 8 s on this link.
 #[tokio::test]
 async fn a_page_behind_a_slow_link_says_so_and_converges() {
     const OPERATIONS: u64 = 4_000;
@@ -23,7 +23,7 @@ async fn a_page_behind_a_slow_link_says_so_and_converges() {
 
         link.set_speed(7_000);
         let client = leader.client().await?;
-        // A long operation that may come in any order.
+        // An operation with a long encoding, whose order does not matter.
         let operation = wire::pb::Operation::from(Operation::Divide(1 << 61));
         let calls =
             (0..OPERATIONS).map(|_| {
@@ -38,8 +38,8 @@ async fn a_page_behind_a_slow_link_says_so_and_converges() {
         let put_in = Instant::now();
         let mut saw_at_least = false;
         while index(&browser).await? < OPERATIONS {
-            assert!(put_in.elapsed() < Duration::from_secs(30), "it never converged");
-            // The states come first: what they are read beside is then no older than they.
+            assert!(put_in.elapsed() < Duration::from_secs(30), "the page did not converge");
+            // The states are read first, so that the index is not older than they are.
             let state = browser.value("state").await?;
             let in_step = browser.value("in-step").await?;
             let lag = browser.text("lag-events").await?;
@@ -50,11 +50,11 @@ async fn a_page_behind_a_slow_link_says_so_and_converges() {
             }
         }
         assert!(put_in.elapsed() > TOLERATED, "the link was not slower than the log");
-        assert!(saw_at_least, "an exact lag was shown all the time");
+        assert!(saw_at_least, "the lag was exact all the time");
         live(&browser).await?;
         assert_eq!(index(&browser).await?, OPERATIONS);
         let streams = leader.program.lines().iter().filter(|line| line.contains("a replica subscribed")).count();
-        assert_eq!(streams, 1, "it began again");
+        assert_eq!(streams, 1, "the page subscribed again");
         Ok(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! Leaders that are killed, while they lead and while they begin.
+//! Leaders that are killed, while they lead and while they create their log.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -18,23 +18,23 @@ use tonic::transport::Channel;
 
 use super::{ALONE, calls, check_verified, wait_for_tail};
 
-/// How often the leader is killed while it leads. Every fourth time the next one is killed, too, while it opens the log.
+/// How often the leader is killed while it leads. Every fourth time the next leader is killed too, while it opens the log.
 const KILLS: u32 = 100;
 
-/// Who submits, each one operation at a time.
+/// Clients, each of which submits one operation at a time.
 const CLIENTS: usize = 4;
 
-/// What a client was told.
+/// An answer to a client.
 struct Acknowledged {
-    /// No other operation has this argument.
+    /// Unique among all operations.
     argument: i64,
     index: u64,
     value: i64,
-    /// When the attempt began that was answered.
+    /// When the attempt that was answered began, in microseconds since 1970.
     attempted_at_us: u64,
 }
 
-/// Notes when the newest attempt began, and how many were not answered.
+/// Remembers when the newest attempt began, and counts those without an answer.
 struct Attempts {
     calls: Calls<Channel>,
     newest_us: Arc<AtomicU64>,
@@ -52,12 +52,12 @@ impl Submit for Attempts {
     }
 }
 
-/// By the clock that the leader notes commits with.
+/// Microseconds since 1970, by the clock of the leader's commit times.
 fn now_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros().try_into().unwrap()
 }
 
-/// Adds numbers that nobody else adds until told to stop, and returns what was acknowledged.
+/// Adds unique numbers until `stop` is set, and returns what was acknowledged.
 async fn submit_until(
     url: String,
     numbers: Arc<AtomicI64>,
@@ -78,7 +78,7 @@ async fn submit_until(
     acknowledged
 }
 
-/// One event of the log as `calculator-leader export` prints it.
+/// An event as `calculator-leader export` prints it.
 struct Exported {
     argument: i64,
     value: String,
@@ -86,14 +86,14 @@ struct Exported {
     committed_at_us: u64,
 }
 
-/// The whole log, which must have no hole and start with the first event.
+/// The whole log, from the first event and without gaps.
 async fn export(directory: &str) -> Vec<Exported> {
     let output = run_to_end("calculator-leader", &["export", "--data-dir", directory]).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).unwrap();
     let events = lines.lines().zip(1_u64..).map(|(line, index)| {
         let event: Value = serde_json::from_str(line).unwrap();
-        assert_eq!(event["index"].as_u64(), Some(index), "an index is missing or there twice");
+        assert_eq!(event["index"].as_u64(), Some(index), "an index is missing or repeated");
         assert_eq!(event["operation"], "ADD");
         Exported {
             argument: event["argument"].as_str().unwrap().parse().unwrap(),
@@ -105,7 +105,7 @@ async fn export(directory: &str) -> Vec<Exported> {
     events.collect()
 }
 
-/// Everything that a replica said: it never left the log, never got an event twice or missed one, and needed one snapshot.
+/// Checks that a replica stayed on the log, got each event once, and needed one snapshot.
 fn check_replica(replica: &ReplicaProcess, log: &[Exported]) {
     let mut at = None;
     let mut lives = 0;
@@ -140,7 +140,7 @@ fn check_replica(replica: &ReplicaProcess, log: &[Exported]) {
         }
     }
     assert_eq!(at, Some(log.len() as u64));
-    assert!(lives > 1, "the replica never had to resume");
+    assert!(lives > 1, "the replica never resumed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -209,10 +209,10 @@ async fn a_hundred_kills_lose_nothing_and_do_nothing_twice() {
         assert_eq!(found.get(argument), Some(index), "operation {argument} is not where it was acknowledged");
         let event = &log[usize::try_from(*index).unwrap() - 1];
         assert_eq!(event.value, value.to_string(), "operation {argument} came to another value");
-        // It was committed before the attempt that was answered, so by an earlier one.
+        // It was committed before the answered attempt began, so by an earlier attempt.
         answers_lost += u64::from(event.committed_at_us < *attempted_at_us);
     }
-    // Every operation was repeated until it was answered, so nothing else is in the log.
+    // Clients repeat every operation until it is answered, so the log has nothing else.
     assert_eq!(acknowledged.len(), log.len());
     for replica in &replicas {
         check_replica(replica, &log);
@@ -226,11 +226,11 @@ async fn a_hundred_kills_lose_nothing_and_do_nothing_twice() {
         log.len(),
         unanswered.load(Ordering::Relaxed),
     );
-    assert!(acknowledged.len() > 1_000, "too little was done between the kills to prove anything");
+    assert!(acknowledged.len() > 1_000, "too few operations between the kills to prove anything");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_killed_while_it_makes_its_log_leaves_nothing_in_the_way() {
+async fn a_leader_killed_while_it_creates_its_log_does_not_stop_the_next_one() {
     let _alone = ALONE.lock().await;
     let listen = free_address().unwrap().to_string();
     let mut left_behind = BTreeMap::<_, u32>::new();
@@ -240,7 +240,7 @@ async fn a_leader_killed_while_it_makes_its_log_leaves_nothing_in_the_way() {
         let making = Program::start("calculator-leader", &[&["--listen", &listen], arguments.as_slice()].concat());
         let deadline = Instant::now() + Duration::from_secs(10);
         while !directory.path().join("log.sqlite").exists() {
-            assert!(Instant::now() < deadline, "no log was begun");
+            assert!(Instant::now() < deadline, "no log was created");
         }
         // The runtime's own clock counts in milliseconds.
         std::thread::sleep(pause);

@@ -1,4 +1,4 @@
-//! What was acknowledged outlives the leader: processes that are killed, a disk that is full, a log that is long.
+//! What was acknowledged survives: killed leaders, a full disk, a long log.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod kills;
@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tonic::transport::Channel;
 use wire::{Identity, ReplicaKind};
 
-/// One test at a time: they measure time, and kill at moments that a busy machine would all move to the same place.
+/// Lets one test run at a time: they measure time, and kill leaders at chosen moments that a busy machine would shift.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 fn calls(url: &str) -> Calls<Channel> {
@@ -40,7 +40,7 @@ async fn wait_for_tail(replica: &ReplicaProcess, tail: u64, digest: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_million_events_are_recovered_in_under_a_second() {
-    // Just before the next snapshot is due, so that as many events as can be are replayed.
+    // Just before the next snapshot is due, so that recovery replays as many events as possible.
     const EVENTS: u64 = 10_099_000;
 
     let _alone = ALONE.lock().await;
@@ -57,7 +57,7 @@ async fn ten_million_events_are_recovered_in_under_a_second() {
         println!("start {life}: the first answer came {:?} after the start of the process", recovered.took);
         let status = recovered.status;
         assert_eq!((status.tail, status.digest, status.value), end);
-        // The first one finds a log that was closed properly; the others take over from one that was killed.
+        // The first leader opens a log that was closed in order; the others open what a killed leader left.
         assert!(recovered.took < Duration::from_secs(1), "{:?}", recovered.took);
         let calls = calls(&recovered.leader.url());
         for n in 0..300 {

@@ -17,17 +17,17 @@ use wire::pb::{ReadEventsRequest, operation};
 
 use super::{ALONE, calls, check_verified, wait_for_tail};
 
-/// A small disk: a tmpfs that only processes of its own mount namespace see, and that lives as long as this.
+/// A small disk: a tmpfs in a mount namespace of its own. It is gone when this is dropped.
 struct SmallDisk {
     /// Keeps the namespace while no leader runs in it.
     holder: Program,
     directory: PathBuf,
-    /// How `nsenter` gets in.
+    /// The flags with which `nsenter` enters the namespace.
     enter: &'static [&'static str],
 }
 
 impl SmallDisk {
-    /// Mounts one at `directory`. With a user namespace of its own anybody may do that; where those are not allowed, root may.
+    /// Mounts one at `directory`, in a user namespace, or as root where user namespaces are not allowed.
     async fn mount(directory: &Path) -> Self {
         let ways: [(&[&str], &[&str]); 2] = [
             (&["--user", "--map-root-user", "--mount"], &["--user", "--preserve-credentials", "--mount"]),
@@ -54,13 +54,13 @@ impl SmallDisk {
         panic!("this test mounts a small tmpfs, for which it must be allowed user namespaces, or be root: {said:?}");
     }
 
-    /// Where the disk is for those outside.
+    /// The path of the disk outside its namespace.
     fn inside(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.id().unwrap()));
         root.join(self.directory.strip_prefix("/").unwrap())
     }
 
-    /// `calculator-leader` with the log that is on the disk. From outside SQLite would not find it, because it resolves links.
+    /// `calculator-leader` in the namespace, with its log on the disk. SQLite resolves links, so the path from outside does not work.
     fn leader(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.arg("--target").arg(self.holder.id().unwrap().to_string()).args(self.enter);
@@ -90,7 +90,7 @@ impl SmallDisk {
     }
 }
 
-/// Submits numbers one by one and remembers which were acknowledged, in order: what the log must be.
+/// Submits numbers one by one, and remembers those that were acknowledged, in order: the log must be the same.
 struct Client {
     calls: Calls<Channel>,
     next: i64,
@@ -103,12 +103,12 @@ impl Client {
         self.next += 1;
         let event = self.calls.submit(Operation::Add(argument)).await?;
         self.acknowledged.push(argument);
-        assert_eq!(event.index.0, self.acknowledged.len() as u64, "something is in the log that was not acknowledged");
+        assert_eq!(event.index.0, self.acknowledged.len() as u64, "the log has something that was not acknowledged");
         assert_eq!(event.value, self.acknowledged.iter().sum::<i64>());
         Ok(())
     }
 
-    /// Submits until the disk is full. What SQLite had room for already is still taken.
+    /// Submits until the disk is full. SQLite accepts what fits into the space that it has already.
     async fn submit_until_full(&mut self) {
         for _ in 0..100 {
             match self.submit().await {
@@ -120,7 +120,7 @@ impl Client {
         panic!("a full disk takes a hundred operations");
     }
 
-    /// The log is what was acknowledged and nothing else; it is read back from the disk.
+    /// Checks that the log on the disk is what was acknowledged and nothing else.
     async fn check(&self, leader: &Leader) {
         let status = leader.status().await.unwrap();
         assert_eq!(status.tail, self.acknowledged.len() as u64);
@@ -139,7 +139,7 @@ impl Client {
     }
 }
 
-/// A fresh replica gets to the end of the log.
+/// Starts a replica and waits until it holds the end of the log.
 async fn follow_to_the_end(leader: &Leader, name: &str) -> ReplicaProcess {
     let replica = ReplicaProcess::start(&leader.url(), name).unwrap();
     let status = leader.status().await.unwrap();
@@ -172,7 +172,7 @@ async fn a_full_disk_stops_acknowledging_keeps_serving_and_recovers() {
     client.check(&leader).await;
     let replica = follow_to_the_end(&leader, "fresh").await;
 
-    // Nobody submits any more, so that only the leader itself can find out that there is room.
+    // Nobody submits now, so only the leader itself can notice that there is room.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert!(leader.status().await.unwrap().log_problem.contains("disk is full"), "it is still full");
     disk.make_room();
