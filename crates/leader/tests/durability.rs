@@ -255,7 +255,7 @@ async fn damage_at_the_end_stops_the_leader_when_it_starts_and_damage_in_old_his
     }
     leader.stop().await;
     let sound = TempDir::new().unwrap();
-    for file in ["log.sqlite", "acknowledged"] {
+    for file in ["log.sqlite", "watermark"] {
         fs::copy(directory.path().join(file), sound.path().join(file)).unwrap();
     }
     alter(directory.path(), &rare_bytes());

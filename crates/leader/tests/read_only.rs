@@ -91,4 +91,6 @@ fn a_log_on_a_read_only_file_system_is_verified_and_exported() {
     check("closed");
     fs::write(directory.path().join("log.sqlite-wal"), "").unwrap();
     check("closed, with an empty write-ahead log");
+    fs::rename(directory.path().join("watermark"), directory.path().join("acknowledged")).unwrap();
+    check("with the name that version 0.1.0 gave the watermark");
 }

@@ -177,11 +177,11 @@ async fn record() {
     fs::create_dir_all(folder.join("killed")).unwrap();
     fs::create_dir_all(folder.join("closed")).unwrap();
     // The one who holds the lock, and what only speeds up the look into the write-ahead log, need not be there.
-    for file in ["log.sqlite", "log.sqlite-wal", "acknowledged"] {
+    for file in ["log.sqlite", "log.sqlite-wal", "watermark"] {
         fs::copy(directory.path().join(file), folder.join("killed").join(file)).unwrap();
     }
     leader.stop().await;
-    for file in ["log.sqlite", "acknowledged"] {
+    for file in ["log.sqlite", "watermark"] {
         fs::copy(directory.path().join(file), folder.join("closed").join(file)).unwrap();
     }
     let events = exported(directory.path());

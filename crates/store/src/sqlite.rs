@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `log.sqlite`, `log.sqlite-wal`, `log.sqlite-shm` | the database: a row for each batch, snapshots, producers, and one row that summarizes them |
-//! | `acknowledged` | where the log ended when somebody was last told so; see `files::Mark` |
+//! | `watermark` | where the log ended when somebody was last told so; version 0.1.0 called it `acknowledged` |
 //! | `leader.lock` | locked while a leader writes |
 //!
 //! A process must not open and close these files by other means while it has the log open: that gives up SQLite's locks
@@ -26,6 +26,7 @@ mod rows;
 mod schema;
 mod unwritable;
 mod watcher;
+mod watermark;
 mod write_thread;
 
 use std::num::NonZeroU64;

@@ -85,6 +85,7 @@ async fn logs_of_every_format_open_with_all_that_is_in_them() {
         for leaders in 1..=2 {
             let found = describe_directory(directory.path(), Term(term + leaders)).await;
             assert!(found == expected, "{}/{state}: {found}", format.display());
+            assert!(directory.path().join("watermark").exists() && !directory.path().join("acknowledged").exists());
         }
     }
 }

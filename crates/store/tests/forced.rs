@@ -59,7 +59,7 @@ async fn what_the_write_ahead_log_held_is_written_anew_before_the_term_is_taken(
 #[tokio::test]
 async fn files_that_cannot_be_forced_to_the_disk_are_refused_and_left_alone() {
     let directory = killed().await;
-    for name in ["log.sqlite-wal", "log.sqlite", "acknowledged"] {
+    for name in ["log.sqlite-wal", "log.sqlite", "watermark"] {
         let (path, aside) = (directory.path().join(name), directory.path().join("aside"));
         fs::rename(&path, &aside).unwrap();
         // A device without a disk behind it.

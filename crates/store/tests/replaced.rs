@@ -64,7 +64,7 @@ const REPLACED: [(&str, Happens); 9] = [
     ("database removed", |_, log| fs::remove_file(log.join("log.sqlite")).unwrap()),
     ("write-ahead log removed", |_, log| fs::remove_file(log.join("log.sqlite-wal")).unwrap()),
     ("its index removed", |_, log| fs::remove_file(log.join("log.sqlite-shm")).unwrap()),
-    ("mark removed", |_, log| fs::remove_file(log.join("acknowledged")).unwrap()),
+    ("watermark removed", |_, log| fs::remove_file(log.join("watermark")).unwrap()),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

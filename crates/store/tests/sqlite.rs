@@ -186,12 +186,16 @@ async fn a_log_that_lost_its_end_is_refused_until_somebody_accepts_that() {
 
     let before = fs::read(copy.path().join("log.sqlite")).unwrap();
     let refused = try_open(options(copy.path())).unwrap_err();
-    let OpenError::Lost { tail, acknowledged, mark, .. } = &refused else { panic!("{refused}") };
-    assert!(*tail < Index(25) && *acknowledged == Index(25), "{refused}");
+    // Version 0.1.0 had another name for the file.
+    fs::rename(copy.path().join("watermark"), copy.path().join("acknowledged")).unwrap();
+    let refused_too = try_open(options(copy.path())).unwrap_err();
+    assert!(matches!(refused, OpenError::Lost { .. }), "{refused}");
+    let OpenError::Lost { tail, acknowledged, watermark, .. } = &refused_too else { panic!("{refused_too}") };
+    assert!(*tail < Index(25) && *acknowledged == Index(25), "{refused_too}");
     assert_eq!(fs::read(copy.path().join("log.sqlite")).unwrap(), before, "nothing was touched");
-    assert!(wal.exists());
+    assert!(wal.exists() && watermark.ends_with("acknowledged") && watermark.exists());
 
-    fs::remove_file(mark).unwrap();
+    fs::remove_file(watermark).unwrap();
     let shortened = try_open(options(copy.path())).unwrap();
     assert_eq!(shortened.tail.position().index, *tail);
 }

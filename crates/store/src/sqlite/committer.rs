@@ -8,9 +8,10 @@ use engine::{Durability, Index, LogId, Position, ProducerChanges, ProducerId, Sn
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
 
 use super::error::{OpenError, RowError};
-use super::files::{self, Mark, Marker};
+use super::files;
 use super::reader::SqliteReader;
 use super::rows::{self, State, StoredRow};
+use super::watermark::{Watermark, WatermarkFile};
 use super::{Options, forced, schema};
 use crate::{AppendError, Commit, Fenced, NotNext};
 
@@ -29,7 +30,7 @@ const LONG_WAL_BYTES: u64 = 2 * WAL_BYTES.unsigned_abs();
 #[derive(Debug)]
 pub(super) struct Committer {
     database: Connection,
-    marker: Marker,
+    watermark: WatermarkFile,
     state: State,
     producers: std::collections::BTreeMap<ProducerId, Submitted>,
     /// Those in the database, oldest first; all above the floor.
@@ -71,13 +72,13 @@ impl Committer {
         if options.durability != Durability::Fsync {
             database.pragma_update(None, "synchronous", "NORMAL").map_err(fail)?;
         }
-        let marker = Marker::open(&directory, &mark(&state, options.durability))?;
+        let watermark = WatermarkFile::open(&directory, &watermark_at(&state, options.durability))?;
         let producers = producers.into_iter().map(|row| (row.producer.clone(), row)).collect();
         let database_file = files::database(&directory);
         let wal = files::beside(&database_file.canonicalize().unwrap_or(database_file), "-wal");
         Ok(Self {
             database,
-            marker,
+            watermark,
             state,
             producers,
             snapshots: snapshots.into(),
@@ -167,7 +168,7 @@ impl Committer {
             self.snapshots.retain(|snapshot| snapshot.position().index > floor);
         }
         self.leftovers = usize::try_from(DELETE_STEP) == Ok(deleted);
-        self.marker.write(&mark(&self.state, self.options.durability));
+        self.watermark.write(&watermark_at(&self.state, self.options.durability));
         Ok(state.floor.position().index)
     }
 
@@ -232,8 +233,8 @@ fn take_term(database: &mut Connection, state: &mut State) -> Result<(), RowErro
     transaction.commit().map_err(failed)
 }
 
-fn mark(state: &State, durability: Durability) -> Mark {
-    Mark { log: state.log, position: state.tail.position(), durability }
+fn watermark_at(state: &State, durability: Durability) -> Watermark {
+    Watermark { log: state.log, position: state.tail.position(), durability }
 }
 
 /// Updates the sum over what the database remembers of producers.
@@ -355,9 +356,9 @@ fn begin(database: &mut Connection, log: LogId) -> rusqlite::Result<State> {
     Ok(state)
 }
 
-/// Whether there is a database without a table and no mark: a leader was stopped while it made them.
+/// Whether there is a database without a table, and no watermark: a leader was stopped while it made them.
 fn is_unfinished(directory: &Path) -> Result<bool, OpenError> {
-    if Mark::path(directory).exists() {
+    if Watermark::paths(directory).iter().any(|path| path.exists()) {
         return Ok(false);
     }
     let path = files::database(directory);

@@ -53,7 +53,7 @@ pub enum OpenError {
     #[error(
         "the log ends at index {tail}, but events up to index {acknowledged} were acknowledged: files in {} were damaged, \
          or restored from an older copy. Restore the directory from a copy that is complete; or, to go on from index \
-         {tail} without the later events, remove {}", directory.display(), mark.display()
+         {tail} without the later events, remove {}", directory.display(), watermark.display()
     )]
     Lost {
         /// The directory.
@@ -63,18 +63,18 @@ pub enum OpenError {
         /// Where it ended for those who were told.
         acknowledged: Index,
         /// The file that says so.
-        mark: PathBuf,
+        watermark: PathBuf,
     },
     /// The files are not of one log.
     #[error(
-        "{} belongs to log {marked}, but the log beside it is {found}: restore files that belong together, or remove that \
-         one", mark.display()
+        "{} belongs to log {named}, but the log beside it is {found}: restore files that belong together, or remove that \
+         one", watermark.display()
     )]
     Mixed {
         /// The file that names the other log.
-        mark: PathBuf,
+        watermark: PathBuf,
         /// The log that it names.
-        marked: LogId,
+        named: LogId,
         /// The log that is there.
         found: LogId,
     },

@@ -4,7 +4,7 @@
 //! forcing it again changes nothing, and a power cut takes it. A leader that was told ends; the next one must not build on
 //! that copy. So it has everything written once more that the write-ahead log holds, and appends nothing behind it.
 //! Pages that are only in the database need no such care: SQLite keeps a page in the write-ahead log until the database was
-//! forced to the disk with it. The mark is written anew whenever a log is opened.
+//! forced to the disk with it. The watermark is written whenever a log is opened.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -14,7 +14,8 @@ use engine::Index;
 use rusqlite::{Connection, ErrorCode};
 
 use super::error::{OpenError, RowError};
-use super::files::{self, Mark};
+use super::files;
+use super::watermark::Watermark;
 
 /// Forces the files to the disk as they are, which tells of failures that nobody has been told of. Only for a process
 /// without a connection to the database: closing the file gives up SQLite's locks on it.
@@ -22,7 +23,7 @@ pub(super) fn force_files(directory: &Path) -> Result<(), OpenError> {
     let database = files::database(directory);
     // The write-ahead log is beside the real database, if there is a symbolic link to it.
     let wal = files::beside(&database.canonicalize().unwrap_or_else(|_| database.clone()), "-wal");
-    for path in [Mark::path(directory), wal, database, directory.to_owned()] {
+    for path in Watermark::paths(directory).into_iter().chain([wal, database, directory.to_owned()]) {
         match File::open(&path) {
             Ok(file) => file
                 .sync_all()

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
 use super::files;
+use super::watermark::Watermark;
 use crate::Replaced;
 
 /// The files of a log that is open, by device and inode.
 #[derive(Debug)]
 pub(super) struct Held {
     files: Vec<(PathBuf, Identity)>,
-    /// Kept open, so that no new directory gets its inode. The files are open already: by SQLite, and as the mark.
+    /// Kept open, so that no new directory gets its inode. The files are open already: by SQLite, and as the watermark.
     _directory: File,
 }
 
@@ -37,7 +38,7 @@ impl Held {
     /// its term ends this one.
     pub(super) fn look(directory: &Path) -> Result<Self, OpenError> {
         let database = files::database(directory);
-        let mut paths = vec![directory.to_owned(), files::Mark::path(directory)];
+        let mut paths = vec![directory.to_owned(), Watermark::path(directory)];
         // Beside the real database, if there is a symbolic link to it.
         let real = fs::canonicalize(&database).map_err(|reason| OpenError::Files { path: database.clone(), reason })?;
         paths.extend(["-wal", "-shm"].map(|end| files::beside(&real, end)));

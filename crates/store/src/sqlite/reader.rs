@@ -7,8 +7,9 @@ use rusqlite::{Connection, OpenFlags, Rows, Transaction};
 
 use super::error::{OpenError, RowError};
 use super::extent;
-use super::files::{self, Mark};
+use super::files;
 use super::rows::{self, State, StoredRow};
+use super::watermark::Watermark;
 use super::{schema, unwritable};
 use crate::{Compacted, Corrupt, ReadError};
 
@@ -41,12 +42,13 @@ impl SqliteReader {
     }
 
     fn open_with(directory: &Path, looks_at_head: bool) -> Result<Self, OpenError> {
-        // The mark comes first: a leader that writes meanwhile only moves the log's end further away from it.
-        let mark = Mark::read(directory)?;
+        // The watermark comes first: a leader that writes meanwhile only moves the log's end further away from it.
+        let watermarks = Watermark::read(directory)?;
         let path = files::database(directory);
         if !path.try_exists().map_err(|reason| OpenError::Files { path: path.clone(), reason })? {
-            return Err(match mark.filter(|mark| mark.position.index > Index::ZERO) {
-                Some(mark) => lost(directory, Index::ZERO, &mark),
+            let acknowledged = watermarks.into_iter().find(|(_, watermark)| watermark.position.index > Index::ZERO);
+            return Err(match acknowledged {
+                Some((path, watermark)) => lost(directory, Index::ZERO, path, &watermark),
                 None => OpenError::Missing { directory: directory.to_owned() },
             });
         }
@@ -59,8 +61,8 @@ impl SqliteReader {
         let transaction = database.transaction().map_err(failed)?;
         schema::check(&transaction, &path)?;
         let opened = State::read(&transaction).map_err(damaged)?;
-        if let Some(mark) = mark {
-            compare(directory, &mark, &opened)?;
+        for (path, watermark) in watermarks {
+            compare(directory, path, &watermark, &opened)?;
         }
         check_tail(&transaction, &opened).map_err(damaged)?;
         drop(transaction);
@@ -334,32 +336,32 @@ fn check_tail(database: &Connection, state: &State) -> Result<(), RowError> {
     Ok(())
 }
 
-fn compare(directory: &Path, mark: &Mark, state: &State) -> Result<(), OpenError> {
-    if mark.log != state.log {
-        return Err(OpenError::Mixed { mark: Mark::path(directory), marked: mark.log, found: state.log });
+fn compare(directory: &Path, path: PathBuf, watermark: &Watermark, state: &State) -> Result<(), OpenError> {
+    if watermark.log != state.log {
+        return Err(OpenError::Mixed { watermark: path, named: watermark.log, found: state.log });
     }
     let tail = state.tail.position();
-    if mark.position.index == tail.index && mark.position.digest != tail.digest {
+    if watermark.position.index == tail.index && watermark.position.digest != tail.digest {
         let what = "the end of the log is not the one that was acknowledged".to_owned();
         return Err(OpenError::Damaged {
             directory: directory.to_owned(),
             damage: Corrupt { index: tail.index, what },
         });
     }
-    if mark.position.index > tail.index {
-        if mark.durability == Durability::Fsync {
-            return Err(lost(directory, tail.index, mark));
+    if watermark.position.index > tail.index {
+        if watermark.durability == Durability::Fsync {
+            return Err(lost(directory, tail.index, path, watermark));
         }
         tracing::warn!(
             tail = %tail.index,
-            acknowledged = %mark.position.index,
-            "the newest events are gone, as a power cut may have it with --durability os"
+            acknowledged = %watermark.position.index,
+            "the newest events are gone; they were not forced to the disk, so a power cut could take them"
         );
     }
     Ok(())
 }
 
-fn lost(directory: &Path, tail: Index, mark: &Mark) -> OpenError {
-    let acknowledged = mark.position.index;
-    OpenError::Lost { directory: directory.to_owned(), tail, acknowledged, mark: Mark::path(directory) }
+fn lost(directory: &Path, tail: Index, path: PathBuf, watermark: &Watermark) -> OpenError {
+    let acknowledged = watermark.position.index;
+    OpenError::Lost { directory: directory.to_owned(), tail, acknowledged, watermark: path }
 }
