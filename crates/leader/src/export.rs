@@ -4,8 +4,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use serde::Serialize;
-use store::sqlite::SqliteReader;
+use store::sqlite::{OpenError, SqliteReader};
 
+use crate::advice::with_advice;
 use crate::replay::{DirectoryReplay, Replayed};
 
 /// One event as a line of JSON. The field names are an interface: README documents them.
@@ -24,9 +25,9 @@ struct Line<'a> {
 ///
 /// # Errors
 ///
-/// What is wrong first. That nobody reads the output any more is none.
+/// The first thing that is wrong. It is no error if nobody reads the output any more.
 pub fn export(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
-    unless_nobody_reads(print_all(directory, output))
+    finish(print_all(directory, output))
 }
 
 fn print_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
@@ -62,11 +63,15 @@ fn print_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whoever reads the output may stop when they have seen enough.
-pub(crate) fn unless_nobody_reads(done: anyhow::Result<()>) -> anyhow::Result<()> {
+/// The end of a command that prints a log: whoever reads the output may stop when they have seen enough, and a log that
+/// cannot be opened gets advice.
+pub(crate) fn finish(done: anyhow::Result<()>) -> anyhow::Result<()> {
     done.or_else(|error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
         Some(io::ErrorKind::BrokenPipe) => Ok(()),
         Some(_) => Err(error.context("cannot write the output; make room, or write elsewhere")),
-        None => Err(error),
+        None => Err(match error.downcast::<OpenError>() {
+            Ok(refused) => anyhow::anyhow!("{}", with_advice(&refused)),
+            Err(error) => error,
+        }),
     })
 }

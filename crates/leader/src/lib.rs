@@ -12,6 +12,7 @@
 //!
 //! The one writer is the crate `sequencer`; what replicas are sent is the crate `feed`.
 
+mod advice;
 pub mod cli;
 pub mod clock;
 pub mod config;

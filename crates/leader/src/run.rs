@@ -1,18 +1,19 @@
 //! A leader from its start to its end.
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{GoodbyeReason, LogId};
 use feed::Feed;
-use store::sqlite::{OpenError, Options};
+use store::sqlite::{Cause, OpenError, Options, Problem};
 use store::{AppendError, Corrupt, MemoryStore, Opened, ReadError, Replaced, SqliteStore, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
+use crate::advice::{about_damage, with_advice};
 use crate::config::{Config, Storage};
 use crate::http::listen;
 use crate::http::readers::Readers;
@@ -33,10 +34,10 @@ const GRACE: Duration = Duration::from_secs(4);
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The log cannot be opened.
-    #[error(transparent)]
+    #[error("{}", with_advice(.0))]
     Open(#[from] OpenError),
     /// The end of the log is not what was committed.
-    #[error("the end of the log in {} cannot be trusted: {error}. {}", directory.display(), what_to_do(directory))]
+    #[error("the end of the log in {} cannot be trusted: {error}. {}", directory.display(), about_damage(directory))]
     Replay {
         /// Where the log is.
         directory: PathBuf,
@@ -62,21 +63,13 @@ pub enum RunError {
         replaced: Replaced,
     },
     /// What is stored is not what was committed.
-    #[error("{damage}. {}", what_to_do(directory))]
+    #[error("{damage}. {}", about_damage(directory))]
     Damaged {
         /// Where the log is.
         directory: PathBuf,
         /// Where in it, and what.
         damage: Corrupt,
     },
-}
-
-fn what_to_do(directory: &Path) -> String {
-    let directory = directory.display();
-    format!(
-        "Restore {directory} from a copy (and restart the replicas, which may know later events than it has); `calculator-leader verify --data-dir {directory}` tells how far it can be \
-         trusted, and `export` prints the events up to there"
-    )
 }
 
 /// Runs a leader on `listener` until `shutdown` is ready or the log cannot be led any more. Returns at most five
@@ -151,7 +144,8 @@ async fn open(config: &Config) -> Result<Opened, RunError> {
     let replayed = match replay::check(&*opened.reader, opened.snapshot, opened.tail).await {
         Ok(replayed) => replayed,
         Err(ReplayError::Read(ReadError::Unavailable(reason))) => {
-            return Err(OpenError::Database { directory, reason }.into());
+            let problem = Problem { cause: Cause::Other, what: reason };
+            return Err(OpenError::Database { directory, problem }.into());
         }
         Err(error) => return Err(RunError::Replay { directory, error }),
     };

@@ -7,7 +7,7 @@ use engine::Snapshot;
 use store::sqlite::SqliteReader;
 use thiserror::Error;
 
-use crate::export::unless_nobody_reads;
+use crate::export::finish;
 use crate::replay::{DirectoryReplay, ReplayError, check_directory};
 
 /// Checks everything about the log in `directory`, and reports to `output`.
@@ -16,7 +16,7 @@ use crate::replay::{DirectoryReplay, ReplayError, check_directory};
 ///
 /// The first thing that is wrong. It is no error if nobody reads the output any more.
 pub fn verify(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
-    unless_nobody_reads(verify_all(directory, output))
+    finish(verify_all(directory, output))
 }
 
 fn verify_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {

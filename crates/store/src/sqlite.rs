@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::{Durability, LogId};
-pub use error::OpenError;
+pub use error::{Cause, OpenError, Problem};
 pub use reader::SqliteReader;
 pub use rows::StoredRow;
 use rusqlite::Connection;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::{Durability, Index, LogId, Position, ProducerChanges, ProducerId, Snapshot, Submitted, Term};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
 
-use super::error::{OpenError, RowError};
+use super::error::{Cause, OpenError, RowError};
 use super::files;
 use super::reader::SqliteReader;
 use super::rows::{self, State, StoredRow};
@@ -62,7 +62,7 @@ impl Committer {
             Err(error) => return Err(error),
         };
         let fail = |error: rusqlite::Error| RowError::sqlite(&error, Index::ZERO).into_open(directory.clone());
-        let mut database = connect(&directory).map_err(fail)?;
+        let mut database = connect(&directory).map_err(|error| error.into_open(directory.clone()))?;
         forced::write_anew(&database, &directory)?;
         let (mut state, producers, snapshots) = match found {
             Some(found) => found,
@@ -225,8 +225,8 @@ fn take_term(database: &mut Connection, state: &mut State) -> Result<(), RowErro
     let failed = |error: rusqlite::Error| RowError::sqlite(&error, Index::ZERO);
     let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     if State::read(&transaction)? != *state {
-        let reason = "another leader wrote to it meanwhile, in spite of the lock; stop that one, or try again";
-        return Err(RowError::Unavailable(reason.to_owned()));
+        let what = "another leader wrote to it meanwhile, in spite of the lock";
+        return Err(RowError::unavailable(Cause::AnotherLeader, what));
     }
     state.term = Term(state.term.0 + 1);
     state.insert(&transaction).map_err(failed)?;
@@ -301,48 +301,45 @@ fn delete_old(transaction: &Transaction<'_>, floor: Index) -> rusqlite::Result<u
 fn not_begun(error: &rusqlite::Error, near: Index) -> AppendError {
     match RowError::sqlite(error, near) {
         RowError::Corrupt(damage) => damage.into(),
-        RowError::Unavailable(_) => AppendError::Unavailable(told(error)),
+        RowError::Unavailable(problem) => AppendError::Unavailable(problem.what),
     }
 }
 
 /// A full disk is found before the last piece of a commit is written, so the commit is void. After any other failure a
 /// complete commit may lie on the disk, though SQLite reported none.
 fn not_committed(error: &rusqlite::Error) -> AppendError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => AppendError::Unavailable(told(error)),
-        _ => AppendError::OutcomeUnknown(told(error)),
-    }
-}
-
-fn told(error: &rusqlite::Error) -> String {
-    if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-        return "the disk is full".to_owned();
-    }
-    match RowError::sqlite(error, Index::ZERO) {
-        RowError::Unavailable(reason) => reason,
+    let reason = match RowError::sqlite(error, Index::ZERO) {
+        RowError::Unavailable(problem) => problem.what,
         RowError::Corrupt(_) => error.to_string(),
+    };
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => AppendError::Unavailable(reason),
+        _ => AppendError::OutcomeUnknown(reason),
     }
 }
 
-fn connect(directory: &Path) -> rusqlite::Result<Connection> {
-    let database = Connection::open(files::database(directory))?;
+fn connect(directory: &Path) -> Result<Connection, RowError> {
+    let database =
+        Connection::open(files::database(directory)).map_err(|error| RowError::sqlite(&error, Index::ZERO))?;
     prepare(&database)?;
     Ok(database)
 }
 
-fn prepare(database: &Connection) -> rusqlite::Result<()> {
-    super::configure(database)?;
-    database.pragma_update(None, "page_size", 4096)?;
-    let mode: String = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-    if mode != "wal" {
-        let what = format!(
-            "the file system cannot keep a write-ahead log (SQLite stays with journal mode {mode}); choose a directory on \
-             another one with --data-dir"
-        );
-        return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOLFS), Some(what)));
+fn prepare(database: &Connection) -> Result<(), RowError> {
+    let prepare = || -> rusqlite::Result<String> {
+        super::configure(database)?;
+        database.pragma_update(None, "page_size", 4096)?;
+        let mode = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        database.pragma_update(None, "synchronous", "FULL")?;
+        database.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+        Ok(mode)
+    };
+    let mode = prepare().map_err(|error| RowError::sqlite(&error, Index::ZERO))?;
+    if mode == "wal" {
+        return Ok(());
     }
-    database.pragma_update(None, "synchronous", "FULL")?;
-    database.pragma_update(None, "journal_size_limit", WAL_BYTES)
+    let what = format!("the file system cannot keep a write-ahead log (SQLite stays with journal mode {mode})");
+    Err(RowError::unavailable(Cause::NoWriteAheadLog, what))
 }
 
 /// Makes the tables of a new log.
@@ -401,7 +398,7 @@ mod tests {
         let tail = Snapshot::take(LogId(1), end, 5);
         leader.append(&Commit { batch, tail, producers: ProducerChanges::default() }).unwrap();
 
-        let mut database = connect(directory.path()).unwrap();
+        let mut database = connect(directory.path()).ok().unwrap();
         assert!(matches!(take_term(&mut database, &mut seen), Err(RowError::Unavailable(_))));
         let mut now = State::read(&database).ok().unwrap();
         assert_eq!((now.tail, now.term), (tail, Term(1)), "nothing was changed");
@@ -415,12 +412,8 @@ mod tests {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let path = files::database(directory.path());
         let database = Connection::open_with_flags_and_vfs(&path, flags, "unix-dotfile").unwrap();
-        let error = prepare(&database).unwrap_err();
-        let refused = RowError::sqlite(&error, Index::ZERO).into_open(directory.path().to_owned());
-        assert!(matches!(refused, OpenError::Database { .. }), "{refused}");
-        let text = refused.to_string();
-        for words in ["the file system cannot keep a write-ahead log", "journal mode delete", "--data-dir"] {
-            assert!(text.contains(words), "{text}");
-        }
+        let Err(RowError::Unavailable(problem)) = prepare(&database) else { panic!("it is not refused") };
+        assert_eq!(problem.cause, Cause::NoWriteAheadLog);
+        assert!(problem.what.contains("journal mode delete"), "{problem}");
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 use engine::Index;
 use rusqlite::{Connection, ErrorCode};
 
-use super::error::{OpenError, RowError};
+use super::error::{Cause, OpenError, RowError};
 use super::files;
 use super::watermark::Watermark;
 
@@ -41,9 +41,9 @@ pub(super) fn write_anew(database: &Connection, directory: &Path) -> Result<(), 
     let error = match busy {
         Ok(0) => return Ok(()),
         Ok(_) => {
-            let reason = "another program has been reading it for too long, so that the write-ahead log cannot be moved \
-                          into the database and forced to the disk; stop that program, or wait until it is done";
-            return Err(OpenError::Database { directory: directory.to_owned(), reason: reason.to_owned() });
+            let what = "another program has been reading it for too long, so that the write-ahead log cannot be moved into \
+                        the database and forced to the disk";
+            return Err(RowError::unavailable(Cause::LongRead, what).into_open(directory.to_owned()));
         }
         Err(error) => error,
     };

@@ -27,7 +27,7 @@ impl SqliteReader {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] says what is wrong and what to do.
+    /// [`OpenError`] says what is wrong.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         Self::open_with(directory, !files::Lock::is_ours(directory)?)
     }
@@ -249,7 +249,7 @@ impl From<RowError> for ReadError {
     fn from(error: RowError) -> Self {
         match error {
             RowError::Corrupt(damage) => Self::Corrupt(damage),
-            RowError::Unavailable(reason) => Self::Unavailable(reason),
+            RowError::Unavailable(problem) => Self::Unavailable(problem.what),
         }
     }
 }

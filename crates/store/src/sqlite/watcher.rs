@@ -52,8 +52,8 @@ fn look(held: &Held, reader: &SqliteReader) -> Option<AppendError> {
         Ok(by) => Some(Fenced { own, by }.into()),
         Err(RowError::Corrupt(damage)) => Some(damage.into()),
         // Whoever commits is told.
-        Err(RowError::Unavailable(reason)) => {
-            debug!(reason, "cannot look at the term");
+        Err(RowError::Unavailable(problem)) => {
+            debug!(%problem, "cannot look at the term");
             None
         }
     }
