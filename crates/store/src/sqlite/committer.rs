@@ -1,6 +1,6 @@
-//! The one connection that writes.
+//! The one connection that writes, and what it must know to make a commit.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,76 +10,77 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 use super::error::{Cause, OpenError, RowError};
 use super::files;
 use super::reader::SqliteReader;
-use super::rows::{self, State, StoredRow};
+use super::rows::{self, StoredRow, Summary};
 use super::watermark::{Watermark, WatermarkFile};
 use super::{Options, forced, schema};
 use crate::{AppendError, Commit, Fenced, NotNext};
 
-/// How many rows below the floor one commit deletes: more than it adds, so that they come to an end, and few enough
-/// that nobody waits for it when the floor rises over a million.
+/// How many rows below the floor one commit deletes. It is more than a commit adds, so the old rows run out, and few
+/// enough that no commit becomes slow when the floor rises by a million.
 const DELETE_STEP: u32 = 64;
 
-/// How large the write-ahead log may stay once all of it is in the database: what a busy moment needed is given back.
+/// How large the file of the write-ahead log may stay once all of it is in the database.
 const WAL_BYTES: i64 = 16 << 20;
 
-/// How large it may become before readers are held up for a moment: it begins anew only when none is in it, and with
-/// enough of them there may never be such a moment by itself.
+/// How large it may become before readers are held up so that it can be truncated. SQLite reuses it only when nobody reads
+/// from it, and steady readers may never leave such a moment.
 const LONG_WAL_BYTES: u64 = 2 * WAL_BYTES.unsigned_abs();
 
-/// Writes commits, snapshots, and the end of old history.
+/// Writes commits and snapshots, and deletes old history.
 #[derive(Debug)]
 pub(super) struct Committer {
     database: Connection,
     watermark: WatermarkFile,
-    state: State,
-    producers: std::collections::BTreeMap<ProducerId, Submitted>,
-    /// Those in the database, oldest first; all above the floor.
+    summary: Summary,
+    producers: BTreeMap<ProducerId, Submitted>,
+    /// The snapshots in the database, oldest first; all above the floor.
     snapshots: VecDeque<Snapshot>,
     options: Options,
-    /// Rows below the floor may be left.
+    /// Whether rows below the floor may be left.
     leftovers: bool,
-    /// They cannot be deleted.
+    /// Whether those rows are damaged and cannot be deleted.
     is_stuck: bool,
-    /// The write-ahead log, and how many bytes of it are too many.
+    /// The write-ahead log.
     wal: PathBuf,
+    /// From how many bytes it counts as long.
     long_wal: u64,
 }
 
 impl Committer {
-    /// Opens the log in the directory of `options` for writing, which takes a new term; makes one called `new_log` if
-    /// there is none.
+    /// Opens the log in the directory of `options` for writing, which takes the next term. If there is none, makes one
+    /// named `new_log`.
     pub(super) fn open(options: Options, new_log: LogId) -> Result<Self, OpenError> {
         let directory = options.directory.clone();
         forced::force_files(&directory)?;
-        // Everything is looked at before anything is written.
+        // Everything is checked before anything is written.
         let found = match SqliteReader::open_first(&directory) {
-            Ok(mut reader) => Some((reader.state(), reader.producers()?, reader.sound_snapshots()?)),
+            Ok(mut reader) => Some((reader.summary(), reader.producers()?, reader.sound_snapshots()?)),
             Err(OpenError::Missing { .. }) => None,
             Err(error) if is_unfinished(&directory)? => {
-                tracing::debug!(%error, "a log was begun and never finished");
+                tracing::debug!(%error, "the log was never finished, so there is nothing in it");
                 None
             }
             Err(error) => return Err(error),
         };
         let fail = |error: rusqlite::Error| RowError::sqlite(&error, Index::ZERO).into_open(directory.clone());
         let mut database = connect(&directory).map_err(|error| error.into_open(directory.clone()))?;
-        forced::write_anew(&database, &directory)?;
-        let (mut state, producers, snapshots) = match found {
+        forced::move_wal(&database, &directory)?;
+        let (mut summary, producers, snapshots) = match found {
             Some(found) => found,
             None => (begin(&mut database, new_log).map_err(fail)?, Vec::new(), Vec::new()),
         };
-        take_term(&mut database, &mut state).map_err(|error| error.into_open(directory.clone()))?;
+        take_term(&mut database, &mut summary).map_err(|error| error.into_open(directory.clone()))?;
         if options.durability != Durability::Fsync {
             database.pragma_update(None, "synchronous", "NORMAL").map_err(fail)?;
         }
-        let watermark = WatermarkFile::open(&directory, &watermark_at(&state, options.durability))?;
+        let watermark = WatermarkFile::open(&directory, &watermark_at(&summary, options.durability))?;
         let producers = producers.into_iter().map(|row| (row.producer.clone(), row)).collect();
         let database_file = files::database(&directory);
         let wal = files::beside(&database_file.canonicalize().unwrap_or(database_file), "-wal");
         Ok(Self {
             database,
             watermark,
-            state,
+            summary,
             producers,
             snapshots: snapshots.into(),
             options,
@@ -90,8 +91,8 @@ impl Committer {
         })
     }
 
-    pub(super) fn state(&self) -> State {
-        self.state
+    pub(super) fn summary(&self) -> Summary {
+        self.summary
     }
 
     pub(super) fn producers(&self) -> Vec<Submitted> {
@@ -100,18 +101,19 @@ impl Committer {
 
     /// The newest state from which the rest of the log can be replayed.
     pub(super) fn newest_snapshot(&self) -> Snapshot {
-        self.snapshots.back().copied().unwrap_or(self.state.floor)
+        self.snapshots.back().copied().unwrap_or(self.summary.floor)
     }
 
-    /// Whether the write-ahead log is so long that it should begin anew, for which nobody may read.
+    /// Whether the write-ahead log is so long that it should be truncated. Nobody may read meanwhile.
     pub(super) fn is_wal_long(&self) -> bool {
         std::fs::metadata(&self.wal).is_ok_and(|file| file.len() > self.long_wal)
     }
 
-    /// Lets the write-ahead log begin anew. If somebody else reads, it is tried again when it has become longer still.
+    /// Moves the write-ahead log into the database and truncates it. If another program reads, the next attempt comes when
+    /// the log has grown as much again.
     pub(super) fn truncate_wal(&mut self) {
         let checkpoint = || -> rusqlite::Result<i64> {
-            // Not worth waiting for.
+            // Commits wait for this.
             self.database.busy_timeout(Duration::ZERO)?;
             let busy = self.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
             self.database.busy_timeout(super::BUSY)?;
@@ -125,26 +127,26 @@ impl Committer {
 
     /// Makes `commit` durable. Returns the floor.
     pub(super) fn append(&mut self, commit: &Commit) -> Result<Index, AppendError> {
-        let tail = self.state.tail.position();
+        let tail = self.summary.tail.position();
         if commit.batch.first != tail.index.next() {
-            // A leader that was replaced hears of that, whatever it appends.
-            check_term(&self.database, self.state.term, commit.batch.first)?;
+            // A leader that was replaced is told so, whatever it appends.
+            check_term(&self.database, self.summary.term, commit.batch.first)?;
             return Err(NotNext { tail: tail.index, got: commit.batch.first }.into());
         }
-        let mut state = State { tail: commit.tail, ..self.state };
-        sum_up(&mut state, &self.producers, &commit.producers);
+        let mut summary = Summary { tail: commit.tail, ..self.summary };
+        summary.producers.update(&self.producers, &commit.producers);
         let taken = self.is_snapshot_due(commit.tail.position()).then_some(commit.tail);
         let compacted = self.compactable(commit.tail.position().index);
         if let Some(floor) = compacted {
-            state.floor = floor;
+            summary.floor = floor;
         }
 
         let row = StoredRow { batch: commit.batch.clone(), before: tail.digest, value: commit.tail.value() };
-        let changes = Changes { state, row, producers: &commit.producers, snapshot: taken };
+        let changes = Changes { summary, row, producers: &commit.producers, snapshot: taken };
         let cleans = !self.is_stuck && (self.leftovers || compacted.is_some());
         let deleted = match self.write(&changes, cleans) {
             Err(WriteError::OldHistory(error)) => {
-                tracing::error!(%error, "old history is damaged and stays on the disk until the leader starts again");
+                tracing::error!(%error, "old history is damaged and cannot be deleted until the leader starts again");
                 self.is_stuck = true;
                 self.write(&changes, false)
             }
@@ -155,7 +157,7 @@ impl Committer {
             WriteError::Append(error) => error,
         })?;
 
-        self.state = state;
+        self.summary = summary;
         for submitted in &commit.producers.written {
             self.producers.insert(submitted.producer.clone(), submitted.clone());
         }
@@ -164,44 +166,44 @@ impl Committer {
         }
         self.snapshots.extend(taken);
         if compacted.is_some() {
-            let floor = state.floor.position().index;
+            let floor = summary.floor.position().index;
             self.snapshots.retain(|snapshot| snapshot.position().index > floor);
         }
         self.leftovers = usize::try_from(DELETE_STEP) == Ok(deleted);
-        self.watermark.write(&watermark_at(&self.state, self.options.durability));
-        Ok(state.floor.position().index)
+        self.watermark.write(&watermark_at(&self.summary, self.options.durability));
+        Ok(summary.floor.position().index)
     }
 
-    /// Writes what belongs together, in one transaction. Returns how many rows below the floor were deleted.
+    /// Writes the changes in one transaction, and if `cleans` deletes rows below the floor. Returns how many it deleted.
     fn write(&mut self, changes: &Changes<'_>, cleans: bool) -> Result<usize, WriteError> {
         let near = changes.row.batch.first;
         let failed = |error: rusqlite::Error| WriteError::Append(not_begun(&error, near));
-        let own = self.state.term;
+        let own = self.summary.term;
         let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         check_term(&transaction, own, near).map_err(WriteError::Append)?;
         changes.write(&transaction).map_err(failed)?;
-        let deleted = match if cleans { delete_old(&transaction, changes.state.floor.position().index) } else { Ok(0) }
-        {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
-                return Err(WriteError::OldHistory(error));
-            }
-            deleted => deleted.map_err(failed)?,
-        };
+        let deleted =
+            match if cleans { delete_old(&transaction, changes.summary.floor.position().index) } else { Ok(0) } {
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                    return Err(WriteError::OldHistory(error));
+                }
+                deleted => deleted.map_err(failed)?,
+            };
         transaction.commit().map_err(|error| WriteError::Append(not_committed(&error)))?;
         Ok(deleted)
     }
 
-    /// Commits nothing, to find out whether something could be committed.
+    /// Makes a commit that changes nothing.
     pub(super) fn probe(&mut self) -> Result<(), AppendError> {
-        let (own, near) = (self.state.term, self.state.tail.position().index.next());
+        let (own, near) = (self.summary.term, self.summary.tail.position().index.next());
         let failed = |error: rusqlite::Error| not_begun(&error, near);
         let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         check_term(&transaction, own, near)?;
-        // What is written as it stands is not written at all.
-        for _there_and_back in 0..2 {
+        // SQLite writes nothing to the disk for a row that stays the same. So it is changed, and changed back.
+        for _ in 0..2 {
             transaction.execute("UPDATE state SET term = -term WHERE id = 1", []).map_err(failed)?;
         }
-        // Whatever becomes of it, the log is the same.
+        // The log is the same whether or not this succeeds.
         transaction.commit().map_err(failed)
     }
 
@@ -219,36 +221,25 @@ impl Committer {
     }
 }
 
-/// Takes the next term, unless somebody wrote to the log since `state` was read. Terms never go back, so it is forced to
-/// the disk whatever the durability, and everything before it with it.
-fn take_term(database: &mut Connection, state: &mut State) -> Result<(), RowError> {
+/// Takes the next term, unless somebody wrote to the log since `summary` was read. Terms never go back, so the term is
+/// forced to the disk whatever the durability, and everything written before it with it.
+fn take_term(database: &mut Connection, summary: &mut Summary) -> Result<(), RowError> {
     let failed = |error: rusqlite::Error| RowError::sqlite(&error, Index::ZERO);
     let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    if State::read(&transaction)? != *state {
+    if Summary::read(&transaction)? != *summary {
         let what = "another leader wrote to it meanwhile, in spite of the lock";
         return Err(RowError::unavailable(Cause::AnotherLeader, what));
     }
-    state.term = Term(state.term.0 + 1);
-    state.insert(&transaction).map_err(failed)?;
+    summary.term = Term(summary.term.0 + 1);
+    summary.insert(&transaction).map_err(failed)?;
     transaction.commit().map_err(failed)
 }
 
-fn watermark_at(state: &State, durability: Durability) -> Watermark {
-    Watermark { log: state.log, position: state.tail.position(), durability }
+fn watermark_at(summary: &Summary, durability: Durability) -> Watermark {
+    Watermark { log: summary.log, position: summary.tail.position(), durability }
 }
 
-/// Updates the sum over what the database remembers of producers.
-fn sum_up(state: &mut State, present: &std::collections::BTreeMap<ProducerId, Submitted>, changes: &ProducerChanges) {
-    let written = changes.written.iter().map(|row| &row.producer);
-    for row in written.chain(&changes.forgotten).filter_map(|producer| present.get(producer)) {
-        state.producers.remove(row);
-    }
-    for row in &changes.written {
-        state.producers.add(row);
-    }
-}
-
-/// Another leader may have opened the log meanwhile, on a machine where the lock does not reach.
+/// Checks that no other leader opened the log, for example on a machine where the lock does not reach.
 fn check_term(database: &Connection, own: Term, near: Index) -> Result<(), AppendError> {
     let term = database
         .prepare_cached("SELECT term FROM state WHERE id = 1")
@@ -260,7 +251,7 @@ fn check_term(database: &Connection, own: Term, near: Index) -> Result<(), Appen
 
 /// What one commit writes.
 struct Changes<'a> {
-    state: State,
+    summary: Summary,
     row: StoredRow,
     producers: &'a ProducerChanges,
     snapshot: Option<Snapshot>,
@@ -269,7 +260,7 @@ struct Changes<'a> {
 impl Changes<'_> {
     fn write(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         self.row.insert(transaction)?;
-        self.state.insert(transaction)?;
+        self.summary.insert(transaction)?;
         for producer in &self.producers.forgotten {
             rows::delete_producer(transaction, producer)?;
         }
@@ -286,7 +277,7 @@ enum WriteError {
     OldHistory(rusqlite::Error),
 }
 
-/// Deletes some of what lies at or below the floor. Returns how many batches.
+/// Deletes some of the rows at or below the floor. Returns how many batches.
 fn delete_old(transaction: &Transaction<'_>, floor: Index) -> rusqlite::Result<usize> {
     let floor = floor.0.cast_signed();
     transaction.prepare_cached("DELETE FROM snapshots WHERE position <= ?1")?.execute([floor])?;
@@ -297,7 +288,8 @@ fn delete_old(transaction: &Transaction<'_>, floor: Index) -> rusqlite::Result<u
         .execute(params![floor, DELETE_STEP])
 }
 
-/// Nothing of the commit is in the log: the transaction had not been told to commit. `near` is where it would be.
+/// Why a transaction failed before it was told to commit, so that nothing of it is in the log. `near` is where the batch
+/// would be.
 fn not_begun(error: &rusqlite::Error, near: Index) -> AppendError {
     match RowError::sqlite(error, near) {
         RowError::Corrupt(damage) => damage.into(),
@@ -305,8 +297,8 @@ fn not_begun(error: &rusqlite::Error, near: Index) -> AppendError {
     }
 }
 
-/// A full disk is found before the last piece of a commit is written, so the commit is void. After any other failure a
-/// complete commit may lie on the disk, though SQLite reported none.
+/// Why a transaction failed while it was committed. SQLite finds a full disk before it writes the last piece of a commit,
+/// so nothing happened. After any other failure the whole commit may be on the disk.
 fn not_committed(error: &rusqlite::Error) -> AppendError {
     let reason = match RowError::sqlite(error, Index::ZERO) {
         RowError::Unavailable(problem) => problem.what,
@@ -343,17 +335,18 @@ fn prepare(database: &Connection) -> Result<(), RowError> {
 }
 
 /// Makes the tables of a new log.
-fn begin(database: &mut Connection, log: LogId) -> rusqlite::Result<State> {
+fn begin(database: &mut Connection, log: LogId) -> rusqlite::Result<Summary> {
     let start = Snapshot::take(log, Position::origin(log), 0);
-    let state = State { log, term: Term(0), tail: start, floor: start, producers: rows::ProducerSum::default() };
+    let summary =
+        Summary { log, term: Term(0), tail: start, floor: start, producers: rows::ProducersChecksum::default() };
     let transaction = database.transaction()?;
     schema::create(&transaction)?;
-    state.insert(&transaction)?;
+    summary.insert(&transaction)?;
     transaction.commit()?;
-    Ok(state)
+    Ok(summary)
 }
 
-/// Whether there is a database without a table, and no watermark: a leader was stopped while it made them.
+/// Whether a leader was stopped before it had made the tables: the database has none, and there is no watermark.
 fn is_unfinished(directory: &Path) -> Result<bool, OpenError> {
     if Watermark::paths(directory).iter().any(|path| path.exists()) {
         return Ok(false);
@@ -363,8 +356,8 @@ fn is_unfinished(directory: &Path) -> Result<bool, OpenError> {
     if length == 0 {
         return Ok(true);
     }
-    // One that was stopped while SQLite wrote the file's first page left a journal, which undoes that page; only a
-    // connection that may write can. A log that was ever finished has no such journal.
+    // A leader that was stopped while SQLite wrote the file's first page left a journal. Only a connection that may write
+    // can undo the page with it. A finished log has no such journal.
     let stopped_at_the_first_page = directory.join("log.sqlite-journal").exists();
     let flags =
         if stopped_at_the_first_page { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
@@ -392,7 +385,7 @@ mod tests {
             retain: NonZeroU64::MIN,
         };
         let mut leader = Committer::open(options, LogId(1)).unwrap();
-        let mut seen = leader.state();
+        let mut seen = leader.summary();
         let end = Position { index: Index(1), digest: Digest(10) };
         let batch = StoredBatch { first: Index(1), end, term: Term(1), frame: Bytes::from_static(b"frame") };
         let tail = Snapshot::take(LogId(1), end, 5);
@@ -400,10 +393,10 @@ mod tests {
 
         let mut database = connect(directory.path()).ok().unwrap();
         assert!(matches!(take_term(&mut database, &mut seen), Err(RowError::Unavailable(_))));
-        let mut now = State::read(&database).ok().unwrap();
+        let mut now = Summary::read(&database).ok().unwrap();
         assert_eq!((now.tail, now.term), (tail, Term(1)), "nothing was changed");
         assert!(take_term(&mut database, &mut now).is_ok());
-        assert_eq!(State::read(&database).ok().unwrap().term, Term(2));
+        assert_eq!(Summary::read(&database).ok().unwrap().term, Term(2));
     }
     #[test]
     fn a_file_system_without_shared_memory_is_refused() {

@@ -1,5 +1,5 @@
-//! Damage in history that the value does not rest on: below the newest snapshot. It is remembered, told once, and left out
-//! of what is read.
+//! Damage in history below the newest snapshot, which the value does not depend on. It is remembered, reported once, and
+//! not read again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,15 +10,15 @@ use tracing::error;
 use super::reader::SqliteReader;
 use crate::{Corrupt, Damage, ReadError};
 
-/// How many places are remembered one by one. With more of them the rest of the history counts as one.
+/// How many places are remembered one by one. Further ones are merged with the newest.
 const PLACES: usize = 1_000;
 
-/// The places that are known.
+/// The damaged places that are known.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// In order, without an overlap.
+    /// In order, without overlap.
     places: Mutex<Vec<Damage>>,
-    /// The newest snapshot: what the next start needs comes after it.
+    /// The newest snapshot. The next start needs only what comes after it.
     snapshot: AtomicU64,
 }
 
@@ -31,24 +31,26 @@ impl Known {
         self.snapshot.store(snapshot.0, Ordering::Release);
     }
 
-    /// Whether a leader can go on with damage that begins at `index`. At 0 is what sums the log up.
+    /// Whether a leader can go on with damage that begins at `index`. Index 0 stands for the end of the log and the
+    /// producers, without which it cannot.
     pub(super) fn is_old(&self, index: Index) -> bool {
         index > Index::ZERO && index.0 <= self.snapshot.load(Ordering::Acquire)
     }
 
-    /// What is known above `floor`.
+    /// The known places above `floor`.
     pub(super) fn above(&self, floor: Index) -> Vec<Damage> {
         self.places().iter().filter(|place| place.last > floor).cloned().collect()
     }
 
-    /// Refuses to read again what is known to be damaged.
+    /// Fails if the event at `from` is known to be damaged.
     pub(super) fn check(&self, from: Index) -> Result<(), ReadError> {
         let places = self.places();
         let place = places.iter().find(|place| place.first <= from && from <= place.last);
-        place.map_or(Ok(()), |place| Err(place.met_at(from).into()))
+        place.map_or(Ok(()), |place| Err(place.found_at(from).into()))
     }
 
-    /// Passes `read` on. If it met damage in old history, finds out how far that reaches, remembers it and says so.
+    /// Passes the result of a read on. If it found damage in old history, finds out how far that reaches, and remembers
+    /// and reports it.
     pub(super) fn note<T>(&self, reader: &mut SqliteReader, read: Result<T, ReadError>) -> Result<T, ReadError> {
         let damage = match read {
             Err(ReadError::Corrupt(damage)) if self.is_old(damage.index) => damage,
@@ -56,9 +58,9 @@ impl Known {
         };
         let (first, last) = reader.extent(damage.index)?;
         let place = Damage { first, last, what: damage.what };
-        let met = place.met_at(damage.index);
+        let found = place.found_at(damage.index);
         self.remember(place);
-        Err(met.into())
+        Err(found.into())
     }
 
     fn remember(&self, place: Damage) {
@@ -89,14 +91,14 @@ impl Known {
     }
 
     fn places(&self) -> MutexGuard<'_, Vec<Damage>> {
-        // No change under the lock can panic half-way.
+        // The list is whole even if a thread panicked while it held the lock.
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Damage {
-    /// What somebody is told who reads at `index`.
-    fn met_at(&self, index: Index) -> Corrupt {
+    /// The error of a read at `index`.
+    fn found_at(&self, index: Index) -> Corrupt {
         Corrupt { index, what: format!("{}; events {} to {} are lost here", self.what, self.first, self.last) }
     }
 }

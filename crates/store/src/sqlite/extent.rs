@@ -5,14 +5,14 @@ use rusqlite::Connection;
 
 use super::rows::StoredRow;
 
-/// How many events before one that is damaged are tried one by one.
+/// How many events before a damaged one are tried one by one.
 const ONE_BY_ONE: u64 = 4_096;
 
-/// The first and the last event of the damage that was met at `at`: it reaches from the last batch before it that can be
-/// read to the first one after it, or to the end.
+/// The first and the last event of the damage that was found at `at`: from the last readable batch before it to the first
+/// readable one after it, or to the end.
 pub(super) fn of(database: &Connection, floor: Index, tail: Index, at: Index) -> (Index, Index) {
     let first = first_lost(database, floor, at);
-    // A page that cannot be read hides all its batches. So this looks further and further on, and then back.
+    // A damaged page hides all its batches. So this tries places at doubling distances, and then narrows down.
     let (mut bad, mut step) = (at, 1);
     let mut good = loop {
         let next = bad.plus(step);
@@ -38,15 +38,15 @@ pub(super) fn of(database: &Connection, floor: Index, tail: Index, at: Index) ->
     (first, Index(resumes.0 - 1).max(at))
 }
 
-/// The first event of the damage that was met at `at`. It looks at places instead of asking for the row before: a damaged
-/// row may claim to be any other.
+/// The first event of the damage that was found at `at`. It tries places instead of asking for the row before, because a
+/// damaged row may claim to be any other.
 fn first_lost(database: &Connection, floor: Index, at: Index) -> Index {
     let is_sound = |index: u64| {
         index == floor.0
             || sound_row(database, Index(index))
                 .is_some_and(|row| row.batch.first.0 <= index && index <= row.batch.end.index.0)
     };
-    // One by one first, because a damaged page may have events that can be read; and then further and further.
+    // One by one first, because a damaged page may have readable events; then at doubling distances.
     let (mut bad, mut step) = (at.0, 1);
     let mut good = loop {
         let next = bad.saturating_sub(step).max(floor.0);
@@ -65,7 +65,7 @@ fn first_lost(database: &Connection, floor: Index, at: Index) -> Index {
     Index(bad)
 }
 
-/// The batch that holds the event at `index`, or the next one, if it can be read and is itself sound.
+/// The batch that holds the event at `index`, or else the next one, if it can be read and is sound.
 pub(super) fn sound_row(database: &Connection, index: Index) -> Option<StoredRow> {
     let text = format!("SELECT {} FROM batches WHERE last >= ?1 ORDER BY last LIMIT 1", StoredRow::COLUMNS);
     let mut statement = database.prepare_cached(&text).ok()?;

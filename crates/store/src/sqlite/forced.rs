@@ -1,10 +1,10 @@
-//! What a log is built on when it is opened must be on the disk.
+//! Before a leader builds on a log, everything in it is forced to the disk.
 //!
-//! After a write to the disk failed, the system says so once and then takes its copy in memory for written: it can be read,
-//! forcing it again changes nothing, and a power cut takes it. A leader that was told ends; the next one must not build on
-//! that copy. So it has everything written once more that the write-ahead log holds, and appends nothing behind it.
-//! Pages that are only in the database need no such care: SQLite keeps a page in the write-ahead log until the database was
-//! forced to the disk with it. The watermark is written whenever a log is opened.
+//! After a write to the disk failed, the system reports it once and then treats its copy in memory as written. That copy can
+//! be read, forcing it again changes nothing, and a power cut takes it. The leader that was told ends; the next one must not
+//! build on the copy. So it writes everything that the write-ahead log holds into the database, and truncates the
+//! write-ahead log. Pages that are only in the database are safe: SQLite keeps a page in the write-ahead log until the
+//! database with it was forced to the disk. The watermark is written whenever a log is opened.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -17,8 +17,8 @@ use super::error::{Cause, OpenError, RowError};
 use super::files;
 use super::watermark::Watermark;
 
-/// Forces the files to the disk as they are, which tells of failures that nobody has been told of. Only for a process
-/// without a connection to the database: closing the file gives up SQLite's locks on it.
+/// Forces the files to the disk as they are, which brings up failures that nobody was told of. Only for a process without
+/// a connection to the database: closing the file gives up SQLite's locks on it.
 pub(super) fn force_files(directory: &Path) -> Result<(), OpenError> {
     let database = files::database(directory);
     // The write-ahead log is beside the real database, if there is a symbolic link to it.
@@ -35,8 +35,8 @@ pub(super) fn force_files(directory: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Writes what the write-ahead log holds into the database, forces that to the disk, and begins the write-ahead log anew.
-pub(super) fn write_anew(database: &Connection, directory: &Path) -> Result<(), OpenError> {
+/// Writes what the write-ahead log holds into the database, forces that to the disk, and truncates the write-ahead log.
+pub(super) fn move_wal(database: &Connection, directory: &Path) -> Result<(), OpenError> {
     let busy = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
     let error = match busy {
         Ok(0) => return Ok(()),

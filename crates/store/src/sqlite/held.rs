@@ -1,7 +1,7 @@
 //! Whether the files that a leader holds are still those at their paths.
 //!
-//! Files that were removed or replaced can be written to for as long as they are open, and are gone afterwards. So their
-//! identities are compared before and after each commit, and now and then between commits.
+//! Files that were removed or replaced can be written to while they are open, and are gone afterwards. So the files are
+//! compared with those at their paths before and after each commit, and a few times a second between commits.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
@@ -17,7 +17,7 @@ use crate::Replaced;
 #[derive(Debug)]
 pub(super) struct Held {
     files: Vec<(PathBuf, Identity)>,
-    /// Kept open, so that no new directory gets its inode. The files are open already: by SQLite, and as the watermark.
+    /// Kept open, so that no new directory gets its inode. The files themselves are open elsewhere.
     _directory: File,
 }
 
@@ -34,8 +34,8 @@ impl From<Metadata> for Identity {
 }
 
 impl Held {
-    /// Remembers what is at the paths now. The lock is not among it: without its file a second leader can start, and then
-    /// its term ends this one.
+    /// Remembers what is at the paths now. The lock is left out: if its file is gone, a second leader can start, and its
+    /// term ends this one.
     pub(super) fn look(directory: &Path) -> Result<Self, OpenError> {
         let database = files::database(directory);
         let mut paths = vec![directory.to_owned(), Watermark::path(directory)];
@@ -52,7 +52,7 @@ impl Held {
         Ok(Self { files, _directory: opened })
     }
 
-    /// Compares what is at the paths with what was there. Takes some microseconds and opens nothing: closing a file gives
+    /// Compares what is at the paths with what was there. Takes some microseconds. Opens no file, because closing one gives
     /// up SQLite's locks on it.
     pub(super) fn check(&self) -> Result<(), Look> {
         for (path, identity) in &self.files {
@@ -69,11 +69,11 @@ impl Held {
     }
 }
 
-/// What a look at the paths came to, if not to the files that are held.
+/// What a look at the paths found, if not the files that are held.
 #[derive(Debug)]
 pub(super) enum Look {
-    /// Something else is there, or nothing.
+    /// Another file is there, or none.
     Replaced(Replaced),
-    /// That cannot be seen at present.
+    /// The path cannot be looked at.
     Failed { path: PathBuf, error: io::Error },
 }

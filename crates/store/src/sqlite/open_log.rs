@@ -15,7 +15,7 @@ use super::error::{OpenError, RowError};
 use super::held::Held;
 use super::pool::{Pool, READERS};
 use super::reader::SqliteReader;
-use super::rows::State;
+use super::rows::Summary;
 use super::watcher::Watcher;
 use super::write_thread::{Order, WriteThread};
 use super::{Options, files};
@@ -32,15 +32,15 @@ fn open_shared(options: Options, new_log: LogId) -> Result<(Opened, Arc<OpenLog>
     files::make_directory(&directory)?;
     let lock = files::Lock::take(&directory)?;
     let committer = Committer::open(Options { durability, ..options }, new_log)?;
-    let state = committer.state();
+    let summary = committer.summary();
     let held = Arc::new(Held::look(&directory)?);
     let damage = Arc::new(Known::new(committer.newest_snapshot().position().index));
     let (lost_sender, lost) = Lost::channel();
     let no_thread = |reason| OpenError::Files { path: directory.clone(), reason };
-    let readers = Pool::start(&directory, state).map_err(no_thread)?;
+    let readers = Pool::start(&directory, summary).map_err(no_thread)?;
     let watcher =
-        Watcher::start(Arc::clone(&held), connect(&directory, state)?, lost_sender.clone()).map_err(no_thread)?;
-    let floor = Arc::new(AtomicU64::new(state.floor.position().index.0));
+        Watcher::start(Arc::clone(&held), connect(&directory, summary)?, lost_sender.clone()).map_err(no_thread)?;
+    let floor = Arc::new(AtomicU64::new(summary.floor.position().index.0));
     let (orders, queue) = mpsc::channel(2);
     let is_truncating = Arc::new(AtomicBool::new(false));
     let (producers, snapshot) = (committer.producers(), committer.newest_snapshot());
@@ -65,8 +65,8 @@ fn open_shared(options: Options, new_log: LogId) -> Result<(Opened, Arc<OpenLog>
         lost: lost_sender,
     });
     let opened = Opened {
-        term: state.term,
-        tail: state.tail,
+        term: summary.term,
+        tail: summary.tail,
         producers,
         durability,
         snapshot,
@@ -77,8 +77,8 @@ fn open_shared(options: Options, new_log: LogId) -> Result<(Opened, Arc<OpenLog>
     Ok((opened, log))
 }
 
-fn connect(directory: &Path, state: State) -> Result<SqliteReader, OpenError> {
-    SqliteReader::reopen(directory, state)
+fn connect(directory: &Path, summary: Summary) -> Result<SqliteReader, OpenError> {
+    SqliteReader::reopen(directory, summary)
         .map_err(|error| RowError::sqlite(&error, Index::ZERO).into_open(directory.to_owned()))
 }
 

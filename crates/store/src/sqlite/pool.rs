@@ -1,6 +1,6 @@
 //! The threads that read, each with a connection of its own.
 //!
-//! They are not tokio's: whoever writes or answers a call never waits for a thread behind replicas that catch up.
+//! They are not tokio's, so that a commit or a call never waits for a thread that serves replicas which catch up.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -13,53 +13,52 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::error::RowError;
 use super::reader::SqliteReader;
-use super::rows::State;
+use super::rows::Summary;
 use crate::ReadError;
 
-/// How many reads run at a time. They use little but the processor, of which one core is what replicas that catch up may
-/// have. (A low priority instead would make writers wait: on a busy machine a thread that holds a lock for a moment then gets
-/// no turn to let go of it.)
+/// How many reads run at a time. They need little but the processor, and replicas that catch up may have one core of it.
+/// A low priority instead would make writers wait: on a busy machine, a thread of low priority that holds a lock gets no
+/// turn to release it.
 pub(super) const READERS: u32 = 1;
 
-/// The threads. Dropping it waits for the reads that run, and closes their connections.
+/// The threads. Dropping the pool waits for the reads that run, and closes the connections.
 #[derive(Debug)]
 pub(super) struct Pool {
-    /// A place for each thread, given in the order of asking: what waits for one is not queued anywhere else.
+    /// A permit for each thread, given in the order of asking. Reads wait here and in no other queue.
     pub(super) free: Arc<Semaphore>,
     jobs: Option<Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// One read. Its place is free again when it is dropped.
+/// One read. Dropping it returns the permit.
 struct Job {
     read: Box<dyn FnOnce(&mut Connector) + Send>,
     _place: OwnedSemaphorePermit,
 }
 
-/// Connects when there is something to read, and keeps the connection.
+/// Connects at the first read, and keeps the connection.
 struct Connector {
     directory: PathBuf,
-    state: State,
+    summary: Summary,
     reader: Option<SqliteReader>,
 }
 
 impl Pool {
-    /// Threads that read the log in `directory`, of which `state` was opened.
-    pub(super) fn start(directory: &std::path::Path, state: State) -> std::io::Result<Self> {
+    /// Starts threads that read the log in `directory`, which was opened with `summary`.
+    pub(super) fn start(directory: &std::path::Path, summary: Summary) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let mut threads = Vec::new();
         for number in 1..=READERS {
             let queue = Arc::clone(&queue);
-            let connector = Connector { directory: directory.to_owned(), state, reader: None };
+            let connector = Connector { directory: directory.to_owned(), summary, reader: None };
             let thread = std::thread::Builder::new().name(format!("log-reader-{number}"));
             threads.push(thread.spawn(move || read_all(&queue, connector))?);
         }
         Ok(Self { free: Arc::new(Semaphore::new(READERS as usize)), jobs: Some(jobs), threads })
     }
 
-    /// Runs `read` on a connection, on a thread where it may wait for the disk. One that is not wanted any more, because
-    /// this was dropped, is left out.
+    /// Runs `read` on a thread that may wait for the disk. Skips it if this future was dropped meanwhile.
     pub(super) async fn run<R: Send + 'static>(
         &self,
         read: impl FnOnce(&mut SqliteReader) -> Result<R, ReadError> + Send + 'static,
@@ -70,7 +69,7 @@ impl Pool {
         let (done, answer) = oneshot::channel();
         let read = move |connector: &mut Connector| {
             if !done.is_closed() {
-                // It may have been dropped meanwhile.
+                // Whoever waits may be gone.
                 let _ = done.send(connector.connect().and_then(read));
             }
         };
@@ -84,7 +83,7 @@ impl Pool {
 impl Connector {
     fn connect(&mut self) -> Result<&mut SqliteReader, ReadError> {
         if self.reader.is_none() {
-            let reader = SqliteReader::reopen(&self.directory, self.state);
+            let reader = SqliteReader::reopen(&self.directory, self.summary);
             self.reader = Some(reader.map_err(|error| RowError::sqlite(&error, Index::ZERO))?);
         }
         self.reader.as_mut().ok_or_else(|| ReadError::Unavailable("there is no connection".to_owned()))
@@ -93,7 +92,7 @@ impl Connector {
 
 fn read_all(queue: &Mutex<Receiver<Job>>, mut connector: Connector) {
     loop {
-        // Whoever waits for a job holds the lock meanwhile, and the others wait for the lock.
+        // One thread waits for a job and holds the lock; the others wait for the lock.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { read, _place }) = job else { return };
         if catch_unwind(AssertUnwindSafe(|| read(&mut connector))).is_err() {
@@ -106,7 +105,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // Panics are caught where they happen.
+            // A panic was caught where it happened.
             let _ = thread.join();
         }
     }

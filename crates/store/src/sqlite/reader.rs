@@ -8,22 +8,37 @@ use rusqlite::{Connection, OpenFlags, Rows, Transaction};
 use super::error::{OpenError, RowError};
 use super::extent;
 use super::files;
-use super::rows::{self, State, StoredRow};
+use super::rows::{self, StoredRow, Summary};
 use super::watermark::Watermark;
 use super::{schema, unwritable};
 use crate::{Compacted, Corrupt, ReadError};
 
-/// A log opened for reading. It changes nothing in the log, and a leader may write to the log meanwhile. (SQLite may
-/// write beside it: the first connection after a crash makes its index of the write-ahead log anew.)
+/// A log in a directory, opened for reading. It changes nothing in the log, and a leader may write to the log meanwhile.
+/// (SQLite may write beside it: the first connection after a crash makes a new index of the write-ahead log.)
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use store::sqlite::SqliteReader;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut reader = SqliteReader::open(Path::new("calculator-data"))?;
+/// let first = reader.floor().position().index.next();
+/// for row in reader.rows(first, 64 << 10)? {
+///     println!("events {} to {} lead to {}", row.batch.first, row.batch.end.index, row.value);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct SqliteReader {
     database: Connection,
     directory: PathBuf,
-    opened: State,
+    opened: Summary,
 }
 
 impl SqliteReader {
-    /// Opens the log in `directory`, and checks that its end is what was acknowledged.
+    /// Opens the log in `directory`, and checks that it holds everything that was acknowledged.
     ///
     /// # Errors
     ///
@@ -32,11 +47,9 @@ impl SqliteReader {
         Self::open_with(directory, !files::Lock::is_ours(directory)?)
     }
 
-    /// The same for a process that has no connection to the database yet.
-    ///
-    /// Only then may the file's head be looked at: closing any handle on a file gives up every lock that the process
-    /// has on it, those of SQLite's connections too, and without them another program would take itself for the last
-    /// one and remove the write-ahead log from under a leader.
+    /// The same for a process that has no connection to the database yet. Only such a process may look at the file's head:
+    /// closing any handle on a file gives up every lock that the process has on it, also those of SQLite's connections.
+    /// Without them, another program takes itself for the last one and removes the write-ahead log that a leader writes to.
     pub(super) fn open_first(directory: &Path) -> Result<Self, OpenError> {
         Self::open_with(directory, true)
     }
@@ -60,7 +73,7 @@ impl SqliteReader {
         let mut database = connect_first(&path).map_err(failed)?;
         let transaction = database.transaction().map_err(failed)?;
         schema::check(&transaction, &path)?;
-        let opened = State::read(&transaction).map_err(damaged)?;
+        let opened = Summary::read(&transaction).map_err(damaged)?;
         for (path, watermark) in watermarks {
             compare(directory, path, &watermark, &opened)?;
         }
@@ -70,7 +83,7 @@ impl SqliteReader {
     }
 
     /// Another connection to a log that is open already.
-    pub(super) fn reopen(directory: &Path, opened: State) -> rusqlite::Result<Self> {
+    pub(super) fn reopen(directory: &Path, opened: Summary) -> rusqlite::Result<Self> {
         Ok(Self { database: connect(&files::database(directory))?, directory: directory.to_owned(), opened })
     }
 
@@ -98,13 +111,13 @@ impl SqliteReader {
         self.opened.floor
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(super) fn summary(&self) -> Summary {
         self.opened
     }
 
     /// The last leader that opened the log for writing, as of now.
     pub(super) fn term_now(&self) -> Result<Term, RowError> {
-        State::read(&self.database).map(|state| state.term)
+        Summary::read(&self.database).map(|summary| summary.term)
     }
 
     /// All snapshots above the floor, oldest first.
@@ -116,7 +129,7 @@ impl SqliteReader {
         let damaged = |damage| self.open_error(RowError::Corrupt(damage));
         let found = rows::snapshots(&self.database, self.opened.log).map_err(|error| self.open_error(error))?;
         let mut snapshots = found.into_iter().collect::<Result<Vec<_>, _>>().map_err(damaged)?;
-        // What a leader adds or takes away meanwhile is not of interest.
+        // A leader may add and delete some meanwhile.
         snapshots.retain(|snapshot| {
             let index = snapshot.position().index;
             self.opened.floor.position().index < index && index <= self.opened.tail.position().index
@@ -124,7 +137,7 @@ impl SqliteReader {
         Ok(snapshots)
     }
 
-    /// Those of [`snapshots`](Self::snapshots) that are sound: any of them will do to start from.
+    /// The [`snapshots`](Self::snapshots) that are sound. A leader can start from any of them.
     pub(super) fn sound_snapshots(&self) -> Result<Vec<Snapshot>, OpenError> {
         let (floor, tail) = (self.opened.floor.position().index, self.opened.tail.position().index);
         let found = rows::snapshots(&self.database, self.opened.log).map_err(|error| self.open_error(error))?;
@@ -138,25 +151,25 @@ impl SqliteReader {
         Ok(sound.filter(|snapshot| floor < snapshot.position().index && snapshot.position().index <= tail).collect())
     }
 
-    /// Who submitted what last.
+    /// The last submission of each producer, ordered by producer.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Damaged`] if something was altered.
+    /// [`OpenError::Damaged`] if a row was altered or is missing.
     pub fn producers(&mut self) -> Result<Vec<Submitted>, OpenError> {
         let read = self.transaction(Index::ZERO).and_then(|transaction| {
-            let state = State::read(&transaction)?;
-            rows::producers(&transaction, state.producers)
+            let summary = Summary::read(&transaction)?;
+            rows::producers(&transaction, summary.producers)
         });
         read.map_err(|error| self.open_error(error))
     }
 
-    /// Has SQLite examine every page of the database; tells what it finds, which is nothing in a sound one. Takes as
-    /// long as reading the whole file.
+    /// Has SQLite examine every page of the database, and returns what it finds wrong. Takes as long as reading the whole
+    /// file.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] if it could not.
+    /// [`OpenError`] if the pages cannot be examined.
     pub fn examine_pages(&self) -> Result<Vec<String>, OpenError> {
         let examine = || -> rusqlite::Result<Vec<String>> {
             let mut statement = self.database.prepare("PRAGMA integrity_check(20)")?;
@@ -166,7 +179,7 @@ impl SqliteReader {
             Ok(found) => {
                 Ok(found.iter().flat_map(|text| text.lines()).filter(|line| *line != "ok").map(str::to_owned).collect())
             }
-            // It does not get past some kinds of damage.
+            // Some kinds of damage end the examination.
             Err(error) => match RowError::sqlite(&error, Index::ZERO) {
                 RowError::Corrupt(damage) => Ok(vec![damage.what]),
                 error => Err(self.open_error(error)),
@@ -174,21 +187,21 @@ impl SqliteReader {
         }
     }
 
-    /// Consecutive rows from the one that holds the event at `from`, as many as fit in `max_bytes` of frames but at
-    /// least one; none if `from` lies beyond the tail. Each is checked by itself and against its predecessor; those before
-    /// one that is damaged are still had.
+    /// Consecutive rows from the one that holds the event at `from`: as many as fit in `max_bytes` of frames, but at least
+    /// one. Empty if `from` lies beyond the tail. Each row is checked by its checksum and against the row before it. Where
+    /// a damaged row follows, returns the rows before it.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] if they are compacted, damaged or cannot be had.
+    /// [`ReadError`] if the event at `from` was compacted away, is damaged, or cannot be read at present.
     pub fn rows(&mut self, from: Index, max_bytes: usize) -> Result<Vec<StoredRow>, ReadError> {
         let read = self.transaction(from).and_then(|transaction| {
-            let state = State::read(&transaction)?;
-            let floor = state.floor.position().index;
+            let summary = Summary::read(&transaction)?;
+            let floor = summary.floor.position().index;
             if from <= floor {
                 return Ok(Err(Compacted { asked: from, floor }));
             }
-            if from > state.tail.position().index {
+            if from > summary.tail.position().index {
                 return Ok(Ok(Vec::new()));
             }
             rows_from(&transaction, from, max_bytes).map(Ok)
@@ -199,15 +212,15 @@ impl SqliteReader {
         }
     }
 
-    /// The digest after the event at `index`; `None` if no batch ends there.
+    /// The digest after the event at `index`; `None` if no batch ends there, or if it was compacted away.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] if the place is damaged or cannot be had.
+    /// [`ReadError`] if the place is damaged, or cannot be read at present.
     pub fn digest_at(&mut self, index: Index) -> Result<Option<Digest>, ReadError> {
         let transaction = self.transaction(index)?;
-        let state = State::read(&transaction)?;
-        let (floor, tail) = (state.floor.position(), state.tail.position());
+        let summary = Summary::read(&transaction)?;
+        let (floor, tail) = (summary.floor.position(), summary.tail.position());
         if index == floor.index {
             return Ok(Some(floor.digest));
         }
@@ -228,14 +241,14 @@ impl SqliteReader {
         }
     }
 
-    /// The first and the last event of the damage that was met at `at`.
+    /// The first and the last event of the damage that was found at `at`.
     pub(super) fn extent(&mut self, at: Index) -> Result<(Index, Index), ReadError> {
         let transaction = self.transaction(at)?;
-        let state = State::read(&transaction)?;
-        Ok(extent::of(&transaction, state.floor.position().index, state.tail.position().index, at))
+        let summary = Summary::read(&transaction)?;
+        Ok(extent::of(&transaction, summary.floor.position().index, summary.tail.position().index, at))
     }
 
-    /// One consistent view of the database, which may change between two of them.
+    /// A consistent view of the database, which the writer does not change.
     fn transaction(&mut self, near: Index) -> Result<Transaction<'_>, RowError> {
         self.database.transaction().map_err(|error| RowError::sqlite(&error, near))
     }
@@ -267,8 +280,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(database)
 }
 
-/// The rows from the one that holds `from`, which must be there, on: up to the first that is damaged, unless that is the
-/// very first.
+/// The rows from the one that holds `from`, up to the first that is damaged. It is an error if that one is the very first,
+/// or if there is none.
 fn rows_from(database: &Connection, from: Index, max_bytes: usize) -> Result<Vec<StoredRow>, RowError> {
     let failed = |error: rusqlite::Error| RowError::sqlite(&error, from);
     let text = format!("SELECT {} FROM batches WHERE last >= ?1 ORDER BY last", StoredRow::COLUMNS);
@@ -281,7 +294,7 @@ fn rows_from(database: &Connection, from: Index, max_bytes: usize) -> Result<Vec
             Ok(Some(row)) => row,
             Ok(None) => break,
             Err(error) if rows.is_empty() => return Err(error),
-            // Whoever reads on from here finds it first.
+            // The next read begins with it.
             Err(_) => break,
         };
         bytes += row.batch.frame.len();
@@ -311,9 +324,9 @@ fn next_row(found: &mut Rows<'_>, previous: Option<&StoredRow>, from: Index) -> 
     }
 }
 
-/// The last row is the one that the state names, and no row lies beyond.
-fn check_tail(database: &Connection, state: &State) -> Result<(), RowError> {
-    let (tail, floor) = (state.tail, state.floor.position().index);
+/// Checks that the last row is the one that `summary` names.
+fn check_tail(database: &Connection, summary: &Summary) -> Result<(), RowError> {
+    let (tail, floor) = (summary.tail, summary.floor.position().index);
     let index = tail.position().index;
     let newest: i64 = database
         .query_row("SELECT coalesce(max(last), 0) FROM batches", [], |row| row.get(0))
@@ -336,11 +349,11 @@ fn check_tail(database: &Connection, state: &State) -> Result<(), RowError> {
     Ok(())
 }
 
-fn compare(directory: &Path, path: PathBuf, watermark: &Watermark, state: &State) -> Result<(), OpenError> {
-    if watermark.log != state.log {
-        return Err(OpenError::Mixed { watermark: path, named: watermark.log, found: state.log });
+fn compare(directory: &Path, path: PathBuf, watermark: &Watermark, summary: &Summary) -> Result<(), OpenError> {
+    if watermark.log != summary.log {
+        return Err(OpenError::Mixed { watermark: path, named: watermark.log, found: summary.log });
     }
-    let tail = state.tail.position();
+    let tail = summary.tail.position();
     if watermark.position.index == tail.index && watermark.position.digest != tail.digest {
         let what = "the end of the log is not the one that was acknowledged".to_owned();
         return Err(OpenError::Damaged {

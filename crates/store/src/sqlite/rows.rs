@@ -1,10 +1,14 @@
 //! The rows of the database and their checksums.
 //!
-//! SQLite does not notice a changed byte in a value. So every row carries an XXH3-64 over all that it says, and the one
-//! `state` row names the log's end and sums up the rows whose absence nothing else would show.
+//! SQLite does not notice a changed byte in a value. So every row carries an XXH3-64 checksum over all its values. The one
+//! `state` row names the end of the log, and has a checksum over rows whose absence nothing else would show.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use engine::{Digest, Event, Index, LogId, Operation, Position, ProducerId, Sequence, Snapshot, Submitted, Term};
+use engine::{
+    Digest, Event, Index, LogId, Operation, Position, ProducerChanges, ProducerId, Sequence, Snapshot, Submitted, Term,
+};
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -12,50 +16,61 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::error::RowError;
 use crate::{Corrupt, StoredBatch};
 
-/// The one row that sums the log up. It is rewritten with every commit.
+/// The one row of the table `state`. It is rewritten with every commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct State {
+pub(super) struct Summary {
     pub(super) log: LogId,
     /// The last leader that opened the log for writing; 0 before the first.
     pub(super) term: Term,
     pub(super) tail: Snapshot,
     /// Where history starts, and the value there.
     pub(super) floor: Snapshot,
-    pub(super) producers: ProducerSum,
+    pub(super) producers: ProducersChecksum,
 }
 
-/// Sums up the rows of `producers`, so that one that vanished is noticed.
+/// A checksum over the rows of `producers`, which shows if one is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct ProducerSum {
+pub(super) struct ProducersChecksum {
     pub(super) count: u64,
-    /// The exclusive or of their checksums.
+    /// The checksums of the rows, combined by exclusive or.
     pub(super) checksums: u64,
 }
 
-impl ProducerSum {
-    pub(super) fn add(&mut self, row: &Submitted) {
+impl ProducersChecksum {
+    /// Follows `changes` to the rows, which before them are those of `present`.
+    pub(super) fn update(&mut self, present: &BTreeMap<ProducerId, Submitted>, changes: &ProducerChanges) {
+        let written = changes.written.iter().map(|row| &row.producer);
+        for row in written.chain(&changes.forgotten).filter_map(|producer| present.get(producer)) {
+            self.remove(row);
+        }
+        for row in &changes.written {
+            self.add(row);
+        }
+    }
+
+    fn add(&mut self, row: &Submitted) {
         self.count += 1;
         self.checksums ^= producer_checksum(row);
     }
 
-    pub(super) fn remove(&mut self, row: &Submitted) {
+    fn remove(&mut self, row: &Submitted) {
         self.count -= 1;
         self.checksums ^= producer_checksum(row);
     }
 }
 
-/// A batch as stored: with the digest before it, which ties it to its predecessor, and the value after it.
+/// A batch as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRow {
     /// The batch.
     pub batch: StoredBatch,
-    /// The digest before its first event.
+    /// The digest before its first event, which ties it to the batch before.
     pub before: Digest,
     /// The value after its last event.
     pub value: i64,
 }
 
-impl State {
+impl Summary {
     pub(super) fn insert(&self, database: &Connection) -> rusqlite::Result<()> {
         let mut statement = database.prepare_cached(
             "INSERT INTO state VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
@@ -80,7 +95,7 @@ impl State {
         Ok(())
     }
 
-    /// Reads the row. Where it is damaged nothing in the log can be trusted.
+    /// Reads the row. If it is damaged, nothing in the log can be trusted.
     pub(super) fn read(database: &Connection) -> Result<Self, RowError> {
         let at = |error: &rusqlite::Error| RowError::sqlite(error, Index::ZERO);
         let mut statement = database
@@ -97,21 +112,21 @@ impl State {
                         Position { index: Index(unsigned(row, first)?), digest: Digest(unsigned(row, first + 1)?) };
                     Ok(Snapshot::take(log, position, row.get(first + 2)?))
                 };
-                let state = Self {
+                let summary = Self {
                     log,
                     term: Term(unsigned(row, 1)?),
                     tail: snapshot(2)?,
                     floor: snapshot(5)?,
-                    producers: ProducerSum { count: unsigned(row, 8)?, checksums: unsigned(row, 9)? },
+                    producers: ProducersChecksum { count: unsigned(row, 8)?, checksums: unsigned(row, 9)? },
                 };
-                Ok((state, unsigned(row, 10)?))
+                Ok((summary, unsigned(row, 10)?))
             })
             .optional()
             .map_err(|error| at(&error))?;
         match row {
-            Some((state, checksum)) if checksum == state.checksum() => Ok(state),
-            Some(_) => Err(RowError::corrupt(Index::ZERO, "the row that sums the log up was altered")),
-            None => Err(RowError::corrupt(Index::ZERO, "the row that sums the log up is missing")),
+            Some((summary, checksum)) if checksum == summary.checksum() => Ok(summary),
+            Some(_) => Err(RowError::corrupt(Index::ZERO, "the row with the end of the log was altered")),
+            None => Err(RowError::corrupt(Index::ZERO, "the row with the end of the log is missing")),
         }
     }
 
@@ -152,7 +167,7 @@ impl StoredRow {
         Ok(())
     }
 
-    /// Takes a row apart and checks it by itself; `near` is where it should be.
+    /// Parses a row and checks its checksum. `near` is where it should be.
     pub(super) fn from_row(row: &Row<'_>, near: Index) -> Result<Self, RowError> {
         let parse = || -> rusqlite::Result<(Self, u64)> {
             let end = Position { index: Index(unsigned(row, 1)?), digest: Digest(unsigned(row, 4)?) };
@@ -193,7 +208,7 @@ pub(super) fn insert_snapshot(database: &Connection, snapshot: &Snapshot) -> rus
     Ok(())
 }
 
-/// All snapshots, oldest first, and in their places those that were altered.
+/// All snapshots, oldest first. An altered one is an error in its place.
 pub(super) fn snapshots(database: &Connection, log: LogId) -> Result<Vec<Result<Snapshot, Corrupt>>, RowError> {
     let at = |error: &rusqlite::Error| RowError::sqlite(error, Index::ZERO);
     let mut statement = database
@@ -234,16 +249,16 @@ pub(super) fn delete_producer(database: &Connection, producer: &ProducerId) -> r
     Ok(())
 }
 
-/// All producers, which must come to `sum`.
-pub(super) fn producers(database: &Connection, sum: ProducerSum) -> Result<Vec<Submitted>, RowError> {
+/// All producers, ordered by id. They must have the checksum `expected`.
+pub(super) fn producers(database: &Connection, expected: ProducersChecksum) -> Result<Vec<Submitted>, RowError> {
     let at = |error: &rusqlite::Error| RowError::sqlite(error, Index::ZERO);
-    let damaged = || RowError::corrupt(Index::ZERO, "what the log remembers of producers was altered");
+    let damaged = || RowError::corrupt(Index::ZERO, "the table of producers was altered");
     let mut statement = database
         .prepare("SELECT id, sequence, position, code, argument, value, checksum FROM producers ORDER BY id")
         .map_err(|error| at(&error))?;
     let mut rows = statement.query([]).map_err(|error| at(&error))?;
     let mut producers = Vec::new();
-    let mut found = ProducerSum::default();
+    let mut found = ProducersChecksum::default();
     while let Some(row) = rows.next().map_err(|error| at(&error))? {
         let parse = || -> rusqlite::Result<_> {
             let id: String = row.get(0)?;
@@ -260,7 +275,7 @@ pub(super) fn producers(database: &Connection, sum: ProducerSum) -> Result<Vec<S
         found.add(&submitted);
         producers.push(submitted);
     }
-    if found == sum { Ok(producers) } else { Err(damaged()) }
+    if found == expected { Ok(producers) } else { Err(damaged()) }
 }
 
 fn producer_checksum(row: &Submitted) -> u64 {
@@ -274,7 +289,7 @@ fn producer_checksum(row: &Submitted) -> u64 {
     xxh3_64_with_seed(&bytes, 3)
 }
 
-/// SQLite's integers are signed; ours are stored bit by bit.
+/// An unsigned number, whose bits are stored as SQLite's signed integer.
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let signed: i64 = i64::column_result(row.get_ref(column)?)?;
     Ok(signed.cast_unsigned())

@@ -44,13 +44,13 @@ pub(super) fn create(database: &Connection) -> rusqlite::Result<()> {
     database.pragma_update(None, "user_version", FORMAT)
 }
 
-/// Whether a leader stopped before it had made the tables: there is nothing to lose then.
+/// Whether the database has no table: a leader stopped before it made them.
 pub(super) fn is_empty(database: &Connection) -> rusqlite::Result<bool> {
     database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)).map(|tables| tables == 0)
 }
 
-/// Looks at the file's first bytes before SQLite does: some that are wrong make it ignore the write-ahead log, and with it
-/// the newest events.
+/// Checks the file's first bytes before SQLite reads them. Some wrong bytes there make SQLite ignore the write-ahead log,
+/// and with it the newest events.
 pub(super) fn check_header(path: &Path) -> Result<(), OpenError> {
     let files = |reason| OpenError::Files { path: path.to_owned(), reason };
     let mut header = [0; 24];
@@ -63,7 +63,7 @@ pub(super) fn check_header(path: &Path) -> Result<(), OpenError> {
         }
     }
     // The name of the format, pages of 4 KiB, written and read with a write-ahead log, nothing reserved, and three
-    // numbers that never differ.
+    // constants.
     const EXPECTED: [u8; 24] = *b"SQLite format 3\0\x10\x00\x02\x02\x00\x40\x20\x20";
     if header == EXPECTED {
         return Ok(());
@@ -88,7 +88,7 @@ pub(super) fn check(database: &Connection, path: &Path) -> Result<(), OpenError>
     }
     let tables = || -> rusqlite::Result<Vec<(String, String)>> {
         database
-            // Not the indexes that SQLite makes by itself, which have no text.
+            // Without the indexes that SQLite makes by itself, which have no text.
             .prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect()

@@ -1,8 +1,8 @@
 //! Reading a log where nothing can be written, such as on a file system that is mounted read-only.
 //!
-//! SQLite keeps the index of the write-ahead log in a file of its own, and makes both files when they are missing. Where it
-//! cannot, it does not open the database. But then no leader has the log open there either: a leader keeps both files. So
-//! the log can be read without locks and with an index in memory. Nothing is copied, however large it is.
+//! SQLite keeps an index of the write-ahead log in a file, and makes both files when they are missing. Where it cannot, it
+//! does not open the database. But then no leader has the log open there, because a leader keeps both files. So the log is
+//! read without locks, with an index in memory. Nothing is copied, however large the log is.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -13,7 +13,7 @@ use rustix::fs::{Access, access};
 
 use super::files;
 
-/// Connects to the database at `path` if only this way will do.
+/// Connects to the database at `path` if the ordinary way fails; else returns `None`.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Option<Connection>> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let length = |end| std::fs::metadata(files::beside(&path, end)).map(|file| file.len());
@@ -29,11 +29,11 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Option<Connection>> {
         database.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         return Ok(Some(database));
     }
-    // SQLite then looks for no write-ahead log.
+    // SQLite looks for no write-ahead log of such a file.
     Connection::open_with_flags(immutable(&path), flags | OpenFlags::SQLITE_OPEN_URI).map(Some)
 }
 
-/// The name under which SQLite takes the file for one that never changes.
+/// The name under which SQLite treats the file as one that never changes.
 fn immutable(path: &Path) -> OsString {
     let mut name = b"file:".to_vec();
     for byte in path.as_os_str().as_bytes() {

@@ -1,4 +1,4 @@
-//! Notices between commits that this leader must stop: that its files were replaced, or that another leader took over.
+//! Notices between commits that the files were replaced or that another leader took over.
 
 use std::io;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use super::error::RowError;
 use super::held::{Held, Look};
 use crate::{AppendError, Fenced, LostSender};
 
-/// How often it looks. Whatever happens is noticed within a second, and a leader at rest does hardly anything.
+/// How often it looks. The contract allows two seconds, and a look costs some microseconds.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// A thread that looks now and then, until this is dropped.
+/// A thread that looks at the files and the term until this is dropped.
 #[derive(Debug)]
 pub(super) struct Watcher {
     stop: Option<mpsc::Sender<()>>,
@@ -24,8 +24,8 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Looks at what is `held`, and through `reader` at the term, which must stay what it was when the log was opened. Puts
-    /// the first reason to stop into `lost`.
+    /// Watches the files of `held` and the term, which must stay what it was when `reader` was opened. Sends the first
+    /// reason to stop to `lost`.
     pub(super) fn start(held: Arc<Held>, reader: SqliteReader, lost: LostSender) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new().name("log-watcher".to_owned()).spawn(move || {
@@ -51,7 +51,7 @@ fn look(held: &Held, reader: &SqliteReader) -> Option<AppendError> {
         Ok(term) if term == own => None,
         Ok(by) => Some(Fenced { own, by }.into()),
         Err(RowError::Corrupt(damage)) => Some(damage.into()),
-        // Whoever commits is told.
+        // The next commit reports it.
         Err(RowError::Unavailable(problem)) => {
             debug!(%problem, "cannot look at the term");
             None
