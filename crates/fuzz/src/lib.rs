@@ -1,5 +1,4 @@
-//! What must hold for any bytes that come from outside: one module for each kind, with a `check` that panics where it
-//! does not hold.
+//! What must hold for any bytes from outside. Each kind of bytes has a module, whose `check` panics if it does not hold.
 //!
 //! | bytes | who sends them | module |
 //! |---|---|---|
@@ -9,8 +8,8 @@
 //! | stored batches | a disk | [`rows`] |
 //! | what a page saves | a browser's session storage | [`saved`] |
 //!
-//! Each is tried twice: the bytes as they are, and as alterations of something valid ([`samples::altered`]), because
-//! random bytes hardly ever get past the first field.
+//! Each input is tried twice: as it is, and as alterations of something valid ([`samples::altered`]), because random bytes
+//! hardly ever get past the first field.
 //!
 //! `cargo test -p fuzz` tries the committed corpus and some thousands of random inputs. With `cargo install cargo-bolero`, a
 //! fuzzer searches for more on nightly:

@@ -1,7 +1,7 @@
-//! Bytes that published versions sent or stored: every later version reads them, with the same meaning.
+//! Bytes that published versions sent or stored. Every later version reads them with the same meaning.
 //!
-//! `recorded/` has a file for each version whose bytes were new. What is recorded is never changed; what a version adds is
-//! printed by `cargo test -p wire --test recorded -- --nocapture`.
+//! `recorded/` has a file for each version with new bytes. The files never change;
+//! `cargo test -p wire --test recorded -- --nocapture` prints what a version adds.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 use std::collections::BTreeMap;
@@ -21,10 +21,10 @@ use wire::{pb, sharedcalculator};
 const LOG: LogId = LogId(0x00ff_1234_5678_9abc_def0_1122_3344_5566);
 const NOW: u64 = 1_790_000_000_000_000;
 
-/// What was recorded, by name, and what each piece means.
+/// The recorded pieces by name.
 struct Book {
     recorded: BTreeMap<String, Vec<u8>>,
-    /// Pieces that no version recorded, as this one writes them.
+    /// Pieces that are not recorded yet, as this version writes them.
     new: String,
 }
 
@@ -50,7 +50,7 @@ impl Book {
         recorded
     }
 
-    /// A frame of the stream, which is also what is stored of a batch.
+    /// Checks a frame of the stream. Stored batches are such frames too.
     fn frame(&mut self, name: &str, meaning: &Frame) {
         if let Some(recorded) = self.take(name, &encode(meaning)) {
             assert_eq!(decode_next(&mut recorded.into()).unwrap().as_ref(), Some(meaning), "{name}");

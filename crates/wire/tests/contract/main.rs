@@ -1,7 +1,7 @@
-//! The contract keeps what was published: programs of different ages meet.
+//! The contract keeps what was published, because programs of different ages meet.
 //!
 //! `proto/baseline/published.txt` has a line for each message, field, enum value and method that a published version had.
-//! What is added since needs no line until it is published.
+//! What was added since gets its line when it is published.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod rules;
@@ -64,8 +64,8 @@ fn new_value(name: &str, number: i32) -> EnumValueDescriptorProto {
     EnumValueDescriptorProto { name: Some(name.to_owned()), number: Some(number), options: None }
 }
 
-/// What the check says of a contract that was changed.
-fn said(change: impl FnOnce(&mut FileDescriptorSet)) -> Vec<String> {
+/// What the check finds when the contract is changed.
+fn found(change: impl FnOnce(&mut FileDescriptorSet)) -> Vec<String> {
     let before = Contract::of(&set());
     let mut after = set();
     change(&mut after);
@@ -73,7 +73,7 @@ fn said(change: impl FnOnce(&mut FileDescriptorSet)) -> Vec<String> {
 }
 
 #[test]
-fn what_breaks_older_programs_is_refused_and_told() {
+fn a_change_that_breaks_older_programs_is_found() {
     type Change = fn(&mut FileDescriptorSet);
     let changes: [(&str, &str, Change); 22] = [
         ("a removed field", "Welcome 4", |set| message(set, "Welcome").field.retain(|field| field.name() != "floor")),
@@ -128,14 +128,14 @@ fn what_breaks_older_programs_is_refused_and_told() {
         }),
     ];
     for (what, named, change) in changes {
-        let said = said(change);
-        assert!(said.iter().any(|line| line.contains(named) && line.contains(": ")), "{what}: {said:?}");
+        let found = found(change);
+        assert!(found.iter().any(|line| line.contains(named) && line.contains(": ")), "{what}: {found:?}");
     }
 }
 
 #[test]
-fn what_older_programs_ignore_passes() {
-    let grown = said(|set| {
+fn a_change_that_older_programs_ignore_passes() {
+    let grown = found(|set| {
         message(set, "Welcome").field.push(new_field("zone", 50));
         message(set, "GetStatusRequest").field.push(new_field("verbose", 1));
         // A frame of a kind that a client does not know is skipped.

@@ -1,15 +1,15 @@
-//! What may change in a contract, and what may not.
+//! Which changes of a contract older programs survive.
 
 use std::collections::BTreeMap;
 
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
-/// Clients skip frames of a kind that they do not know, so this oneof may grow. Any other stands for a choice that its
-/// reader has to understand.
+/// Clients skip frames of a kind that they do not know, so this oneof may grow. A reader has to understand every choice of
+/// any other oneof.
 const GROWS: &str = "calculator.v1.SubscribeResponse.frame";
 
-/// Everything that a contract promises: what there is, and what it means.
+/// Everything that a contract promises, each with its meaning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contract(BTreeMap<String, String>);
 
@@ -94,7 +94,7 @@ impl Contract {
     }
 }
 
-/// What older programs would not bear, each with what to do instead.
+/// The changes that break older programs, each with what to do instead.
 pub(crate) fn breaks(before: &Contract, after: &Contract) -> Vec<String> {
     let mut found = Vec::new();
     for (what, meaning) in &before.0 {
