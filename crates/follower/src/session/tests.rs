@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::frame::SnapshotFrame;
 use engine::replica::{Answer, Notice, State};
 use engine::{
-    Batch, Durability, Frame, Heartbeat, Index, LogId, Operation, Position, Replica, Snapshot, SnapshotReason,
+    Batch, Durability, Frame, Heartbeat, Index, LogId, Operation, Position, Replica, Resume, Snapshot, SnapshotReason,
     Standing, StreamId, Subscribe, Term, Timestamp, Verdict, Welcome,
 };
 use tokio::sync::mpsc;
@@ -29,6 +29,8 @@ struct Leader {
     opening: (Duration, usize),
     /// How long it takes to answer the first reports.
     answers_after: Vec<Duration>,
+    /// How it judges reports.
+    standing: Standing,
     streams: u64,
     reports: Vec<(Duration, Report)>,
 }
@@ -41,6 +43,7 @@ fn leader() -> Shared {
         set: 0,
         opening: (Duration::ZERO, 0),
         answers_after: Vec::new(),
+        standing: Standing::InStep,
         streams: 0,
         reports: Vec::new(),
     }))
@@ -151,18 +154,22 @@ impl Reporter for Reports {
             leader.answers_after.get(nth).copied().unwrap_or(Duration::from_millis(2))
         };
         sleep(takes / 2).await;
-        let leader_time = self.0.lock().unwrap().time();
+        let (leader_time, standing) = {
+            let leader = self.0.lock().unwrap();
+            (leader.time(), leader.standing)
+        };
         sleep(takes / 2).await;
         let answer = Answer { log: LOG, term: Term(1), tail: report.at.position.index, leader_time };
-        Ok(Answered { standing: Standing::InStep, answer: Some(answer) })
+        Ok(Answered { standing, answer: Some(answer) })
     }
 }
 
-/// The notices of a replica, and its lag after each applied batch.
+/// What a session told: notices, judgements, and the lag after each applied batch.
 #[derive(Default)]
 struct Seen {
     notices: Vec<Notice>,
     lags: Vec<Option<Duration>>,
+    standings: Vec<Standing>,
     state: Option<State>,
 }
 
@@ -173,6 +180,10 @@ impl Observer for Seen {
         }
         self.state = Some(replica.state());
         self.notices.push(notice);
+    }
+
+    fn standing(&mut self, standing: Standing, _at: Resume) {
+        self.standings.push(standing);
     }
 }
 
@@ -198,7 +209,7 @@ fn half_a_batch_of_600_bytes_a_second(leader: Shared, mut stream: Stream) -> Pin
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_arrives_slowly_is_waited_for_but_the_replica_is_not_live_meanwhile() {
+async fn a_batch_may_arrive_slowly_but_the_replica_is_not_live_meanwhile() {
     let leader = leader();
     let seen = run(&leader, half_a_batch_of_600_bytes_a_second, 15 * SECOND).await;
     assert_eq!(seen.state, Some(State::CatchingUp));
@@ -208,7 +219,7 @@ async fn a_batch_that_arrives_slowly_is_waited_for_but_the_replica_is_not_live_m
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_few_bytes_as_a_proxy_sends_them_are_no_sign_of_life() {
+async fn a_few_bytes_of_a_proxy_are_no_sign_of_life() {
     let leader = leader();
     let pings: Play = |_, stream| {
         Box::pin(async move {
@@ -224,7 +235,7 @@ async fn a_few_bytes_as_a_proxy_sends_them_are_no_sign_of_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_welcome_that_arrives_slowly_is_waited_for() {
+async fn a_welcome_may_arrive_slowly() {
     for (bytes, streams) in [(600, 1), (0, 4)] {
         let leader = leader();
         leader.lock().unwrap().opening = (20 * SECOND, bytes);
@@ -244,7 +255,7 @@ fn a_batch_a_second(leader: Shared, mut stream: Stream) -> Pin<Box<dyn Future<Ou
 }
 
 #[tokio::test(start_paused = true)]
-async fn reports_name_their_stream_come_every_two_seconds_and_do_not_wait_for_lost_answers() {
+async fn reports_come_every_two_seconds_name_their_stream_and_do_not_wait_for_lost_answers() {
     let leader = leader();
     leader.lock().unwrap().answers_after = vec![Duration::from_millis(2), 1_000 * SECOND];
     run(&leader, a_batch_a_second, 17 * SECOND).await;
@@ -252,6 +263,17 @@ async fn reports_name_their_stream_come_every_two_seconds_and_do_not_wait_for_lo
     let seconds: Vec<u64> = leader.reports.iter().map(|(at, _)| at.as_secs()).collect();
     assert_eq!(seconds, [0, 2, 12, 14, 16]);
     assert!(leader.reports.iter().all(|(_, report)| report.stream == StreamId(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_judgement_that_this_version_does_not_know_is_not_passed_on() {
+    for (standing, passed_on) in [(Standing::Diverged, true), (Standing::Unknown, false)] {
+        let leader = leader();
+        leader.lock().unwrap().standing = standing;
+        let seen = run(&leader, a_batch_a_second, 3 * SECOND).await;
+        assert_eq!(leader.lock().unwrap().reports.len(), 2);
+        assert_eq!(seen.standings, if passed_on { vec![standing; 2] } else { Vec::new() });
+    }
 }
 
 #[tokio::test(start_paused = true)]
