@@ -110,6 +110,21 @@ fn the_tail_in_an_answer_counts_for_two_seconds_from_the_request() {
 }
 
 #[test]
+fn the_clock_of_the_same_leader_is_kept_and_that_of_another_one_learned_anew() {
+    // The leader writes its welcome at once, and it travels for two seconds: taken alone, that is a second off.
+    for (term, seconds) in [(TERM, 5), (Term(TERM.0 + 1), 4)] {
+        let (mut replica, _) = replica_in("waiting");
+        let asked = replica.poll_timeout();
+        replica.handle_timeout(asked);
+        let now = asked.plus(Duration::from_secs(2));
+        let welcome = Welcome { term, leader_time: leader_time(asked), ..welcome(Verdict::Resumed) };
+        replica.handle_frame(Frame::Welcome(welcome), now);
+        let five_seconds_ago = aged(Duration::from_secs(5), now);
+        assert_eq!(replica.clock.age(five_seconds_ago, now), Some(Duration::from_secs(seconds)), "{term}");
+    }
+}
+
+#[test]
 fn terms_of_another_log_do_not_count() {
     let (mut replica, now) = replica_in("connecting");
     replica.see_term(LOG, Term(9));
