@@ -10,6 +10,7 @@
 
 mod backoff;
 mod clock;
+mod hash;
 mod notice;
 mod progress;
 #[cfg(test)]
@@ -89,7 +90,7 @@ pub enum Action {
 }
 
 /// Keeps one value in step with a leader's log. See the [module](self) for the rules.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 pub struct Replica {
     held: Option<Held>,
     /// The first state that was dropped since the replica was last live.
@@ -121,7 +122,7 @@ struct Held {
     term: Term,
 }
 
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "a process has few replicas, and a link is open most of its time")]
 enum Link {
     Connecting { since: Moment, last_bytes: Moment, asked: Subscribe },
@@ -131,7 +132,7 @@ enum Link {
 }
 
 /// One stream from its welcome on.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 struct Session {
     welcome: Welcome,
     /// A snapshot must come next.

@@ -8,7 +8,7 @@ const BASE: Duration = Duration::from_millis(100);
 const CAP: Duration = Duration::from_secs(5);
 
 /// Delays between reconnects: each is drawn evenly from zero to a limit that doubles from 100 ms to 5 s.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 pub(super) struct Backoff {
     /// How many delays were drawn since the last reset.
     failures: u32,

@@ -15,14 +15,14 @@ const DRIFT: u64 = 500;
 const TOLERANCE: Duration = Duration::from_millis(1);
 
 /// What is known of the leader's clock.
-#[derive(Clone, Copy, Debug, Default, Hash)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LeaderClock {
     best: Option<Exchange>,
     newest_heartbeat: Timestamp,
 }
 
 /// One answer that carried the leader's time.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Copy, Debug)]
 struct Exchange {
     /// Microseconds to add to a `Moment` to get the leader's clock.
     offset: i64,

@@ -42,7 +42,7 @@ pub struct Answer {
 }
 
 /// How up to date a session is.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Timeliness {
     /// Everything that the leader had committed at this time is held, once the replica is at the welcome's tail.
     as_of: Timestamp,

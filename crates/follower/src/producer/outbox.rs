@@ -32,7 +32,7 @@ use crate::grpc::SubmitError;
 /// assert_eq!(step, Some(Step::Settled(Settled::Done { event, abandoned: None })));
 /// assert_eq!(outbox.sequence(), Sequence(2));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Outbox {
     id: ProducerId,
     /// The number of the pending operation, or of the next one.
@@ -43,7 +43,7 @@ pub struct Outbox {
 }
 
 /// An operation whose outcome is not known yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pending {
     /// The operation.
     pub operation: Operation,

@@ -1,0 +1,79 @@
+//! What makes two replicas different.
+
+use std::hash::{Hash, Hasher};
+
+use super::{Link, Replica, Session};
+
+/// Covers what decides what a replica does with its next input. What only says when things happened is left out, and so is
+/// what the replica only tells: whoever explores its states would meet the same one again and again.
+impl Hash for Replica {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let Self {
+            held,
+            dropped: _,
+            seen_term,
+            link,
+            backoff: _,
+            disconnect,
+            connect,
+            notices,
+            clock: _,
+            tail,
+            applied_at: _,
+        } = self;
+        (held, seen_term, tail, disconnect, connect, notices).hash(hasher);
+        std::mem::discriminant(link).hash(hasher);
+        match link {
+            Link::Connecting { since: _, last_bytes: _, asked } => asked.hash(hasher),
+            Link::Open(session) => session.hash(hasher),
+            Link::Stale { until: _ } | Link::Waiting { until: _ } => {}
+        }
+    }
+}
+
+impl Hash for Session {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let Self { welcome, awaits_snapshot, last_bytes: _, last_frame: _, timeliness, resync, connecting_since: _ } =
+            self;
+        (welcome.log, welcome.term, welcome.tail, welcome.floor, welcome.heartbeat_interval).hash(hasher);
+        (awaits_snapshot, timeliness.late, resync.is_some()).hash(hasher);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    use std::time::Duration;
+
+    use super::Replica;
+    use crate::{LogId, Moment, Position, Snapshot};
+
+    fn hash(replica: &Replica) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        replica.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// A replica of log 1 that holds `value` and asked for a stream after `attempts` that failed.
+    fn asking(seed: u64, value: i64, attempts: u32) -> Replica {
+        let log = LogId(1);
+        let mut replica = Replica::restore(seed, Snapshot::take(log, Position::origin(log), value));
+        for attempt in 0..=attempts {
+            let now = Moment(Duration::from_secs(60) * attempt);
+            replica.handle_closed(now);
+            replica.handle_timeout(now.plus(Duration::from_secs(30)));
+            while replica.poll_action().is_some() {}
+            while replica.poll_notice().is_some() {}
+        }
+        replica
+    }
+
+    #[test]
+    fn when_something_happened_makes_no_difference_and_what_is_held_does() {
+        assert_eq!(hash(&asking(1, 7, 0)), hash(&asking(2, 7, 3)));
+        assert_ne!(hash(&asking(1, 7, 0)), hash(&asking(1, 8, 0)));
+        let mut gave_up = asking(1, 7, 0);
+        gave_up.handle_closed(Moment::default());
+        assert_ne!(hash(&asking(1, 7, 0)), hash(&gave_up));
+    }
+}
