@@ -58,7 +58,9 @@ enum Step {
     Test,
     /// Five hundred simulated worlds keep every promise
     Sim,
-    /// The simulation is deterministic, and catches each deliberate fault
+    /// Every state of every small world keeps every promise
+    Explore,
+    /// The simulation is deterministic, and it and the search of the small worlds catch each deliberate fault
     Faults,
     /// The leader and the replica compile, optimised, for the next steps
     Bins,
@@ -119,7 +121,7 @@ impl Step {
             Self::Test => &[needs::IP, needs::SS],
             Self::Browser => &[needs::CHROME, needs::CHROMEDRIVER],
             Self::Proxies => &[needs::CHROME, needs::CHROMEDRIVER, needs::NGINX, needs::HAPROXY],
-            Self::Doc | Self::Sim | Self::Faults | Self::Bins | Self::Durability | Self::Load => &[],
+            Self::Doc | Self::Sim | Self::Explore | Self::Faults | Self::Bins | Self::Durability | Self::Load => &[],
         }
     }
 }
@@ -159,8 +161,8 @@ impl Checks<'_> {
             Step::Clippy => {
                 self.cargo("clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]).await?;
                 // The faults, and the tests of them, are compiled with this feature only.
-                let sim = ["--package", "sim", "--features", "faults", "--all-targets", "--", "-D", "warnings"];
-                self.cargo("clippy", &sim).await
+                let faults = ["--package", "sim", "--package", "explore", "--features", "faults", "--all-targets"];
+                self.cargo("clippy", &[&faults[..], &["--", "-D", "warnings"]].concat()).await
             }
             Step::ClippyWasm => {
                 // The page's call covers the crates that it depends on. The engine by itself also compiles without the
@@ -176,7 +178,10 @@ impl Checks<'_> {
             }
             Step::Test => self.cargo("test", &["--workspace", "--exclude", "e2e", "--exclude", "bench"]).await,
             Step::Sim => self.cargo("run", &["--package", "sim", "--", "--seeds", SIMULATED_SEEDS]).await,
-            Step::Faults => self.cargo("test", &["--package", "sim", "--features", "faults"]).await,
+            Step::Explore => self.cargo("run", &["--release", "--package", "explore"]).await,
+            Step::Faults => {
+                self.cargo("test", &["--package", "sim", "--package", "explore", "--features", "faults"]).await
+            }
             Step::Bins => self.cargo("build", &["--release", "--package", "leader", "--package", "replica"]).await,
             Step::Durability | Step::Load | Step::Browser | Step::Proxies => self.end_to_end(&step.name()).await,
         }
