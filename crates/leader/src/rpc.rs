@@ -2,7 +2,7 @@
 //!
 //! | to find | look in |
 //! |---|---|
-//! | what every call passes before its service: content type, method, deadline | [`edge`] |
+//! | what every call passes before its service: content type, method, deadline | `edge.rs` |
 //! | which code and reason an error has | `status.rs` |
 //! | the stream | [`subscribe`] |
 
