@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 const IDLE: Duration = Duration::from_secs(2 * TIMEOUT_SECONDS as u64 + 2);
 
 /// The replica's lines of the type `kind`.
-fn told(replica: &ReplicaProcess, kind: &str) -> Vec<serde_json::Value> {
+fn lines_of_type(replica: &ReplicaProcess, kind: &str) -> Vec<serde_json::Value> {
     let lines = replica.program.lines();
     let objects = lines.iter().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     objects.filter(|line| line["type"] == kind).collect()
@@ -44,9 +44,9 @@ async fn native_replicas_stay_live_behind_nginx_and_haproxy() {
     for (way, replica) in &replicas {
         replica.wait_for_index(3).await.unwrap_or_else(|error| panic!("{way}: {error}"));
         for trouble in ["link_failed", "link_lost", "silent", "no_welcome", "goodbye"] {
-            assert_eq!(told(replica, trouble), Vec::<serde_json::Value>::new(), "{way}");
+            assert_eq!(lines_of_type(replica, trouble), Vec::<serde_json::Value>::new(), "{way}");
         }
-        assert_eq!(told(replica, "welcome").len(), 1, "{way}: the replica connected more than once");
+        assert_eq!(lines_of_type(replica, "welcome").len(), 1, "{way}: the replica connected more than once");
     }
 }
 
@@ -100,7 +100,7 @@ async fn page(address: SocketAddr, host: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_proxy_that_passes_on_its_name_needs_the_flag_host_and_is_told_so() {
+async fn a_proxy_that_passes_on_its_name_needs_the_flag_host_and_says_so() {
     let strict = Leader::start(&["--no-generator"]).await.unwrap();
     let nginx = Proxy::nginx(strict.address).await.unwrap();
     let haproxy = Proxy::haproxy(strict.address).await.unwrap();

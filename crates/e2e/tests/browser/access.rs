@@ -37,20 +37,20 @@ async fn screen_readers_are_not_flooded() {
         browser.open(&leader.url()).await?;
         live(&browser).await?;
         // Changes that assistive technology announces by itself.
-        let told = browser
+        let announced = browser
             .run(
                 "const live = '[aria-live]:not([aria-live=off]), [role=status], [role=alert], [role=log], output';
-                 let told = 0;
+                 let announced = 0;
                  const observer = new MutationObserver(changes => {
                    for (const { target } of changes) {
-                     if ((target.closest ? target : target.parentElement)?.closest(live)) told += 1;
+                     if ((target.closest ? target : target.parentElement)?.closest(live)) announced += 1;
                    }
                  });
                  observer.observe(document.body, { subtree: true, childList: true, characterData: true });
-                 return new Promise(done => setTimeout(() => done(told), 3000));",
+                 return new Promise(done => setTimeout(() => done(announced), 3000));",
             )
             .await?;
-        assert!(told.as_u64().unwrap() <= 2, "{told} changes in three seconds");
+        assert!(announced.as_u64().unwrap() <= 2, "{announced} changes in three seconds");
         browser.wait_for_text("announcement", |text| text.contains("in step with the leader")).await?;
         Ok(())
     })

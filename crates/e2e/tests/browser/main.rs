@@ -3,7 +3,7 @@
 
 mod access;
 mod loading;
-mod put_in;
+mod pending;
 mod slow_link;
 
 use std::collections::BTreeMap;
@@ -141,9 +141,9 @@ async fn a_reload_resumes_from_the_position_and_says_so() {
         assert_eq!(browser.wait_for_value("resync", |_| true).await?, "resumed");
         live(&browser).await?;
         assert!(index(&browser).await? >= before);
-        let told = browser.text("resync").await?;
-        println!("after the reload: {told}");
-        assert!(told.contains("resumed") && told.contains("ms"), "{told}");
+        let resync = browser.text("resync").await?;
+        println!("after the reload: {resync}");
+        assert!(resync.contains("resumed") && resync.contains("ms"), "{resync}");
         Ok(())
     })
     .await;

@@ -29,15 +29,15 @@ async fn signal(program: &Program, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn put_in(browser: &Browser, kind: &str, argument: &str) -> anyhow::Result<()> {
+async fn submit(browser: &Browser, kind: &str, argument: &str) -> anyhow::Result<()> {
     browser.choose("op-kind", kind).await?;
     browser.type_into("op-arg", argument).await?;
     browser.click("op-submit").await
 }
 
 /// Waits until the page shows the outcome `kind` of the operation, and returns its text.
-async fn told(browser: &Browser, kind: &str) -> anyhow::Result<String> {
-    browser.wait_for_value("op-result", |told| told == kind).await?;
+async fn outcome(browser: &Browser, kind: &str) -> anyhow::Result<String> {
+    browser.wait_for_value("op-result", |shown| shown == kind).await?;
     browser.text("op-result").await
 }
 
@@ -55,15 +55,15 @@ async fn a_leader_that_is_stopped_does_an_operation_once() {
         browser.open(&leader.url()).await?;
         live(&browser).await?;
         signal(&leader.program, "STOP").await?;
-        put_in(&browser, "add", "7").await?;
-        let pending = told(&browser, "pending").await?;
+        submit(&browser, "add", "7").await?;
+        let pending = outcome(&browser, "pending").await?;
         assert!(pending.contains("Pending since") && pending.contains("“+ 7”"), "{pending}");
         tokio::time::sleep(LONG).await;
         assert_eq!(browser.value("op-result").await?.as_deref(), Some("pending"), "it is not known to have failed");
         // Pressing the button again submits no second one.
         browser.click("op-submit").await?;
         signal(&leader.program, "CONT").await?;
-        let done = told(&browser, "ok").await?;
+        let done = outcome(&browser, "ok").await?;
         assert!(done.contains("done once"), "{done}");
         assert_eq!(held(&browser).await?, ("7".to_owned(), "1".to_owned()));
         Ok(())
@@ -81,17 +81,17 @@ async fn a_pending_operation_survives_the_page() {
         browser.open(&url).await?;
         live(&browser).await?;
         browser.run(LOSE_ANSWERS).await?;
-        put_in(&browser, "add", "5").await?;
-        told(&browser, "pending").await?;
+        submit(&browser, "add", "5").await?;
+        outcome(&browser, "pending").await?;
         leader.program.kill().await?;
         browser.open("about:blank").await?;
         let leader = Leader::start_on(&address, &durable).await?;
         browser.open(&url).await?;
-        let done = told(&browser, "ok").await?;
+        let done = outcome(&browser, "ok").await?;
         assert!(done.contains("#1: + 5 → 5"), "{done}");
         live(&browser).await?;
         // The next operation is another one, although it looks the same.
-        put_in(&browser, "add", "5").await?;
+        submit(&browser, "add", "5").await?;
         browser.wait_for_value("value", |value| value == "10").await?;
         assert_eq!(held(&browser).await?, ("10".to_owned(), "2".to_owned()));
         drop(leader);
@@ -107,26 +107,26 @@ async fn a_duplicated_tab_settles_what_is_pending_and_goes_on_by_itself() {
         browser.open(&leader.url()).await?;
         live(&browser).await?;
         browser.run(LOSE_ANSWERS).await?;
-        put_in(&browser, "add", "5").await?;
-        told(&browser, "pending").await?;
+        submit(&browser, "add", "5").await?;
+        outcome(&browser, "pending").await?;
         browser.wait_for_value("value", |value| value == "5").await?;
 
         // A duplicated tab starts with a copy of the session storage.
         let first = browser.tab().await?;
         let copy = browser.duplicate().await?;
         browser.switch_to(&copy).await?;
-        let done = told(&browser, "ok").await?;
+        let done = outcome(&browser, "ok").await?;
         assert!(done.contains("#1: + 5 → 5"), "{done}");
         live(&browser).await?;
-        put_in(&browser, "add", "1").await?;
+        submit(&browser, "add", "1").await?;
         browser.wait_for_value("value", |value| value == "6").await?;
 
         // The first tab's next operation looks the same and is another one.
         browser.switch_to(&first).await?;
         browser.run("loseAnswers(false)").await?;
         browser.click("op-try-now").await?;
-        told(&browser, "ok").await?;
-        put_in(&browser, "add", "1").await?;
+        outcome(&browser, "ok").await?;
+        submit(&browser, "add", "1").await?;
         browser.wait_for_value("value", |value| value == "7").await?;
         assert_eq!(held(&browser).await?, ("7".to_owned(), "3".to_owned()));
         Ok(())
@@ -141,15 +141,15 @@ async fn after_waiting_was_stopped_the_next_operation_tells_what_was_done() {
         browser.open(&leader.url()).await?;
         live(&browser).await?;
         browser.run(LOSE_ANSWERS).await?;
-        put_in(&browser, "add", "5").await?;
-        told(&browser, "pending").await?;
+        submit(&browser, "add", "5").await?;
+        outcome(&browser, "pending").await?;
         browser.press_enter("op-stop").await?;
-        let unknown = told(&browser, "unknown").await?;
+        let unknown = outcome(&browser, "unknown").await?;
         assert!(unknown.contains("may be done already, or later"), "{unknown}");
         assert_eq!(browser.focused().await?, "op-submit", "the keyboard's focus must not be lost");
         browser.run("loseAnswers(false)").await?;
-        put_in(&browser, "multiply", "3").await?;
-        told(&browser, "ok").await?;
+        submit(&browser, "multiply", "3").await?;
+        outcome(&browser, "ok").await?;
         browser.wait_for_text("notices", |text| text.contains("was done after all: it is #1")).await?;
         assert_eq!(held(&browser).await?, ("15".to_owned(), "2".to_owned()));
         Ok(())
@@ -164,16 +164,16 @@ async fn an_outcome_that_a_new_log_makes_unknown_is_reported_in_plain_words() {
         let (address, url) = (leader.address.to_string(), leader.url());
         browser.open(&url).await?;
         live(&browser).await?;
-        put_in(&browser, "add", "1").await?;
-        told(&browser, "ok").await?;
+        submit(&browser, "add", "1").await?;
+        outcome(&browser, "ok").await?;
         browser.run(LOSE_ANSWERS).await?;
-        put_in(&browser, "add", "5").await?;
-        told(&browser, "pending").await?;
+        submit(&browser, "add", "5").await?;
+        outcome(&browser, "pending").await?;
         leader.program.kill().await?;
         browser.wait_for_value("state", |state| state != "live").await?;
         browser.run("loseAnswers(false)").await?;
         let _leader = Leader::start_on(&address, &["--no-generator"]).await?;
-        let unknown = told(&browser, "unknown").await?;
+        let unknown = outcome(&browser, "unknown").await?;
         assert!(unknown.contains("“+ 5”") && unknown.contains("cannot be known any more"), "{unknown}");
         live(&browser).await?;
         let everything = browser.run("return document.body.innerText").await?;
@@ -181,8 +181,8 @@ async fn an_outcome_that_a_new_log_makes_unknown_is_reported_in_plain_words() {
         for word in ["API", "TypeError", "fetch", "JsValue", "Error:"] {
             assert!(!everything.contains(word), "{word} means nothing to people: {everything}");
         }
-        put_in(&browser, "add", "2").await?;
-        told(&browser, "ok").await?;
+        submit(&browser, "add", "2").await?;
+        outcome(&browser, "ok").await?;
         Ok(())
     })
     .await;
