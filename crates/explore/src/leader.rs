@@ -8,7 +8,7 @@ use std::time::Duration;
 use engine::fault::{self, Fault};
 use engine::frame::SnapshotFrame;
 use engine::leader::{
-    Admission, Intake, KnownDigest, LogView, Rejection, Sealed, Sequencer, Step, Subscription, Taken,
+    Admission, Intake, KnownDigest, LogView, Rejection, Sealed, Sequencer, Subscription, Taken, ToSend,
 };
 use engine::{
     Durability, Event, Frame, Goodbye, GoodbyeReason, Heartbeat, Index, Operation, Resume, Snapshot, StreamId,
@@ -318,19 +318,19 @@ impl Leader {
 
     /// Whether a subscriber can be sent something.
     pub(crate) fn has_something_for(&self, subscription: &Subscription) -> bool {
-        self.step(&mut subscription.clone()) != Step::Wait
+        self.step(&mut subscription.clone()) != ToSend::Wait
     }
 
     /// The next frame for a subscriber, which ends with the goodbye; `None` if there is nothing.
     pub(crate) fn send(&mut self, subscription: &mut Subscription, log: &Log) -> Option<Rc<Frame>> {
         loop {
             let frame = match self.step(subscription) {
-                Step::Ring(number) => {
+                ToSend::Ring(number) => {
                     let (frame, after) = self.ring.get(number)?;
                     subscription.sent_frames(number + 1, after);
                     frame
                 }
-                Step::Store(from) => {
+                ToSend::Store(from) => {
                     if from <= log.floor().index {
                         self.raise_floor(log);
                         continue;
@@ -342,26 +342,26 @@ impl Leader {
                     subscription.sent_batches(batch.last());
                     Rc::new(Frame::Batch(batch))
                 }
-                Step::Snapshot => {
+                ToSend::Snapshot => {
                     subscription.sent_snapshot(self.published.position().index);
                     Rc::new(self.snapshot_frame())
                 }
-                Step::Goodbye => return self.goodbye.map(|(reason, _)| Rc::new(goodbye(reason))),
-                Step::Wait => return None,
+                ToSend::Goodbye => return self.goodbye.map(|(reason, _)| Rc::new(goodbye(reason))),
+                ToSend::Wait => return None,
             };
             self.wait(subscription);
             return Some(frame);
         }
     }
 
-    fn step(&self, subscription: &mut Subscription) -> Step {
-        subscription.step(&self.view(), &self.ring, self.goodbye.is_some())
+    fn step(&self, subscription: &mut Subscription) -> ToSend {
+        subscription.poll_send(&self.view(), &self.ring, self.goodbye.is_some())
     }
 
     /// A subscriber that was sent everything takes its place in the ring, as a cursor does that waits.
     fn wait(&self, subscription: &mut Subscription) {
         let mut next = subscription.clone();
-        if self.step(&mut next) == Step::Wait {
+        if self.step(&mut next) == ToSend::Wait {
             *subscription = next;
         }
     }
