@@ -48,6 +48,41 @@ fn each_change_of_state_is_reported_once() {
     assert_eq!(changes(&mut replica).last().map(|change| change.1), Some(Stale));
 }
 
+#[test]
+fn a_welcome_must_fit_the_position_that_was_asked_from() {
+    use SnapshotReason::Compacted;
+    // The replica of column "connecting" asks from event 5.
+    let fits = |verdict, floor, tail| {
+        let (mut replica, now) = replica_in("connecting");
+        let welcome =
+            Welcome { floor: Index(floor), tail: Index(tail), leader_time: leader_time(now), ..welcome(verdict) };
+        replica.handle_frame(Frame::Welcome(welcome), now);
+        replica.state() != State::Waiting
+    };
+    let resumed = |floor, tail| fits(Verdict::Resumed, floor, tail);
+    assert!(resumed(5, 5) && resumed(0, 10));
+    assert!(!resumed(6, 10), "it lies below the floor");
+    assert!(!resumed(0, 4), "it lies beyond the tail");
+    assert!(fits(Verdict::Snapshot(Compacted), 6, 10));
+    assert!(!fits(Verdict::Snapshot(Compacted), 5, 10), "it was not compacted");
+    assert!(!fits(Verdict::Snapshot(SnapshotReason::Fresh), 11, 10), "the floor lies beyond the tail");
+}
+
+#[test]
+fn the_way_to_live_says_where_it_began_and_how_many_events_it_took() {
+    let (mut replica, _) = replica_in("live");
+    let resync = notices(&mut replica).into_iter().find_map(|notice| match notice {
+        Notice::CaughtUp(resync) => Some(resync),
+        _ => None,
+    });
+    let resync = resync.unwrap();
+    assert_eq!(
+        (resync.from.map(|from| from.position), resync.snapshot),
+        (Some(snapshot_at(Index(5)).position()), None)
+    );
+    assert_eq!((resync.events, resync.verdict), (5, Verdict::Resumed));
+}
+
 /// The leader's clock when it was `age` before `now`.
 fn aged(age: Duration, now: Moment) -> Timestamp {
     Timestamp(leader_time(now).0 - u64::try_from(age.as_micros()).unwrap())
