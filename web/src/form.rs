@@ -1,4 +1,4 @@
-//! What a person may type into the form.
+//! What a person can enter in the form.
 
 use engine::Operation;
 use thiserror::Error;
@@ -24,11 +24,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them, in the order in which they are offered.
+    /// All kinds, in the order in which the form offers them.
     pub const ALL: [Self; 6] =
         [Self::Add, Self::Subtract, Self::Multiply, Self::Divide, Self::SquareRoot, Self::Square];
 
-    /// The kind as a program writes it.
+    /// The kind for programs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// The kind as a person reads it.
+    /// The kind for people.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -60,17 +60,17 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether it needs a number beside the calculator's value.
+    /// Whether it takes a number besides the calculator's value.
     #[must_use]
     pub fn takes_argument(self) -> bool {
         !matches!(self, Self::SquareRoot | Self::Square)
     }
 
-    /// The operation of this kind with what was typed as its argument.
+    /// The operation of this kind with the argument that was typed.
     ///
     /// # Errors
     ///
-    /// [`NotAnArgument`] if one is needed and `typed` is not a whole number that fits.
+    /// [`NotAnArgument`] if the kind takes an argument and `typed` is not a whole number of 64 bits.
     pub fn operation(self, typed: &str) -> Result<Operation, NotAnArgument> {
         Ok(match self {
             Self::Add => Operation::Add(argument(typed)?),
@@ -83,22 +83,22 @@ impl Kind {
     }
 }
 
-/// What was typed cannot be an operation's argument.
+/// The typed text is not an operation's argument.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotAnArgument {
     /// Nothing was typed.
     #[error("Type a whole number first.")]
     Missing,
-    /// Not a number, a fraction, or too large.
+    /// The text is not a number, or a fraction, or too large.
     #[error("“{typed}” is not a whole number between {min} and {max}.", typed = .0, min = format::grouped(i64::MIN), max = format::grouped(i64::MAX))]
     NotWhole(String),
 }
 
-/// The signs that keyboards, word processors and other programs write in front of a negative number: hyphens, dashes and
-/// the minus, which is how the page itself writes one.
+/// Signs of a negative number, as keyboards, word processors and other programs write them: hyphens, dashes, and the minus
+/// that the page itself writes.
 const MINUS: [char; 8] = ['−', '‐', '‑', '‒', '–', '—', '﹣', '－'];
 
-/// Takes what Rust takes, and a number as the page itself writes it, so that a shown value can be pasted.
+/// Parses what Rust parses, and numbers as the page writes them, so that a shown value can be pasted.
 fn argument(typed: &str) -> Result<i64, NotAnArgument> {
     let typed = typed.trim();
     if typed.is_empty() {
@@ -115,7 +115,7 @@ fn argument(typed: &str) -> Result<i64, NotAnArgument> {
     }
     let ungrouped = digits.replace(',', "");
     let number: i64 = format!("{sign}{ungrouped}").parse().map_err(|_| not_whole())?;
-    // Elsewhere a comma starts the fraction: only whole groups of three are taken for groups.
+    // In many countries a comma starts the fraction, so it may only separate groups of three digits.
     let is_grouped = ungrouped == digits || format::grouped_count(number.unsigned_abs()) == digits;
     if is_grouped { Ok(number) } else { Err(not_whole()) }
 }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_number_that_fits_is_told_apart_from_nothing() {
+    fn a_missing_number_and_a_wrong_one_are_different_errors() {
         assert_eq!(Kind::Multiply.operation("  "), Err(NotAnArgument::Missing));
         for typed in
             ["abc", "1.5", "1,5", "12,34", "1e3", "9223372036854775808", "--1", "-+1", "−−1", "-", "−", "5-", "٣"]

@@ -7,7 +7,7 @@ use engine::{Event, Operation};
 
 use crate::known::Known;
 
-/// What stands where a number will be once there is one.
+/// Shown in place of a number that is not there yet.
 pub const NOTHING: &str = "–";
 
 /// A value with its digits in groups of three: `−9,223,372,036,854,775,808`.
@@ -29,7 +29,7 @@ pub fn operation(operation: Operation) -> String {
     }
 }
 
-/// A text of the leader's or of the transport's, with its numbers written as the page writes them.
+/// A text of the leader or of the transport, with its negative numbers written as the page writes them.
 #[must_use]
 pub fn with_minus(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
@@ -47,10 +47,10 @@ pub fn with_minus(text: &str) -> String {
 
 /// Why a call or a stream broke, for people.
 ///
-/// What browsers say differs from one to the other and names JavaScript's classes. All of it means the same here.
+/// Browsers use different texts, with names of JavaScript classes. They all mean that the connection broke.
 #[must_use]
 pub fn broken_link(text: &str) -> String {
-    /// What browsers and the bindings to them call the ends of a connection.
+    /// What browsers and their bindings call a connection that broke.
     const BROWSERS: [&str; 12] = [
         "js api error",
         "jsvalue",
@@ -70,7 +70,7 @@ pub fn broken_link(text: &str) -> String {
     let lower = text.to_lowercase();
     if let Some((_, code)) = text.split_once(PROXY) {
         let code: String = code.chars().take_while(char::is_ascii_digit).collect();
-        return format!("something between answered with HTTP status {code} instead of the leader");
+        return format!("something between this tab and the leader answered with HTTP status {code}");
     }
     if BROWSERS.iter().any(|name| lower.contains(name)) {
         return "the connection broke or could not be made".to_owned();
@@ -108,7 +108,7 @@ pub fn events(count: u64) -> String {
     if count == 1 { "1 event".to_owned() } else { format!("{} events", grouped_count(count)) }
 }
 
-/// A duration as short as it can be told: `< 1 ms`, `12 ms`, `1.2 s`, `3 min`.
+/// A duration in a fitting unit: `< 1 ms`, `12 ms`, `1.2 s`, `3 min`.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();
@@ -120,7 +120,7 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// A digest or log id in groups of four, so that two of them can be compared by eye.
+/// A digest or log id in groups of four digits, so that people can compare two of them.
 #[must_use]
 pub fn in_fours(hex: &str) -> String {
     let mut text = String::with_capacity(hex.len() + hex.len() / 4);
@@ -133,13 +133,13 @@ pub fn in_fours(hex: &str) -> String {
     text
 }
 
-/// An event that was just committed: `#1,234: × 3 → 42`.
+/// A committed event: `#1,234: × 3 → 42`.
 #[must_use]
 pub fn committed(event: Event) -> String {
     format!("#{}: {} → {}", grouped_count(event.index.0), operation(event.operation), grouped(event.value))
 }
 
-/// A time of day where the person is, in seconds after midnight.
+/// A local time of day, in seconds after midnight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeOfDay(pub u32);
 
@@ -167,12 +167,12 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_told_in_a_fitting_unit() {
-        let told = |micros| duration(Duration::from_micros(micros));
-        assert_eq!(told(999), "< 1 ms");
-        assert_eq!(told(12_900), "12 ms");
-        assert_eq!(told(1_290_000), "1.2 s");
-        assert_eq!(told(185_000_000), "3 min");
+    fn durations_have_a_fitting_unit() {
+        let written = |micros| duration(Duration::from_micros(micros));
+        assert_eq!(written(999), "< 1 ms");
+        assert_eq!(written(12_900), "12 ms");
+        assert_eq!(written(1_290_000), "1.2 s");
+        assert_eq!(written(185_000_000), "3 min");
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_committed_event_tells_where_what_and_what_came_of_it() {
+    fn a_committed_event_shows_index_operation_and_value() {
         let event = Event { index: Index(1_234), operation: Operation::Multiply(3), value: 42 };
         assert_eq!(committed(event), "#1,234: × 3 → 42");
     }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_say_of_a_broken_connection_is_told_in_plain_words() {
+    fn a_broken_connection_is_reported_in_plain_words() {
         for said in [
             "JS API error: TypeError: Failed to fetch",
             "JS API error: TypeError: network error",
@@ -219,7 +219,7 @@ mod tests {
         }
         assert_eq!(
             broken_link("grpc-status header missing, mapped from HTTP status code 502"),
-            "something between answered with HTTP status 502 instead of the leader"
+            "something between this tab and the leader answered with HTTP status 502"
         );
         assert_eq!(broken_link("the leader has too much to do"), "the leader has too much to do");
     }

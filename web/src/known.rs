@@ -1,16 +1,16 @@
-//! A number of the leader's that the page may know only in part.
+//! A number of the leader, of which the page may know only a lower bound.
 
 use engine::replica::Lag;
 
-/// A number of the leader's, as far as it is known.
+/// A number of the leader, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Known {
-    /// There is no stream that would tell it.
+    /// Not known: no stream tells it.
     #[default]
     Not,
-    /// It may be more by now.
+    /// At least this much; it may be more by now.
     AtLeast(u64),
-    /// The leader said so just now.
+    /// Exactly this much, as the leader just said.
     Exactly(u64),
 }
 

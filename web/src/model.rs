@@ -1,8 +1,8 @@
 //! What the page knows and shows.
 //!
-//! The session's observer tells a [`Model`] what happens, as often as it happens. The page asks it what to show
+//! The session's observer tells a [`Model`] everything that happens. The page asks the model what to show
 //! ([`Model::status`], [`Model::numbers`], [`Model::log`], [`Model::news`]) once per animation frame. Time is an
-//! argument, and nothing here knows of a browser.
+//! argument, and nothing here depends on a browser.
 
 pub mod announcement;
 pub mod last_operation;
@@ -26,7 +26,7 @@ use log::EventLog;
 use news::{Item, News};
 use resync::{Occasion, ResyncLine};
 
-/// From here on a value is too long to be written large: ten digits, commas and a minus do not fit across its card.
+/// The first value that is too long for large digits: ten digits, commas and a minus do not fit across its card.
 const LONG_VALUE: u64 = 1_000_000_000;
 
 /// Now, by two clocks.
@@ -41,7 +41,7 @@ pub struct Now {
 /// The numbers that change with every batch, all of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
-    /// The state that the replica vouches for: log, index, digest and value.
+    /// The state that the replica holds and has verified: log, index, digest and value.
     pub held: Option<Snapshot>,
     /// The leader's newest event.
     pub tail: Known,
@@ -53,16 +53,16 @@ pub struct Numbers {
     pub unknown_since: Option<TimeOfDay>,
     /// The term of the leader.
     pub term: Option<Term>,
-    /// What a crash of the leader can take away, once it said so.
+    /// What a crash of the leader can take away, once the leader has said it.
     pub durability: Option<Durability>,
 }
 
-/// Since when the leader has not answered, and how it showed.
+/// Since when the leader has not answered, and in which way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unanswered {
     pub(crate) since: Moment,
     pub(crate) attempts: u32,
-    /// Whether the newest attempt failed outright. Otherwise it hangs, as one does that waits for a connection.
+    /// Whether the newest attempt failed. Otherwise it hangs, for example because it waits for a connection.
     pub(crate) failed: bool,
 }
 
@@ -71,30 +71,30 @@ pub(crate) struct Unanswered {
 pub struct Model {
     pub(crate) name: String,
     pub(crate) numbers: Numbers,
-    /// As told by the notices, so that each notice is understood in the state it was made in.
+    /// The state according to the notices so far, so that each notice is read in the state in which it was made.
     pub(crate) state: State,
-    /// Whether the tab leaves the connections to older tabs.
+    /// Whether the tab waits and leaves the connections to older tabs.
     pub(crate) parked: bool,
     /// How many tabs of the page are open in this browser, this one included.
     pub(crate) tabs: usize,
     pub(crate) unanswered: Option<Unanswered>,
     /// Where the replica was when it last became live.
     live_from: Index,
-    /// What the leader judged, since the replica is live, and when.
+    /// The leader's newest judgement of a position since the replica became live, and when it came.
     pub(crate) standing: Option<(Standing, Resume, Now)>,
-    /// Whether an event was applied on the present stream, so that the lag in time is of this stream.
+    /// Whether an event was applied on the present stream, so that the lag in time belongs to this stream.
     applied_on_stream: bool,
     /// Whether the saved state could not be used and nothing has replaced it yet.
     saved_is_damaged: bool,
-    /// Whether the state was dropped because it was wrong, and nothing came in its place yet.
+    /// Whether the replica dropped a wrong state and has no new one yet.
     pub(crate) diverged: bool,
-    /// When the value last had too many digits to be written large.
+    /// When the value was last too long for large digits.
     pub(crate) long_value: Option<Moment>,
     /// When an operation last got no answer.
     pub(crate) call_unanswered: Option<Moment>,
     /// The last operation that was submitted.
     pub(crate) last_operation: Option<LastOperation>,
-    /// What the transport said last; it belongs to the notice that follows.
+    /// The transport's last error, for the notice that follows.
     link_error: Option<String>,
     occasion: Occasion,
     first_resync: Option<ResyncLine>,
@@ -134,7 +134,7 @@ impl Model {
         }
     }
 
-    /// Whether the value has too many digits to be written large.
+    /// Whether the value is too long for large digits.
     pub(crate) fn holds_long_value(&self) -> bool {
         self.numbers.held.is_some_and(|held| held.value().unsigned_abs() >= LONG_VALUE)
     }
@@ -143,7 +143,7 @@ impl Model {
 
     /// Something happened to the replica.
     pub fn handle_notice(&mut self, notice: &Notice, replica: &Replica, now: Now) {
-        // Before and after: the time counts from when a long value was replaced.
+        // The time counts from when a long value was replaced, so both the old and the new value matter.
         let was_long = self.holds_long_value();
         self.numbers.held = replica.snapshot();
         if was_long || self.holds_long_value() {
@@ -215,7 +215,7 @@ impl Model {
         self.standing = Some((standing, at, now));
     }
 
-    /// So many tabs of the page are open, and this one may stream or not.
+    /// `open` tabs of the page are open, and this one may stream or must wait.
     pub fn handle_tabs(&mut self, open: usize, may_stream: bool, now: Now) {
         self.tabs = open;
         if self.parked == may_stream {
@@ -228,7 +228,7 @@ impl Model {
         }
     }
 
-    /// The tab is a copy of another one that is open: it is a replica of its own and has this name.
+    /// The tab is a copy of another open tab. It becomes a replica of its own, called `name`.
     pub fn handle_duplicate(&mut self, name: String) {
         self.name = name;
         self.occasion = Occasion::Start;
@@ -237,12 +237,12 @@ impl Model {
     /// The state that the tab saved before a reload is damaged and not used.
     pub fn handle_damaged_state(&mut self, now: Now) {
         self.saved_is_damaged = true;
-        let text = "What this tab kept over the reload was damaged. It was dropped; a new copy follows.";
+        let text = "What this tab saved before the reload is damaged. It was dropped; a new copy follows.";
         self.news.add(text.to_owned(), status::Tone::Warn, now.time);
     }
 
-    /// Whether a position was reported since the replica is live. One from before may be of what was dropped since, and
-    /// the leader's judgement of it comes late.
+    /// Whether the replica reached the position since it became live. A judgement of an earlier one may come late and be
+    /// about a state that was dropped since.
     fn is_own_history(&self, at: Resume) -> bool {
         let Some(held) = self.held() else {
             return false;
@@ -292,12 +292,12 @@ impl Model {
         &self.log
     }
 
-    /// The events that were applied last, to hold still and let go.
+    /// The events that were applied last, to pause and resume.
     pub fn log_mut(&mut self) -> &mut EventLog {
         &mut self.log
     }
 
-    /// What happened lately, newest first.
+    /// What happened recently, newest first.
     pub fn news(&self) -> impl Iterator<Item = &Item> {
         self.news.items()
     }
@@ -308,13 +308,13 @@ impl Model {
         self.news.version()
     }
 
-    /// How the tab got live after it was opened or reloaded.
+    /// How the tab became live after it was opened or reloaded.
     #[must_use]
     pub fn first_resync(&self) -> Option<&ResyncLine> {
         self.first_resync.as_ref()
     }
 
-    /// How the tab got live after the connection was last lost.
+    /// How the tab became live after the connection was last lost.
     #[must_use]
     pub fn reconnect(&self) -> Option<&ResyncLine> {
         self.reconnect.as_ref()

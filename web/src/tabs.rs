@@ -1,18 +1,18 @@
 //! Which tabs may hold one of the browser's few connections.
 //!
-//! A browser opens at most six HTTP/1.1 connections to one address, and each live tab's stream takes one for good. If
-//! six tabs streamed, nothing else could be asked of the leader: no operation could be put in, and a seventh tab would
-//! stay blank because not even the page would load. So only the [`STREAMS`] oldest tabs stream; the others say why they
-//! wait. Tabs tell each other about themselves over a broadcast channel; every tab computes the same order from that.
+//! A browser opens at most six HTTP/1.1 connections to one address, and the stream of each live tab occupies one. With six
+//! streams there would be none left: no operation could be submitted, and a seventh tab would stay blank because not even
+//! the page would load. So only the [`STREAMS`] oldest tabs stream; the others say why they wait. The tabs announce
+//! themselves on a broadcast channel, and every tab computes the same order.
 
 use std::collections::BTreeMap;
 
 use crate::saved::TabIdentity;
 
-/// How many tabs may stream at once. One of the six connections stays free for loading pages and for single calls.
+/// How many tabs may stream at once. One of the six connections stays free for loading pages and for calls.
 pub const STREAMS: usize = 5;
 
-/// How many rounds of asking a tab may leave unanswered before it counts as closed: a crashed one says no goodbye.
+/// How many rounds a tab may leave unanswered before it counts as closed. A tab that crashes says no goodbye.
 const MISSED_ROUNDS: u8 = 2;
 
 /// The tabs of this page that are open in this browser.
@@ -31,7 +31,7 @@ struct Other {
 }
 
 impl Tabs {
-    /// Knows only of the own tab, which has this `id` until it is closed or reloaded.
+    /// Knows only the own tab, which has this `id` until it is closed or reloaded.
     #[must_use]
     pub fn new(id: String, me: TabIdentity) -> Self {
         Self { id, me, others: BTreeMap::new() }
@@ -48,8 +48,7 @@ impl Tabs {
         self.me = me;
     }
 
-    /// Begins a round: returns what to send to all tabs, which will answer. Those that left the last rounds unanswered
-    /// are forgotten.
+    /// Begins a round: returns the message that all tabs answer. Tabs that left the last rounds unanswered are forgotten.
     #[must_use]
     pub fn ask(&mut self) -> String {
         self.others.retain(|_, other| {
@@ -59,13 +58,13 @@ impl Tabs {
         self.message("hello")
     }
 
-    /// What to send to all tabs when the own one goes away.
+    /// The message to send when the own tab goes away.
     #[must_use]
     pub fn goodbye(&self) -> String {
         self.message("bye")
     }
 
-    /// Another tab sent `text`. Returns what to send to all tabs in turn.
+    /// Another tab sent `text`. Returns the answer to send to all tabs, if any.
     #[must_use]
     pub fn handle(&mut self, text: &str) -> Option<String> {
         let (kind, rest) = text.split_once(' ')?;
@@ -93,7 +92,7 @@ impl Tabs {
         self.others.len() + 1
     }
 
-    /// Whether the own tab is one of the oldest, which may stream.
+    /// Whether the own tab is one of the oldest and may stream.
     #[must_use]
     pub fn may_stream(&self) -> bool {
         let mine = (self.me.opened, &self.id);
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_ignored() {
+    fn a_text_that_is_no_message_is_ignored() {
         let mut tab = tab(1);
         for text in ["", "hello", "hello x", "hello x y z", "shout x 1 0000000000000002 5", "bye nobody 1 2"] {
             assert_eq!(tab.handle(text), None, "{text:?}");

@@ -15,10 +15,10 @@ use leptos::web_sys::HtmlElement;
 
 use components::App;
 
-/// The element of `index.html` that the page belongs into.
+/// The id of the element of `index.html` that holds the page.
 const PLACE: &str = "page";
 
-/// Puts the page in the place of what `index.html` shows while it loads.
+/// Mounts the page in place of what `index.html` shows while it loads.
 pub fn mount() {
     console_error_panic_hook::set_once();
     let place = document().get_element_by_id(PLACE).and_then(|place| place.dyn_into::<HtmlElement>().ok());

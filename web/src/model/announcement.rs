@@ -1,4 +1,4 @@
-//! What screen readers say by themselves: how the tab stands, once it has stood so for a moment.
+//! What screen readers announce: the tab's state, once it has lasted for a moment.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use engine::replica::State;
 
 use super::{Model, Now};
 
-/// How long the tab must have stood so. A connection that comes and goes is not worth a sentence each time.
+/// How long a state must last before it is announced. A connection that comes and goes is not worth a sentence each time.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// The shortest time between two sentences, so that each can be heard to its end.
+/// The shortest time between two announcements, so that each can be heard to its end.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The sentence that is said, and the one that may follow.
+/// The announced sentence, and the one that may follow.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Announcer {
     said: &'static str,
@@ -39,7 +39,7 @@ impl Announcer {
 }
 
 impl Model {
-    /// What screen readers say by themselves. It also changes as time passes.
+    /// What screen readers announce. It also changes as time passes.
     pub fn announce(&mut self, now: Now) -> &'static str {
         let sentence = self.sentence(now);
         self.announcer.update(sentence, now.at)
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_all_the_time_is_said_seldom() {
+    fn a_state_that_changes_all_the_time_is_not_announced() {
         let mut announcer = Announcer::default();
         let mut said = Vec::new();
         // A connection that comes and goes three times a second, for ten seconds.
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_stays_is_said_once_and_not_before_the_last_was_heard() {
+    fn a_lasting_state_is_announced_once_after_the_last_one_was_heard() {
         let mut announcer = Announcer::default();
         assert_eq!(announcer.update("live", at(0)), "");
         assert_eq!(announcer.update("live", at(1_000)), "live");

@@ -123,14 +123,14 @@ impl Model {
     /// The leader has committed an operation that the page had stopped waiting for.
     pub fn handle_abandoned_found(&mut self, index: Index, now: Now) {
         let at = format::grouped_count(index.0);
-        let text = format!("An operation of this tab that was waited for no more was done after all: it is #{at}.");
+        let text = format!("An operation that this tab had stopped waiting for was done after all: it is #{at}.");
         self.news.add(text, Tone::Warn, now.time);
     }
 
     /// What the tab saved of a pending operation is damaged.
     pub fn handle_damaged_operation(&mut self) {
-        let text = "What this tab kept about an operation without an answer was damaged. Whether it was done is not \
-                    known: look at the value before you put it in again.";
+        let text = "What this tab saved about a pending operation is damaged. It may or may not be done: look at the \
+                    value before you submit it again.";
         self.last_operation = Some(LastOperation::Ended(Outcome::Unknown(text.to_owned())));
     }
 
@@ -163,7 +163,7 @@ impl Pending {
     fn text(&self) -> String {
         format!(
             "Pending since {}: “{}” has no answer yet, so it may or may not be done. This tab keeps asking, also after a \
-             reload. However often it asks, it is done once.",
+             reload; it is done once.",
             self.since,
             format::operation(self.operation)
         )
@@ -174,18 +174,18 @@ impl Pending {
             Settled::Done { event, abandoned } => Outcome::Committed(self.committed(event, abandoned)),
             Settled::Refused(error) => Outcome::Refused(format!("Refused: {}.", reason(&error))),
             Settled::RefusedForNow(error) => Outcome::Unknown(format!(
-                "{} is refused now: {}. An earlier attempt got no answer; if it is still on its way, it may yet be done.",
+                "{} is refused now: {}. An earlier attempt got no answer, so it may still be done.",
                 self.named(),
                 reason(&error)
             )),
             Settled::NotKnown(SubmitError::Stale(_)) => Outcome::Unknown(format!(
-                "Whether {} was done is not known to this tab: a copy of the tab went on with other operations. Look at \
-                 the value before you put it in again.",
+                "{} may or may not be done: a copy of this tab went on with other operations. Look at the value before \
+                 you submit it again.",
                 self.named()
             )),
             Settled::NotKnown(_) => Outcome::Unknown(format!(
                 "Whether {} was done cannot be known any more: the leader has forgotten this tab, because it started a \
-                 new log or heard of 10,000 others since. Look at the value before you put it in again.",
+                 new log or 10,000 others submitted since. Look at the value before you submit it again.",
                 self.named()
             )),
         }
@@ -193,15 +193,15 @@ impl Pending {
 
     fn committed(&self, event: Event, abandoned: Option<Operation>) -> String {
         let done = format::committed(event);
-        let done = if self.in_doubt { format!("{done}. Put in at {}, done once.", self.since) } else { done };
+        let done = if self.in_doubt { format!("{done}. Submitted at {}, done once.", self.since) } else { done };
         match abandoned {
             Some(operation) if operation == self.operation => {
-                format!("{done} This may be the one that was waited for no more: it was done once, not twice.")
+                format!("{done} This may be the operation that you stopped waiting for: it was done once, not twice.")
             }
             Some(operation) => {
                 let separator = if self.in_doubt { "" } else { "." };
                 format!(
-                    "{done}{separator} “{}”, which was waited for no more, was not done.",
+                    "{done}{separator} “{}”, which you stopped waiting for, was not done.",
                     format::operation(operation)
                 )
             }
@@ -216,17 +216,14 @@ impl Pending {
             }
             GivenUp::ByPerson { next_settles, .. } => {
                 let then = if next_settles {
-                    "What you put in next settles it: the page then says which of the two was done."
+                    "The next operation settles it: the page then says which of the two was done."
                 } else {
-                    "Look at the value before you put it in again."
+                    "Look at the value before you submit it again."
                 };
-                Outcome::Unknown(format!(
-                    "Not waiting any more. {} may be done already, or later. {then}",
-                    self.named()
-                ))
+                Outcome::Unknown(format!("Stopped waiting. {} may be done already, or later. {then}", self.named()))
             }
             GivenUp::NotTaken(SubmitError::UnknownProducer(_)) => Outcome::NotDone(format!(
-                "Not done: the leader takes no operations from new producers, which is an error of the leader. {} is not \
+                "Not done: the leader accepts no new producers, which is a fault of the leader. {} is not \
                  in the log.",
                 self.named()
             )),
@@ -236,7 +233,7 @@ impl Pending {
             GivenUp::NotTaken(error) => Outcome::NotDone(format!("Not done: {}. Try again.", reason(&error))),
             GivenUp::NewLog => Outcome::Unknown(format!(
                 "Whether {} was done cannot be known any more: the leader started a new log since. Look at the value \
-                 before you put it in again.",
+                 before you submit it again.",
                 self.named()
             )),
         }
@@ -286,28 +283,28 @@ mod tests {
     }
 
     #[test]
-    fn what_was_pending_is_told_as_done_once() {
+    fn a_pending_operation_ends_as_done_once() {
         let mut model = pending(false);
         model.handle_settled(Settled::Done { event: EVENT, abandoned: None });
         assert_eq!(shown(&model), ("ok", "#1,234: + −3 → −42".to_owned()));
         let mut model = pending(true);
         model.handle_settled(Settled::Done { event: EVENT, abandoned: None });
-        assert_eq!(shown(&model), ("ok", "#1,234: + −3 → −42. Put in at 12:03:04, done once.".to_owned()));
+        assert_eq!(shown(&model), ("ok", "#1,234: + −3 → −42. Submitted at 12:03:04, done once.".to_owned()));
     }
 
     #[test]
-    fn what_was_given_up_is_told_by_the_next_one() {
+    fn the_next_operation_says_what_became_of_an_abandoned_one() {
         let mut model = pending(true);
         model.handle_given_up(GivenUp::ByPerson { may_arrive: true, next_settles: true });
         let (kind, text) = shown(&model);
         assert_eq!(kind, "unknown");
-        assert!(text.contains("may be done already, or later. What you put in next settles it"), "{text}");
+        assert!(text.contains("may be done already, or later. The next operation settles it"), "{text}");
         model.handle_submitted(ADD, at(9));
         model.handle_settled(Settled::Done { event: EVENT, abandoned: Some(Operation::SquareRoot) });
         let (kind, text) = shown(&model);
         assert_eq!(
             (kind, text.as_str()),
-            ("ok", "#1,234: + −3 → −42. “√”, which was waited for no more, was not done.")
+            ("ok", "#1,234: + −3 → −42. “√”, which you stopped waiting for, was not done.")
         );
         model.handle_submitted(ADD, at(9));
         model.handle_settled(Settled::Done { event: EVENT, abandoned: Some(ADD) });
@@ -315,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_known_any_more_is_said() {
+    fn an_outcome_that_cannot_be_known_any_more_is_said_so() {
         let unknown = || SubmitError::UnknownProducer("this log does not know producer 5".to_owned());
         let mut model = pending(true);
         model.handle_settled(Settled::NotKnown(unknown()));
@@ -331,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_no_failure_and_its_numbers_are_written_as_the_pages() {
+    fn a_refusal_is_no_failure_and_writes_numbers_as_the_page_does() {
         let refused = || SubmitError::Refused("-9 + -3 overflows".to_owned());
         let mut model = pending(false);
         model.handle_settled(Settled::Refused(refused()));

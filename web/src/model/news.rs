@@ -1,4 +1,4 @@
-//! What happened lately, in plain words.
+//! What happened recently, in plain words.
 
 use std::collections::VecDeque;
 
@@ -9,13 +9,13 @@ use super::Numbers;
 use super::status::Tone;
 use crate::format::{self, TimeOfDay};
 
-/// How many items are kept. Enough to understand an incident afterwards.
+/// How many items there are at most: enough to understand an incident afterwards.
 pub const CAPACITY: usize = 30;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Tells it from all others.
+    /// Unique among all items.
     pub id: u64,
     /// When it happened last.
     pub time: TimeOfDay,
@@ -58,7 +58,7 @@ impl News {
     }
 }
 
-/// A notice in words, or `None` if it is told elsewhere on the page. `state` is the state that it was made in.
+/// A notice in words, or `None` if another part of the page shows it. `state` is the state in which it was made.
 pub(crate) fn describe(
     notice: &Notice,
     state: State,
@@ -71,11 +71,11 @@ pub(crate) fn describe(
         Notice::NewLog { old, new } => {
             let (old, new) = (short(&old.to_string()), short(&new.to_string()));
             (
-                format!("The leader started a new log ({new}). What was held of the old log ({old}) is dropped."),
+                format!("The leader started a new log ({new}). This tab dropped what it held of the old log ({old})."),
                 Tone::Warn,
             )
         }
-        // While catching up, the resync line tells it.
+        // While catching up, the resync line says it.
         Notice::SnapshotLoaded { snapshot } if state == State::Live => {
             let at = index(snapshot.position().index);
             (format!("Too far behind: took a snapshot at {at} instead of the events before it."), Tone::Warn)
@@ -84,7 +84,7 @@ pub(crate) fn describe(
             (format!("The leader sent {} again. Ignored.", range(*first, *last)), Tone::Idle)
         }
         Notice::Gap { expected: Index::ZERO, got } => {
-            (format!("A promised snapshot did not come; {} came instead. Asking again.", index(*got)), Tone::Warn)
+            (format!("The promised snapshot did not come; {} came instead. Asking again.", index(*got)), Tone::Warn)
         }
         Notice::Gap { expected, got } => {
             let missing = range(*expected, Index(got.0.saturating_sub(1).max(expected.0)));
@@ -108,7 +108,7 @@ pub(crate) fn describe(
             let why = match goodbye.reason {
                 GoodbyeReason::ShuttingDown => "it is shutting down",
                 GoodbyeReason::Overloaded => "it has too much to do",
-                GoodbyeReason::SteppedDown => "it leads no longer",
+                GoodbyeReason::SteppedDown => "it no longer leads",
                 GoodbyeReason::Unknown => "it did not say why",
             };
             let after = format::duration(goodbye.retry_after);
@@ -138,7 +138,7 @@ pub(crate) fn describe(
     })
 }
 
-/// A judgement in words, if it is a bad one.
+/// The leader's judgement in words, if the replica is not in step.
 pub(crate) fn describe_standing(standing: Standing, at: Resume) -> Option<String> {
     let at = index(at.position.index);
     match standing {

@@ -1,4 +1,4 @@
-//! How a replica got live, as a line of text.
+//! How a replica became live, as a line of text.
 
 use engine::replica::Resync;
 use engine::{SnapshotReason, Verdict};
@@ -16,14 +16,14 @@ pub(crate) enum Occasion {
     Reconnect,
 }
 
-/// How a replica got live.
+/// How a replica became live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResyncLine {
-    /// How the leader answered, as a program writes it: `resumed`, or the reason for a snapshot.
+    /// The leader's verdict for programs: `resumed`, or the reason for a snapshot.
     pub verdict: String,
-    /// From where, how many events or which snapshot and why, how long.
+    /// For people: the start, the events or the snapshot with its reason, and how long it took.
     pub text: String,
-    /// When it was live.
+    /// When it became live.
     pub time: TimeOfDay,
 }
 
@@ -54,10 +54,10 @@ pub(crate) fn line(resync: &Resync, occasion: Occasion, saved_is_damaged: bool, 
             let why = if resync.damaged {
                 format!("the events after #{held} are damaged in the leader's storage")
             } else if reason == SnapshotReason::Fresh {
-                // Who dropped a state asks with nothing in hand; what people want to know is why.
+                // A replica that dropped its state asks as a fresh one. People want to know why it was dropped.
                 match resync.dropped {
                     Some(dropped) => why(dropped.reason, &format::grouped_count(dropped.at.index.0)),
-                    None if saved_is_damaged => "what this tab kept over the reload was damaged".to_owned(),
+                    None if saved_is_damaged => "what this tab saved before the reload was damaged".to_owned(),
                     None => why(reason, &held),
                 }
             } else {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resume_tells_from_where_how_many_events_and_how_long() {
+    fn a_resume_names_its_start_its_events_and_its_duration() {
         assert_eq!(
             text(&resync(Verdict::Resumed, None, 57), Occasion::Reload),
             "Resynced after the reload: resumed from #12,345, applied 57 events, live after 12 ms."
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_after_a_state_was_dropped_tells_the_first_cause() {
+    fn a_snapshot_after_a_dropped_state_names_the_first_cause() {
         let fresh = Resync { from: None, ..resync(Verdict::Snapshot(SnapshotReason::Fresh), Some(200), 0) };
         for (reason, why) in [
             (SnapshotReason::Diverged, "because what this tab held at #77 was not what the leader held there"),
@@ -128,11 +128,11 @@ mod tests {
             assert!(text.contains(why), "{text}");
         }
         let damaged = line(&fresh, Occasion::Start, true, TimeOfDay::default());
-        assert!(damaged.text.contains("because what this tab kept over the reload was damaged"), "{}", damaged.text);
+        assert!(damaged.text.contains("because what this tab saved before the reload was damaged"), "{}", damaged.text);
     }
 
     #[test]
-    fn a_snapshot_tells_which_and_why() {
+    fn a_snapshot_names_its_index_and_reason() {
         let fresh = Resync { from: None, ..resync(Verdict::Snapshot(SnapshotReason::Fresh), Some(200), 3) };
         assert_eq!(
             text(&fresh, Occasion::Start),

@@ -1,4 +1,4 @@
-//! The connection in words: the state, the mark that says whether the tab is in step, and what is wrong.
+//! The connection in words: the state, whether the tab is in step, and what is wrong.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the page explains why an operation got no answer.
 const EXPLAIN: Duration = Duration::from_secs(15);
 
-/// How long a value must have been short before it is written large, so that its size does not flicker.
+/// How long a value must be short before it gets large digits, so that its size does not flicker.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// How old the leader's last judgement may be to be told without its time: it judges every two seconds.
+/// How old the leader's last judgement may be to be shown without its time. It judges every two seconds.
 const JUDGED: Duration = Duration::from_secs(6);
 
-/// From how many open tabs on the browser's six connections to one address may all be taken.
+/// The number of open tabs from which on the browser's six connections to one address may all be taken.
 const CROWD: usize = 6;
 
-/// How good or bad something is. Always shown beside a word: colour alone tells too little.
+/// How good or bad something is. It is always shown beside a word, because colour alone says too little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     /// As it should be.
@@ -34,7 +34,7 @@ pub enum Tone {
     Busy,
     /// Nothing to say.
     Idle,
-    /// Not as it should be; it mends itself.
+    /// Not as it should be; it heals by itself.
     Warn,
     /// Wrong.
     Bad,
@@ -59,41 +59,41 @@ impl Tone {
 pub struct Status {
     /// The replica's name.
     pub name: String,
-    /// The state as a program writes it.
+    /// The state for programs.
     pub state: &'static str,
-    /// The state as a person reads it.
+    /// The state for people.
     pub words: &'static str,
     /// How good the state is.
     pub tone: Tone,
     /// Whether the tab is in step with the leader.
     pub mark: Mark,
-    /// Whether the value is, or lately was, too long to be written large.
+    /// Whether the value is, or recently was, too long for large digits.
     pub long_value: bool,
-    /// What is wrong, if the person should know or can help.
+    /// What is wrong, if a person should know it or can help.
     pub banner: Option<Banner>,
 }
 
 /// Whether the tab is in step with the leader, and how that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The one thing that counts.
+    /// Whether it is in step.
     pub in_step: bool,
-    /// A sign to see at a glance.
+    /// A symbol for a quick look.
     pub sign: &'static str,
     /// In a few words.
     pub title: &'static str,
-    /// How it is known, or what is missing.
+    /// How that is known, or what is missing.
     pub detail: String,
     /// How good it is.
     pub tone: Tone,
 }
 
-/// What is wrong, across the page.
+/// A banner across the page about what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Banner {
-    /// The trouble, as a program writes it: `connections` or `no_answer`.
+    /// The problem for programs: `connections` or `no_answer`.
     pub kind: &'static str,
-    /// The trouble, and what to do about it.
+    /// The problem, and what to do about it.
     pub text: String,
 }
 
@@ -124,7 +124,7 @@ impl Model {
             State::CatchingUp => ("Catching up", Tone::Busy),
             State::Live => ("Live", Tone::Good),
             State::Stale => ("Leader silent", Tone::Warn),
-            // Before the first attempt there is nothing to complain about yet.
+            // Before the first attempt nothing is wrong yet.
             State::Waiting if self.unanswered.is_none() => ("Connecting", Tone::Busy),
             State::Waiting => ("Not connected", Tone::Warn),
         }
@@ -165,7 +165,7 @@ impl Model {
         }
     }
 
-    /// Live, every batch's digest was right; beside that counts what the leader found.
+    /// The mark while live. Every digest has matched, so it depends on the leader's judgement.
     fn judged_mark(&self, now: Moment) -> Mark {
         let (detail, wrong) = match self.standing {
             None | Some((Standing::Compacted | Standing::Unknown, ..)) => {
@@ -203,7 +203,7 @@ impl Model {
             );
             return Some(Banner { kind: "connections", text });
         }
-        // Other pages of the same address use connections too, and tabs that cannot hear each other.
+        // Other pages of the same address use connections too, and so do tabs that cannot reach each other.
         let crowded = self.tabs >= CROWD;
         if let Some(Unanswered { since, attempts, failed }) = self.unanswered
             && now.since(since) >= PATIENCE
@@ -230,9 +230,9 @@ impl Model {
         None
     }
 
-    fn crowded(&self, so: &str) -> Banner {
+    fn crowded(&self, consequence: &str) -> Banner {
         let text = format!(
-            "{} tabs of this page are open. A browser allows six connections to one address, so {so}",
+            "{} tabs of this page are open. A browser allows six connections to one address, so {consequence}",
             self.tabs
         );
         Banner { kind: "connections", text }

@@ -1,4 +1,4 @@
-//! What the model shows when a real replica meets a leader that is played by hand.
+//! What the model shows when a real replica meets a scripted leader.
 
 use engine::frame::SnapshotFrame;
 use engine::{
@@ -26,7 +26,7 @@ impl Tab {
     fn pass(&mut self, time: Duration) -> &mut Self {
         self.now.at = self.now.at.plus(time);
         self.replica.handle_timeout(self.now.at);
-        self.tell()
+        self.pass_notices()
     }
 
     /// Lets the time pass until the replica tries to connect.
@@ -39,15 +39,15 @@ impl Tab {
 
     fn frame(&mut self, frame: Frame) -> &mut Self {
         self.replica.handle_frame(frame, self.now.at);
-        self.tell()
+        self.pass_notices()
     }
 
     fn close(&mut self) -> &mut Self {
         self.replica.handle_closed(self.now.at);
-        self.tell()
+        self.pass_notices()
     }
 
-    fn tell(&mut self) -> &mut Self {
+    fn pass_notices(&mut self) -> &mut Self {
         while self.replica.poll_action().is_some() {}
         while let Some(notice) = self.replica.poll_notice() {
             self.model.handle_notice(&notice, &self.replica, self.now);
@@ -123,11 +123,11 @@ fn value_index_and_digest_are_of_one_moment() {
 }
 
 #[test]
-fn a_reload_tells_that_it_resumed_and_keeps_telling_it() {
+fn a_reload_shows_that_it_resumed_and_keeps_showing_it() {
     let saved = Snapshot::take(LOG, Position { index: Index(12_345), digest: Digest(7) }, -3);
     let mut tab = Tab::new(Some(saved));
     assert_eq!(tab.model.numbers().held, Some(saved), "it is shown at once");
-    assert!(!tab.status().mark.in_step, "but not vouched for");
+    assert!(!tab.status().mark.in_step, "but not as in step");
     tab.connect().frame(welcome(LOG, Index(12_346), Verdict::Resumed));
     assert_eq!((tab.status().state, tab.status().mark.detail.as_str()), ("catching_up", "At least 1 event to go"));
     let batch = batch(&tab, &[Operation::Add(1)]);
@@ -147,7 +147,7 @@ fn a_reload_tells_that_it_resumed_and_keeps_telling_it() {
 }
 
 #[test]
-fn a_duplicated_tab_resumes_but_tells_of_no_reload() {
+fn a_duplicated_tab_resumes_and_mentions_no_reload() {
     let saved = Snapshot::take(LOG, Position { index: Index(5), digest: Digest(7) }, -3);
     let mut tab = Tab::new(Some(saved));
     tab.model.handle_duplicate("browser-2b3c".to_owned());
@@ -158,20 +158,20 @@ fn a_duplicated_tab_resumes_but_tells_of_no_reload() {
 }
 
 #[test]
-fn a_leader_with_a_new_log_is_told() {
+fn a_new_log_is_reported() {
     let mut tab = Tab::new(None);
     tab.go_live(LOG, SnapshotReason::Fresh);
     tab.close();
     assert_eq!(tab.latest(), "The connection to the leader was lost.");
     tab.go_live(LogId(0xef), SnapshotReason::OtherLog);
-    let told: Vec<_> = tab.model.news().map(|item| item.text.as_str()).collect();
-    assert!(told[0].contains("because the leader started a new log"), "{told:?}");
-    assert!(told[1].starts_with("The leader started a new log (00000000…)."), "{told:?}");
+    let items: Vec<_> = tab.model.news().map(|item| item.text.as_str()).collect();
+    assert!(items[0].contains("because the leader started a new log"), "{items:?}");
+    assert!(items[1].starts_with("The leader started a new log (00000000…)."), "{items:?}");
     assert_eq!(tab.model.reconnect().unwrap().verdict, "other_log");
 }
 
 #[test]
-fn a_divergence_a_gap_and_a_goodbye_are_told() {
+fn a_divergence_a_gap_and_a_goodbye_are_reported() {
     let mut tab = Tab::new(None);
     tab.go_live(LOG, SnapshotReason::Fresh);
     let right = batch(&tab, &[Operation::Add(1)]);
@@ -194,7 +194,7 @@ fn a_divergence_a_gap_and_a_goodbye_are_told() {
 }
 
 #[test]
-fn after_a_divergence_the_snapshot_is_told_with_its_first_cause() {
+fn after_a_divergence_the_snapshot_names_the_first_cause() {
     let mut tab = Tab::new(None);
     tab.go_live(LOG, SnapshotReason::Fresh);
     let right = batch(&tab, &[Operation::Add(1)]);
@@ -217,16 +217,16 @@ fn after_a_divergence_the_snapshot_is_told_with_its_first_cause() {
 }
 
 #[test]
-fn a_snapshot_after_damage_is_not_explained_with_nothing_held() {
+fn a_snapshot_after_damage_names_the_damage() {
     let mut tab = Tab::new(None);
     tab.model.handle_damaged_state(tab.now);
     tab.go_live(LOG, SnapshotReason::Fresh);
     let line = &tab.model.first_resync().unwrap().text;
-    assert!(line.contains("because what this tab kept over the reload was damaged"), "{line}");
+    assert!(line.contains("because what this tab saved before the reload was damaged"), "{line}");
 }
 
 #[test]
-fn what_is_not_known_is_not_shown() {
+fn numbers_that_are_not_known_are_not_shown() {
     let mut tab = Tab::new(None);
     assert_eq!(tab.model.numbers(), Numbers::default());
     tab.go_live(LOG, SnapshotReason::Fresh);
@@ -268,7 +268,7 @@ fn what_is_not_known_is_not_shown() {
 }
 
 #[test]
-fn an_old_judgement_is_told_with_its_time() {
+fn an_old_judgement_is_shown_with_its_time() {
     let mut tab = Tab::new(None);
     tab.go_live(LOG, SnapshotReason::Fresh);
     tab.now.time = TimeOfDay(12 * 3_600 + 184);
@@ -280,7 +280,7 @@ fn an_old_judgement_is_told_with_its_time() {
 }
 
 #[test]
-fn silence_is_told() {
+fn silence_is_reported() {
     let mut tab = Tab::new(None);
     tab.go_live(LOG, SnapshotReason::Fresh);
     let heartbeat = Heartbeat { term: Term(1), tail: Index::ZERO, floor: Index::ZERO, leader_time: Timestamp(0) };
@@ -290,7 +290,7 @@ fn silence_is_told() {
 }
 
 #[test]
-fn the_leaders_judgement_strengthens_or_takes_the_mark() {
+fn the_leaders_judgement_confirms_or_removes_the_mark() {
     let mut tab = Tab::new(None);
     tab.go_live(LOG, SnapshotReason::Fresh);
     let batch = batch(&tab, &[Operation::Add(1)]);
@@ -305,7 +305,7 @@ fn the_leaders_judgement_strengthens_or_takes_the_mark() {
 }
 
 #[test]
-fn a_late_judgement_of_what_was_dropped_since_is_ignored() {
+fn a_late_judgement_of_a_dropped_state_is_ignored() {
     let mut tab = Tab::new(None);
     tab.go_live(LOG, SnapshotReason::Fresh);
     let before = batch(&tab, &[Operation::Add(1)]).end();
@@ -320,7 +320,7 @@ fn a_late_judgement_of_what_was_dropped_since_is_ignored() {
 }
 
 #[test]
-fn a_leader_that_cannot_be_reached_is_told_with_the_number_of_attempts() {
+fn an_unreachable_leader_is_reported_with_the_number_of_attempts() {
     let mut tab = Tab::new(None);
     tab.connect();
     tab.model.handle_link_failure("refused".to_owned());
@@ -377,7 +377,7 @@ fn an_operation_without_an_answer_is_explained_for_a_while() {
 }
 
 #[test]
-fn a_long_value_stays_small_for_as_long_as_it_is_held_and_a_little_longer() {
+fn a_long_value_stays_small_while_it_is_held_and_a_little_longer() {
     let mut tab = Tab::new(None);
     tab.go_live(LOG, SnapshotReason::Fresh);
     assert!(!tab.status().long_value);

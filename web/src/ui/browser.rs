@@ -1,4 +1,4 @@
-//! What the browser knows: the time, randomness, the address.
+//! The browser's clocks, randomness and address.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn of_date(date: &Date) -> TimeOfDay {
     TimeOfDay(date.get_hours() * 3_600 + date.get_minutes() * 60 + date.get_seconds())
 }
 
-/// The time of day here at so many milliseconds since 1970.
+/// The local time of day at `millis` milliseconds since 1970.
 #[expect(clippy::cast_precision_loss, reason = "it is below 2^53")]
 pub(super) fn time_of_day(millis: u64) -> TimeOfDay {
     of_date(&Date::new(&(millis as f64).into()))
@@ -40,7 +40,7 @@ pub(super) fn random() -> u64 {
     let mut bytes = [0; 8];
     let filled = window().crypto().and_then(|crypto| crypto.get_random_values_with_u8_array(&mut bytes));
     if filled.is_err() {
-        // Nothing here is a secret: less good randomness will do.
+        // Nothing here is secret, so weaker randomness is enough.
         for byte in &mut bytes {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is below 256")]
             let random = (js_sys::Math::random() * 256.0) as u8;
@@ -50,8 +50,8 @@ pub(super) fn random() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// Where the page came from, which is where the leader is: the address without the file's name, because a proxy may
-/// serve the leader below a path.
+/// The address of the leader, which is where the page came from: without the file's name, but with a path, because a proxy
+/// may serve the leader below one.
 pub(super) fn base() -> String {
     let location = window().location();
     let path = location.pathname().unwrap_or_default();

@@ -6,7 +6,7 @@ use web_sys::{BroadcastChannel, MessageEvent};
 
 const NAME: &str = "calculator.tabs";
 
-/// A line to all other tabs of the page in this browser. It is silent where the browser has no such thing.
+/// A channel to all other tabs of the page in this browser. It carries nothing if the browser has no such channels.
 pub(super) struct Channel {
     channel: Option<BroadcastChannel>,
     /// Called by the browser for as long as the channel is open.
@@ -30,7 +30,7 @@ impl Channel {
 
     pub(super) fn send(&self, text: &str) {
         if let Some(channel) = &self.channel {
-            // It fails only when the page is going away.
+            // A page that is going away needs no answer.
             let _ = channel.post_message(&text.into());
         }
     }

@@ -1,4 +1,4 @@
-//! What is on the page. Each component takes what it shows.
+//! The components of the page. Each takes what it shows as arguments.
 #![expect(unreachable_pub, reason = "Leptos writes `pub` where a component says `pub(super)`")]
 
 mod event_log;

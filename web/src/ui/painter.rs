@@ -12,10 +12,10 @@ use super::browser;
 use super::signals::{ROWS, Signals};
 use crate::model::Model;
 
-/// How many view updates the average time is of.
+/// Over how many view updates the average time is taken.
 const MEASURED: usize = 60;
 
-/// How many rows are there beyond what is visible, on each side: a quick scroll shows no empty rows.
+/// How many rows exist beyond the visible ones on each side, so that a quick scroll shows no empty rows.
 const OVERSCAN: usize = 36;
 
 /// Which part of the event log is visible, in CSS pixels.
@@ -23,14 +23,14 @@ const OVERSCAN: usize = 36;
 pub(super) struct Viewport {
     pub(super) top: f64,
     pub(super) height: f64,
-    /// How high a row is.
+    /// The height of a row.
     pub(super) row: f64,
 }
 
-/// Asks for an animation frame when something changed, and then brings the signals up to date.
+/// Requests an animation frame when something changed, and updates the signals in it.
 ///
-/// Browsers give hidden tabs no frames. A tab that is hidden therefore costs nothing here, and shows the newest as soon
-/// as it is seen again, because the frame that it asked for comes then.
+/// Browsers give hidden tabs no frames. So a hidden tab costs nothing here, and when it is shown again it gets the frame that
+/// it requested and shows the newest state.
 pub(super) struct Painter {
     model: Rc<RefCell<Model>>,
     signals: Signals,
@@ -74,7 +74,7 @@ impl Painter {
         }
     }
 
-    /// Paints no more.
+    /// Stops painting.
     pub(super) fn stop(&self) {
         if let Some(asked) = self.asked.take() {
             asked.cancel();
@@ -89,7 +89,7 @@ impl Painter {
         let visible = rows(height, row) + 2;
         let last = rows(top, row) + visible + OVERSCAN;
         self.signals.update(&mut self.model.borrow_mut(), browser::now(), first, (last - first).min(ROWS));
-        // The signals' effects run as tasks that are queued by now; this one comes after them.
+        // The effects of the signals are queued as tasks by now; this task runs after them.
         spawn_local(async move { self.measured(browser::millis() - began) });
     }
 
@@ -100,13 +100,12 @@ impl Painter {
         }
         times.push_back(took);
         self.updates.set(self.updates.get() + 1);
-        // Telling it costs time as well.
+        // Writing the average costs time too, so it is not written each time.
         if self.updates.get().is_multiple_of(MEASURED / 4)
             && let Some(root) = document().document_element()
         {
             #[expect(clippy::cast_precision_loss, reason = "there are few")]
             let average = times.iter().sum::<f64>() / times.len() as f64;
-            // It fails for no name that is written here.
             let _ = root.set_attribute("data-frame-ms", &format!("{average:.2}"));
         }
     }
@@ -114,6 +113,6 @@ impl Painter {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a list is a few thousand pixels high")]
 fn rows(pixels: f64, row: f64) -> usize {
-    // No row is lower than a pixel; before the first is measured, there are none.
+    // A row is at least one pixel high; before the first one is measured, its height is 0.
     (pixels / row.max(1.0)).max(0.0) as usize
 }

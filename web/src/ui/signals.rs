@@ -9,8 +9,8 @@ use crate::model::resync::ResyncLine;
 use crate::model::status::Status;
 use crate::model::{Model, Now, Numbers};
 
-/// How many rows of the event log exist at once: what the largest screen shows, and on each side as many again as a
-/// quick scroll passes in one frame.
+/// How many rows of the event log exist at once: those that the largest screen shows, and on each side as many as a quick
+/// scroll passes in one frame.
 pub(super) const ROWS: usize = 104;
 
 /// A row of the event log.
@@ -28,7 +28,7 @@ pub(super) struct Signals {
     pub(super) numbers: RwSignal<Numbers>,
     pub(super) first_resync: RwSignal<Option<ResyncLine>>,
     pub(super) reconnect: RwSignal<Option<ResyncLine>>,
-    /// What screen readers say by themselves.
+    /// What screen readers announce.
     pub(super) announcement: RwSignal<&'static str>,
     /// The last operation that was submitted.
     pub(super) operation: RwSignal<Option<OperationStatus>>,
@@ -59,8 +59,7 @@ impl Signals {
         }
     }
 
-    /// Brings every signal up to date whose value is another one now. The log's rows are those from the place
-    /// `first_row` on.
+    /// Updates every signal whose value has changed. The log shows `rows` rows from `first_row` on.
     pub(super) fn update(&self, model: &mut Model, now: Now, first_row: usize, rows: usize) {
         replace(self.status, model.status(now));
         replace(self.numbers, model.numbers());
@@ -81,7 +80,7 @@ impl Signals {
         replace(self.log_missed, log.missed());
         let last = (first_row + rows.min(ROWS)).min(log.len());
         for (slot, row) in self.rows.iter().enumerate() {
-            // The one place of the window that this element is for.
+            // The one place in the window that this element shows.
             let place = first_row + (slot + ROWS - first_row % ROWS) % ROWS;
             let event = if place < last { log.get(place) } else { None };
             replace(*row, event.map(|event| Row { place, event }));
@@ -89,7 +88,7 @@ impl Signals {
     }
 }
 
-/// Setting a signal wakes all that show it, so it is set only to something new.
+/// Sets a signal only to a new value, because setting it updates everything that shows it.
 fn replace<T: PartialEq + Send + Sync + 'static>(signal: RwSignal<T>, value: T) {
     if signal.with_untracked(|present| *present != value) {
         signal.set(value);

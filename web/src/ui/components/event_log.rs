@@ -1,4 +1,4 @@
-//! The event log: newest first, and still as soon as somebody reads it.
+//! The event log: newest first, and paused as soon as somebody scrolls in it.
 
 use std::rc::Rc;
 
@@ -14,17 +14,17 @@ use crate::ui::painter::Viewport;
 use crate::ui::session::Session;
 use crate::ui::signals::{Row, Signals};
 
-/// How many rows the probe is high: browsers tell whole pixels, and rows may be higher by a part of one.
+/// The height of the probe in rows. Browsers report whole pixels, but the height of a row can have a fraction.
 const PROBED_ROWS: f64 = 100.0;
 
 #[component]
 pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
     let Signals { rows, log_length, log_missed, .. } = signals;
     let list = NodeRef::<Div>::new();
-    // Tells how high a row is, which depends on the size of the text.
+    // Measures the height of a row, which depends on the text size.
     let probe = NodeRef::<Div>::new();
     let row_height = RwSignal::new(30.0);
-    // Whether the person asked for it to be still; scrolling down does so as well.
+    // Whether the person paused the log with the button; scrolling down pauses it too.
     let paused = RwSignal::new(false);
 
     let look = move || {
@@ -51,9 +51,8 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
         look();
     };
     let jump = move |_| {
-        // The button is about to be hidden, which would take the keyboard's focus away.
+        // The button will be hidden, and the keyboard's focus must not be lost with it.
         if let Some(list) = list.get_untracked() {
-            // It fails for no element that is on the page.
             let _ = list.focus();
         }
         resume();
@@ -76,13 +75,13 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
         }
     });
 
-    let is_still = move || log_missed.get().is_some();
+    let is_paused = move || log_missed.get().is_some();
     view! {
         <section class="card log" aria-labelledby="log-title">
             <div class="card-head">
                 <h2 id="log-title">"Event log"</h2>
-                <button type="button" class="quiet" data-testid="log-pause" aria-pressed=move || is_still().to_string() on:click=toggle>
-                    {move || if is_still() { "▶ Resume" } else { "❚❚ Pause" }}
+                <button type="button" class="quiet" data-testid="log-pause" aria-pressed=move || is_paused().to_string() on:click=toggle>
+                    {move || if is_paused() { "▶ Resume" } else { "❚❚ Pause" }}
                 </button>
             </div>
             <div class="columns" aria-hidden="true">
@@ -122,7 +121,7 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
     }
 }
 
-/// Says when an element is laid out another size: with the window, or because its neighbours need room.
+/// Calls a handler when an element changes its size, with the window or because its neighbours need room.
 struct Resizes {
     observer: Option<ResizeObserver>,
     /// Called by the browser for as long as the observer is connected.
@@ -151,7 +150,7 @@ impl Drop for Resizes {
     }
 }
 
-/// One element for whatever event is at its place; its texts are replaced.
+/// One element for the event at its place. Its texts are replaced.
 #[component]
 fn EventRow(row: RwSignal<Option<Row>>, row_height: RwSignal<f64>) -> impl IntoView {
     move || {

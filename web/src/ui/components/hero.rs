@@ -1,4 +1,4 @@
-//! The live value, and where it stands.
+//! The live value with its position, and whether it is in step.
 
 use engine::Durability;
 use leptos::prelude::*;
@@ -121,7 +121,7 @@ fn Facts(numbers: RwSignal<Numbers>) -> impl IntoView {
     }
 }
 
-/// What stands where a number would be old by now.
+/// Shown in place of a number that would be out of date.
 #[component]
 fn NotKnown(since: Memo<Option<TimeOfDay>>) -> impl IntoView {
     move || match since.get() {
@@ -165,7 +165,7 @@ fn Resyncs(first: RwSignal<Option<ResyncLine>>, latest: RwSignal<Option<ResyncLi
     }
 }
 
-/// Which log this is, and what a crash of its leader can take away.
+/// The log, the leader's term, and what a crash of the leader can take away.
 #[component]
 fn Origin(numbers: RwSignal<Numbers>) -> impl IntoView {
     let log = move || numbers.with(|numbers| numbers.held.map(|held| held.log().to_string()));

@@ -1,4 +1,4 @@
-//! The form that puts an operation into the leader's log.
+//! The form that submits an operation.
 
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ use crate::ui::signals::Signals;
 pub(super) fn SubmitCard(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
     let kind = RwSignal::new(Kind::default());
     let typed = RwSignal::new(String::new());
-    // What is wrong with what was typed, until it is typed anew.
+    // What is wrong with the typed argument, until it changes.
     let mistake = RwSignal::new(None::<NotAnArgument>);
     let operation = signals.operation;
     let is_open = Memo::new(move |_| operation.with(|status| status.as_ref().is_some_and(OperationStatus::is_open)));
@@ -41,7 +41,7 @@ pub(super) fn SubmitCard(signals: Signals, session: StoredValue<Rc<Session>, Loc
 
     view! {
         <section class="card form" aria-labelledby="form-title">
-            <h2 id="form-title">"Put an operation in"</h2>
+            <h2 id="form-title">"Submit an operation"</h2>
             <form on:submit=submit novalidate>
                 <label>
                     <span>"Operation"</span>
@@ -73,13 +73,13 @@ pub(super) fn SubmitCard(signals: Signals, session: StoredValue<Rc<Session>, Loc
                         }
                     />
                 </label>
-                // Not `disabled`: a disabled button loses the keyboard's focus.
+                // Not `disabled`, because a disabled button loses the keyboard's focus.
                 <button
                     type="submit"
                     data-testid="op-submit"
                     aria-describedby="op-result"
                     aria-disabled=move || is_open.get().to_string()
-                    // The second half of a double click is not meant as another operation.
+                    // A double click means one operation.
                     on:click=move |event| {
                         if event.detail() > 1 {
                             event.prevent_default();
@@ -131,7 +131,7 @@ fn Result(operation: RwSignal<Option<OperationStatus>>, mistake: RwSignal<Option
     }
 }
 
-/// What a person can do while an operation is pending. It is hidden rather than removed, so that the focus can be moved.
+/// What a person can do while an operation is pending. It is hidden and not removed, so that the focus can move on.
 #[component]
 fn Pending(
     operation: RwSignal<Option<OperationStatus>>,
@@ -150,7 +150,6 @@ fn Pending(
             && has_focus() == Some(true)
             && let Some(apply) = apply.get_untracked()
         {
-            // It fails for no button that is on the page.
             let _ = apply.focus();
         }
     });

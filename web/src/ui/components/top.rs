@@ -1,10 +1,10 @@
-//! The head of the page: its name, the state, and what is wrong.
+//! The top of the page: its title, the state, and what is wrong.
 
 use leptos::prelude::*;
 
 use crate::model::status::{Banner, Status};
 
-/// What screen readers say by themselves: how the tab stands, when that changed for good. All else is read on demand.
+/// What screen readers announce: the tab's state, once it has lasted. They read everything else on demand.
 #[component]
 pub(super) fn Announcement(text: RwSignal<&'static str>) -> impl IntoView {
     view! { <p class="for-screen-readers" role="status" data-testid="announcement">{text}</p> }
@@ -33,7 +33,7 @@ pub(super) fn Top(status: RwSignal<Status>) -> impl IntoView {
 
 #[component]
 pub(super) fn BannerLine(status: RwSignal<Status>) -> impl IntoView {
-    // Drawn again only when it says something else.
+    // Drawn again only when its text changes.
     let banner = Memo::new(move |_| status.with(|status| status.banner.clone()));
     view! {
         <div class="announce">

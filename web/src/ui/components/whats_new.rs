@@ -1,4 +1,4 @@
-//! What happened lately.
+//! What happened recently.
 
 use leptos::prelude::*;
 
@@ -12,7 +12,7 @@ pub(super) fn WhatsNew(signals: Signals) -> impl IntoView {
         <section class="card news" aria-labelledby="news-title">
             <h2 id="news-title">"What happened"</h2>
             <p class="empty" hidden=move || news.with(|news| !news.is_empty())>
-                "Nothing out of the ordinary. Lost connections, gaps, restarts and divergences are told here."
+                "Nothing unusual yet. Lost connections, gaps, restarts and divergences appear here."
             </p>
             <ul data-testid="notices">
                 <For each=move || news.get() key=|item| (item.id, item.times) let:item>
