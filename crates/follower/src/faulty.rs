@@ -29,7 +29,7 @@ pub struct FaultyLink<L> {
     injector: SharedInjector,
 }
 
-/// The injector of a [`FaultyLink`]: whoever holds it chooses the faults. All clones are the same injector.
+/// The injector of a [`FaultyLink`], through which tests and pages choose the faults. All clones share one injector.
 #[derive(Clone, Debug, Default)]
 pub struct SharedInjector(Arc<Mutex<Injector>>);
 

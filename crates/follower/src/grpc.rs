@@ -276,7 +276,7 @@ impl<T: Transport> Calls<T> {
     ///
     /// # Errors
     ///
-    /// [`SubmitError`] tells a refusal from an unknown outcome.
+    /// [`SubmitError`], which separates refusals from unknown outcomes.
     pub async fn submit(&self, submission: impl Into<Submission>) -> Result<Event, SubmitError> {
         let clock = Clock::start();
         let submission = submission.into();

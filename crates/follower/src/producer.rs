@@ -122,7 +122,7 @@ impl<S: Submit> Producer<S> {
     }
 
     /// Takes a new id, unless an operation is pending.
-    pub fn begin_anew(&mut self) {
+    pub fn take_new_id(&mut self) {
         if self.outbox.pending().is_none() {
             self.outbox = Outbox::new((self.new_id)());
         }

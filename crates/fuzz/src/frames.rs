@@ -1,4 +1,4 @@
-//! A stream as a replica gets it.
+//! A stream as a replica receives it.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use wire::frame::{decode_next, encode};
 
 use crate::samples;
 
-/// A stream of any bytes, and one whose frames were altered, lost and repeated.
+/// A stream of any bytes, and valid streams whose frames are altered, lost and repeated.
 ///
 /// # Panics
 ///
-/// If a frame does not survive being encoded again, or a replica holds what does not follow from what it heard.
+/// If a frame does not survive being encoded again, or a replica holds what does not follow from the frames.
 pub fn check(input: &[u8]) {
     follow(Replica::new(1), [Bytes::copy_from_slice(input)]);
     for resumed in [false, true] {
@@ -22,7 +22,7 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// The frames of a stream in pieces. Four bytes of `alterations` each lose a frame, repeat it, or alter it.
+/// The frames of a stream in pieces. Every four bytes of `alterations` lose, repeat or alter a frame.
 fn altered_stream(stream: &[Frame], alterations: &[u8]) -> Vec<Bytes> {
     let mut pieces: Vec<Bytes> = stream.iter().map(encode).collect();
     for alteration in alterations.chunks_exact(4).take(samples::MAX_ALTERATIONS) {
@@ -46,7 +46,7 @@ fn follow(replica: Replica, pieces: impl IntoIterator<Item = Bytes>) {
                 Ok(Some(frame)) => {
                     is_delimited(&before[..before.len() - piece.len()]);
                     survives(&frame);
-                    follower.hear(frame);
+                    follower.handle_frame(frame);
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -59,7 +59,7 @@ fn follow(replica: Replica, pieces: impl IntoIterator<Item = Bytes>) {
     }
 }
 
-/// What was taken for a frame is not compressed, and as long as it says.
+/// A decoded frame is not compressed, and as long as its prefix says.
 fn is_delimited(bytes: &[u8]) {
     let (prefix, message) = bytes.split_at(5);
     let length = u32::try_from(message.len()).map(u32::to_be_bytes);
@@ -72,11 +72,11 @@ fn survives(frame: &Frame) {
     assert!(encoded.is_empty());
 }
 
-/// Drives a replica as a session does, and keeps account of what it may hold.
+/// Drives a replica as a session does, and computes what it may hold.
 struct Follower {
     replica: Replica,
     now: Moment,
-    /// What follows from the snapshots and batches that it says it applied.
+    /// The state that follows from the snapshots and batches in its notices.
     justified: Option<Snapshot>,
 }
 
@@ -88,7 +88,7 @@ impl Follower {
         follower
     }
 
-    fn hear(&mut self, frame: Frame) {
+    fn handle_frame(&mut self, frame: Frame) {
         self.now = self.now.plus(Duration::from_millis(7));
         self.replica.handle_frame(frame, self.now);
         self.settle();
@@ -99,7 +99,7 @@ impl Follower {
         self.settle();
     }
 
-    /// Takes what the replica tells and asks for, and connects it again.
+    /// Takes the replica's notices and actions, and connects it again.
     fn settle(&mut self) {
         self.take();
         if matches!(self.replica.state(), State::Waiting | State::Stale) {
@@ -138,7 +138,7 @@ impl Follower {
         }
         match self.replica.snapshot() {
             Some(held) => {
-                assert_eq!(Some(held), self.justified, "it holds what it was not told");
+                assert_eq!(Some(held), self.justified, "it holds what no frame said");
                 assert!(held.position().index <= self.replica.tail(), "it is beyond the leader's tail");
             }
             None => self.justified = None,

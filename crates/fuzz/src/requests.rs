@@ -1,4 +1,4 @@
-//! Requests as a leader gets them.
+//! Requests as a leader receives them.
 
 use engine::leader::{LogView, Proposed, Sequencer};
 use engine::{Index, Resume, Submission, Verdict};
@@ -7,11 +7,11 @@ use wire::{Identity, pb};
 
 use crate::samples;
 
-/// Any bytes, and requests that were altered; each as each of the kinds.
+/// Any bytes, and valid requests that were altered, each read as each kind of request.
 ///
 /// # Panics
 ///
-/// If what was understood does not survive being encoded again, or a leader does something wrong with it.
+/// If a decoded request does not survive being encoded again, or a leader treats it wrongly.
 pub fn check(input: &[u8]) {
     understand(input);
     let requests = samples::requests();
@@ -45,7 +45,7 @@ fn identify(replica: Option<pb::Replica>) {
     assert_eq!(pb::Replica::decode(encoded.as_slice()).map(Identity::try_from), Ok(Ok(identity)));
 }
 
-/// Only who holds the very digest may resume.
+/// Only a replica that holds the leader's digest may resume.
 fn position(position: Option<pb::LogPosition>) {
     let Some(Ok(resume)) = position.map(Resume::try_from) else { return };
     let encoded = pb::LogPosition::from(resume).encode_to_vec();
@@ -58,7 +58,7 @@ fn position(position: Option<pb::LogPosition>) {
     assert_eq!(verdict == Verdict::Resumed, held.is_some(), "{resume:?}");
 }
 
-/// Whatever comes in twice is in the log once, if its producer gave it a number.
+/// A submission with a producer's number is in the log once, however often it comes.
 fn submit(submission: &Submission) {
     let mut sequencer = Sequencer::new(samples::TERM, samples::tail(), samples::producers());
     let before = sequencer.newest();

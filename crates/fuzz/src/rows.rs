@@ -1,4 +1,4 @@
-//! Batches as a disk gives them back: what `verify` and `export` do with a stored frame.
+//! Batches as a disk returns them, read as `verify` and `export` read stored frames.
 
 use bytes::Bytes;
 use engine::{Batch, Digest, Frame};
@@ -6,7 +6,7 @@ use wire::frame::{decode_next, encode_batch};
 
 use crate::samples;
 
-/// Any bytes, met by any value and digest, which are the first sixteen bytes; and stored batches that were altered.
+/// Any bytes after any value and digest, which are the first sixteen bytes; and stored batches that were altered.
 ///
 /// # Panics
 ///
@@ -32,7 +32,7 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// The batch, if that is what the bytes are, all of them.
+/// The batch, if the bytes are exactly one.
 fn decode(bytes: &[u8]) -> Option<Batch> {
     let mut bytes = Bytes::copy_from_slice(bytes);
     match decode_next(&mut bytes) {

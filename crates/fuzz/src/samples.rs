@@ -1,4 +1,4 @@
-//! Valid things, to be altered.
+//! Valid inputs, to be altered.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub const LOG: LogId = LogId(0x00ff_1234_5678_9abc_def0_1122_3344_5566);
 /// The leader's term.
 pub const TERM: Term = Term(3);
 
-/// Made once: a fuzzer asks for it a thousand times a second.
+/// Made once, because a fuzzer uses it a thousand times a second.
 static BATCHES: LazyLock<Vec<(Snapshot, Batch)>> = LazyLock::new(make_log);
 
 /// Some batches of a log, each with the state before it.
@@ -66,7 +66,7 @@ pub fn middle() -> Snapshot {
     log()[2].0
 }
 
-/// A stream that begins anew with a snapshot in the middle of the log, or one that resumes there, up to the goodbye.
+/// A whole stream that resumes in the middle of the log, or starts there with a snapshot.
 #[must_use]
 pub fn stream(resumed: bool) -> Vec<Frame> {
     let verdict = if resumed { Verdict::Resumed } else { Verdict::Snapshot(SnapshotReason::Fresh) };
@@ -133,7 +133,7 @@ pub fn requests() -> Vec<Vec<u8>> {
     requests
 }
 
-/// What a log remembers of producers.
+/// The producers that a log remembers.
 #[must_use]
 pub fn producers() -> Vec<Submitted> {
     let (before, batch) = &log()[2];
@@ -145,8 +145,8 @@ pub fn producers() -> Vec<Submitted> {
 /// The most alterations that [`altered`] makes.
 pub const MAX_ALTERATIONS: usize = 8;
 
-/// `sample` with alterations, which are told by four bytes each: where (two bytes), what (a byte is changed, removed, or
-/// put in), and a byte.
+/// `sample` with alterations. Four bytes describe each: its place (two bytes), its kind (a byte is changed, removed or
+/// inserted), and a byte.
 #[must_use]
 pub fn altered(sample: &[u8], alterations: &[u8]) -> Vec<u8> {
     let mut bytes = sample.to_vec();

@@ -1,4 +1,4 @@
-//! Snapshots as a replica gets them.
+//! Snapshots as a replica receives them.
 
 use engine::frame::SnapshotFrame;
 use engine::{Digest, Index, Position, Snapshot};
@@ -12,7 +12,7 @@ use crate::samples;
 ///
 /// # Panics
 ///
-/// If a snapshot is believed whose checksum does not fit, or one is refused whose does.
+/// If a snapshot with a wrong checksum is accepted, or one with the right checksum is refused.
 pub fn check(input: &[u8]) {
     for snapshot in [samples::middle(), samples::tail()] {
         let sample = pb::Snapshot::from(SnapshotFrame { term: samples::TERM, snapshot });

@@ -140,7 +140,7 @@ impl Sender {
             let in_doubt = producer.outbox().pending().is_some_and(|pending| pending.in_doubt);
             if in_doubt && self.is_in_another_log() {
                 producer.give_up();
-                producer.begin_anew();
+                producer.take_new_id();
                 self.model.borrow_mut().handle_given_up(GivenUp::NewLog);
                 return self.end(&mut producer);
             }
@@ -204,7 +204,7 @@ impl Sender {
         self.storage.write_operation(None);
         self.saved.replace(None);
         if self.inherited.take() {
-            producer.begin_anew();
+            producer.take_new_id();
         }
         self.painter.request();
     }

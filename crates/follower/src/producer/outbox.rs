@@ -172,7 +172,7 @@ impl Outbox {
                 if was_abandoned {
                     self.take_next_number();
                 } else {
-                    self.begin_anew(new_id());
+                    self.take_new_id(new_id());
                 }
                 if let Some(pending) = &mut self.pending {
                     pending.in_doubt = false;
@@ -181,7 +181,7 @@ impl Outbox {
             }
             // The log forgot the producer, or is another log; or a copy of this outbox went on to a later number.
             SubmitError::UnknownProducer(_) | SubmitError::Stale(_) => {
-                self.begin_anew(new_id());
+                self.take_new_id(new_id());
                 if in_doubt { self.settle(Settled::NotKnown(error)) } else { again(error) }
             }
             SubmitError::Refused(_) | SubmitError::Mismatch { .. } if in_doubt => {
@@ -215,7 +215,7 @@ impl Outbox {
         self.abandoned = None;
     }
 
-    fn begin_anew(&mut self, id: ProducerId) {
+    fn take_new_id(&mut self, id: ProducerId) {
         self.id = id;
         self.sequence = Sequence(1);
         self.abandoned = None;
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pending_keeps_id_and_number_through_every_lost_answer() {
+    fn a_pending_operation_keeps_its_id_and_number_through_every_lost_answer() {
         let mut outbox = pending(false);
         let first = outbox.submission();
         for error in [
@@ -280,7 +280,7 @@ mod tests {
         ] {
             assert_eq!(answer(&mut outbox, error.clone()), again(error));
             assert_eq!(outbox.submission(), first);
-            assert!(!outbox.begin(Operation::Add(2), None), "nothing else may begin before");
+            assert!(!outbox.begin(Operation::Add(2), None), "no other operation may begin before");
         }
         let done = outbox.handle_answer(Ok(EVENT), || named("b"));
         assert_eq!(done, Some(Step::Settled(Settled::Done { event: EVENT, abandoned: None })));
@@ -288,17 +288,21 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_final_only_without_doubt() {
+    fn a_refusal_is_final_only_if_no_answer_was_lost() {
         let mut outbox = pending(false);
         assert_eq!(answer(&mut outbox, refused()), Step::Settled(Settled::Refused(refused())));
         assert_eq!(numbered(&outbox), ("a", 3));
         let mut outbox = pending(true);
         assert_eq!(answer(&mut outbox, refused()), Step::Settled(Settled::RefusedForNow(refused())));
-        assert_eq!(numbered(&outbox), ("a", 3), "the next one takes the number, so that only one of both gets in");
+        assert_eq!(
+            numbered(&outbox),
+            ("a", 3),
+            "the next operation takes the number, so that only one of the two gets in"
+        );
     }
 
     #[test]
-    fn a_forgotten_producer_begins_anew_and_what_was_in_doubt_stays_unknown() {
+    fn a_forgotten_producer_takes_a_new_id_and_an_operation_in_doubt_stays_unknown() {
         for error in [unknown(), stale()] {
             let mut outbox = pending(false);
             assert_eq!(answer(&mut outbox, error.clone()), again(error.clone()));
@@ -310,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_another_operation_has_proves_that_this_one_is_not_in_the_log() {
+    fn a_number_used_by_another_operation_proves_that_this_one_is_not_in_the_log() {
         let mut outbox = pending(true);
         assert_eq!(answer(&mut outbox, reused()), again(reused()));
         assert_eq!(numbered(&outbox), ("b", 1));
@@ -318,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_is_found_by_the_next_operation() {
+    fn the_next_operation_finds_an_abandoned_one() {
         let mut outbox = pending(true);
         assert!(outbox.give_up());
         assert!(outbox.begin(Operation::Add(2), None));
@@ -341,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_asked_means_no_step() {
+    fn an_answer_without_a_pending_operation_is_no_step() {
         let mut outbox = Outbox::new(named("a"));
         assert_eq!(outbox.submission(), None);
         assert_eq!(outbox.handle_answer(Ok(EVENT), || named("b")), None);

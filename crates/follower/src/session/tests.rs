@@ -164,7 +164,7 @@ impl Reporter for Reports {
     }
 }
 
-/// What a session told: notices, judgements, and the lag after each applied batch.
+/// What a session reported: notices, judgements, and the lag after each applied batch.
 #[derive(Default)]
 struct Seen {
     notices: Vec<Notice>,
