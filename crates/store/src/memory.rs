@@ -14,7 +14,21 @@ use crate::{
 
 /// A log in this process's memory. Cheap to clone: all clones are the same place.
 ///
-/// Each new one is a new log. It can be opened again as long as a clone, a writer or a reader exists.
+/// Each new one is a new log. It can be opened again as long as a clone exists.
+///
+/// ```
+/// use engine::LogId;
+/// use store::{MemoryStore, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let place = MemoryStore::new(LogId(1), 1_000);
+/// let first = place.open().await.unwrap();
+/// let second = place.clone().open().await.unwrap();
+/// assert_eq!((first.term.0, second.term.0), (1, 2));
+/// assert!(first.lost.reason().is_some(), "the second opening replaced the first");
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     log: Arc<Log>,

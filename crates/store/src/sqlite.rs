@@ -12,7 +12,6 @@
 //! One thread writes, one commit at a time. Readers have their own connection and see the last commit. Neither waits for
 //! the other, except that readers are held up for some milliseconds when the write-ahead log has become long.
 
-mod committer;
 mod damage;
 mod error;
 mod extent;
@@ -27,6 +26,7 @@ mod schema;
 mod unwritable;
 mod watcher;
 mod watermark;
+mod write_connection;
 mod write_thread;
 
 use std::num::NonZeroU64;
@@ -58,6 +58,37 @@ pub struct Options {
 }
 
 /// A log in a directory. One process at a time has it open for writing: a lock file keeps others out.
+///
+/// ```
+/// use std::num::NonZeroU64;
+///
+/// use engine::{Durability, LogId};
+/// use store::Store;
+/// use store::sqlite::{OpenError, Options, SqliteReader, SqliteStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path().to_owned();
+/// let events = |count| NonZeroU64::new(count).unwrap();
+/// let options = Options {
+///     directory: directory.clone(),
+///     durability: Durability::Fsync,
+///     snapshot_every: events(10_000),
+///     retain: events(1_000_000),
+/// };
+/// let place = SqliteStore::new(options, LogId(0xcafe));
+/// let opened = place.open().await?;
+/// assert_eq!((opened.tail.log(), opened.term.0), (LogId(0xcafe), 1));
+///
+/// // The log is open until its writer and its readers are gone. Others can read it.
+/// assert!(matches!(place.open().await, Err(OpenError::InUse { .. })));
+/// assert_eq!(SqliteReader::open(&directory)?.log(), LogId(0xcafe));
+/// drop(opened);
+/// assert_eq!(place.open().await?.term.0, 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     options: Options,

@@ -96,7 +96,19 @@ macro_rules! contract {
     ($make:expr, #[$test:meta]) => { $crate::contract! { @each tests $make, $test } };
 }
 
-/// Checks every property in turn, for a program that is no test. Calls `report` with the name of each before it begins.
+/// Checks every property in turn, for a program that is not a test. Calls `report` with the name of each before it
+/// begins.
+///
+/// ```
+/// use store::MemoryStore;
+/// use store::testing::{Setup, check_all};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let make = |setup: Setup| MemoryStore::new(engine::LogId(1), setup.retain);
+/// check_all(&make, |property| println!("{property}")).await;
+/// # }
+/// ```
 ///
 /// # Panics
 ///

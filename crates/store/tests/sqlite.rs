@@ -141,6 +141,25 @@ async fn a_second_leader_is_refused_at_once_and_readers_are_not() {
 }
 
 #[tokio::test]
+async fn a_log_is_closed_when_its_writer_and_its_readers_are_gone() {
+    let directory = TempDir::new().unwrap();
+    let mut store = open(directory.path());
+    fill(&mut store, 1, 5, 1).await;
+    let Opened { writer, reader, .. } = store;
+    drop(writer);
+    let refused = try_open(options(directory.path())).unwrap_err();
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+    assert_eq!(
+        reader.read(Index(1), usize::MAX).await.unwrap().len(),
+        5,
+        "a leader without a writer serves its readers"
+    );
+    drop(reader);
+    assert!(!directory.path().join("log.sqlite-wal").exists(), "it was not closed in order");
+    open(directory.path());
+}
+
+#[tokio::test]
 async fn a_probe_writes_to_the_disk_and_changes_nothing() {
     let directory = TempDir::new().unwrap();
     let mut store = open(directory.path());

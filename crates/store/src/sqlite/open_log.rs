@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use engine::{Digest, Durability, Index, LogId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::committer::Committer;
 use super::damage::Known;
 use super::error::{OpenError, RowError};
 use super::held::Held;
@@ -17,6 +16,7 @@ use super::pool::{Pool, READERS};
 use super::reader::SqliteReader;
 use super::rows::Summary;
 use super::watcher::Watcher;
+use super::write_connection::WriteConnection;
 use super::write_thread::{Order, WriteThread};
 use super::{Options, files};
 use crate::{AppendError, Commit, Damage, LogReader, LogWriter, Lost, LostSender, Opened, ReadError, StoredBatch};
@@ -31,10 +31,10 @@ fn open_shared(options: Options, new_log: LogId) -> Result<(Opened, Arc<OpenLog>
     let durability = if options.durability == Durability::Fsync { Durability::Fsync } else { Durability::Os };
     files::make_directory(&directory)?;
     let lock = files::Lock::take(&directory)?;
-    let committer = Committer::open(Options { durability, ..options }, new_log)?;
-    let summary = committer.summary();
+    let connection = WriteConnection::open(Options { durability, ..options }, new_log)?;
+    let summary = connection.summary();
     let held = Arc::new(Held::look(&directory)?);
-    let damage = Arc::new(Known::new(committer.newest_snapshot().position().index));
+    let damage = Arc::new(Known::new(connection.newest_snapshot().position().index));
     let (lost_sender, lost) = Lost::channel();
     let no_thread = |reason| OpenError::Files { path: directory.clone(), reason };
     let readers = Pool::start(&directory, summary).map_err(no_thread)?;
@@ -43,9 +43,9 @@ fn open_shared(options: Options, new_log: LogId) -> Result<(Opened, Arc<OpenLog>
     let floor = Arc::new(AtomicU64::new(summary.floor.position().index.0));
     let (orders, queue) = mpsc::channel(2);
     let is_truncating = Arc::new(AtomicBool::new(false));
-    let (producers, snapshot) = (committer.producers(), committer.newest_snapshot());
+    let (producers, snapshot) = (connection.producers(), connection.newest_snapshot());
     let write_thread = WriteThread {
-        committer,
+        connection,
         damage: Arc::clone(&damage),
         held,
         lost: lost_sender.clone(),

@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::committer::Committer;
 use super::damage::Known;
 use super::files::Lock;
 use super::held::{Held, Look};
+use super::write_connection::WriteConnection;
 use crate::{AppendError, Commit, LostSender};
 
 /// What the thread does next.
@@ -37,7 +37,7 @@ pub(super) struct Appended {
 }
 
 pub(super) struct WriteThread {
-    pub(super) committer: Committer,
+    pub(super) connection: WriteConnection,
     pub(super) damage: Arc<Known>,
     pub(super) held: Arc<Held>,
     pub(super) lost: LostSender,
@@ -58,9 +58,9 @@ impl WriteThread {
             match order {
                 // Whoever waits for an answer may have been stopped.
                 Order::Append { commit, done } => drop(done.send(self.append(&commit))),
-                Order::Probe { done } => drop(done.send(self.committer.probe())),
+                Order::Probe { done } => drop(done.send(self.connection.probe())),
                 Order::TruncateWal { no_reads } => {
-                    self.committer.truncate_wal();
+                    self.connection.truncate_wal();
                     drop(no_reads);
                     self.is_truncating.store(false, Ordering::Release);
                 }
@@ -78,13 +78,13 @@ impl WriteThread {
                 AppendError::Unavailable(format!("cannot look at {}: {error}", path.display()))
             }
         })?;
-        let floor = self.committer.append(commit)?;
+        let floor = self.connection.append(commit)?;
         if let Err(Look::Replaced(replaced)) = self.held.check() {
             // The commit is in the files that were there, and somebody may put them back.
             return Err(AppendError::OutcomeUnknown(replaced.to_string()));
         }
         self.floor.store(floor.0, Ordering::Release);
-        self.damage.set_snapshot(self.committer.newest_snapshot().position().index);
-        Ok(Appended { is_wal_long: self.committer.is_wal_long() })
+        self.damage.set_snapshot(self.connection.newest_snapshot().position().index);
+        Ok(Appended { is_wal_long: self.connection.is_wal_long() })
     }
 }

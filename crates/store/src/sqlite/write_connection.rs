@@ -28,7 +28,7 @@ const LONG_WAL_BYTES: u64 = 2 * WAL_BYTES.unsigned_abs();
 
 /// Writes commits and snapshots, and deletes old history.
 #[derive(Debug)]
-pub(super) struct Committer {
+pub(super) struct WriteConnection {
     database: Connection,
     watermark: WatermarkFile,
     summary: Summary,
@@ -46,7 +46,7 @@ pub(super) struct Committer {
     long_wal: u64,
 }
 
-impl Committer {
+impl WriteConnection {
     /// Opens the log in the directory of `options` for writing, which takes the next term. If there is none, makes one
     /// named `new_log`.
     pub(super) fn open(options: Options, new_log: LogId) -> Result<Self, OpenError> {
@@ -384,7 +384,7 @@ mod tests {
             snapshot_every: NonZeroU64::MIN,
             retain: NonZeroU64::MIN,
         };
-        let mut leader = Committer::open(options, LogId(1)).unwrap();
+        let mut leader = WriteConnection::open(options, LogId(1)).unwrap();
         let mut seen = leader.summary();
         let end = Position { index: Index(1), digest: Digest(10) };
         let batch = StoredBatch { first: Index(1), end, term: Term(1), frame: Bytes::from_static(b"frame") };
