@@ -1,5 +1,6 @@
 //! What readers see.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use engine::{Digest, Index};
@@ -79,19 +80,24 @@ pub async fn readers_go_on_while_commits_are_made<S: Store>(make: &impl Fn(Setup
     let mut opened = open(&place).await;
     let reader = Arc::clone(&opened.reader);
     let mut model = Model::of(&opened);
+    let is_written = Cell::new(false);
     let reading = async {
         let mut seen: Vec<Vec<StoredBatch>> = Vec::new();
-        while seen.last().is_none_or(|batches| batches.len() < COMMITS) {
+        loop {
+            let is_last = is_written.get();
             seen.push(read(&*reader, Index(1), usize::MAX).await);
+            if is_last {
+                return seen;
+            }
             tokio::task::yield_now().await;
         }
-        seen
     };
     let writing = async {
         for _ in 0..COMMITS {
             model.fill(&mut opened, [2]).await;
             tokio::task::yield_now().await;
         }
+        is_written.set(true);
     };
     let ((), seen) = tokio::join!(writing, reading);
     let batches = model.batches();
@@ -99,4 +105,6 @@ pub async fn readers_go_on_while_commits_are_made<S: Store>(make: &impl Fn(Setup
         assert!(batches.starts_with(found), "a reader saw something else than a beginning of the log");
     }
     assert!(seen.is_sorted_by_key(Vec::len), "a later read saw less");
+    assert_eq!(seen.last(), Some(&batches));
+    assert!(seen.len() > 2, "no read was made beside the commits");
 }
