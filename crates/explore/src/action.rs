@@ -32,6 +32,7 @@ pub(crate) enum Action {
     Answer,
     NoAnswer { in_vain: bool },
     GiveUp,
+    Reload,
     // The replica and its stream.
     Connect(Seat),
     Push,
@@ -62,6 +63,7 @@ impl Action {
             Self::Compact => Kind::Compaction,
             Self::NoAnswer { in_vain: false } => Kind::Unanswered,
             Self::GiveUp => Kind::GiveUp,
+            Self::Reload => Kind::Reload,
             Self::Drop => Kind::Drop,
             Self::Repeat => Kind::Repeat,
             Self::Exchange => Kind::Exchange,
@@ -116,6 +118,7 @@ impl fmt::Display for Action {
             Self::Answer => f.write_str("the answer arrives"),
             Self::NoAnswer { .. } => f.write_str("no answer comes in time"),
             Self::GiveUp => f.write_str("the client waits for its operation no more"),
+            Self::Reload => f.write_str("the client comes back with the operation that it saved"),
             Self::Connect(seat) => write!(f, "the replica subscribes with {}", which(seat)),
             Self::Push => f.write_str("the leader sends the next frame"),
             Self::Deliver => f.write_str("the next frame arrives"),

@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Unanswered,
     /// A person waits for an operation no more.
     GiveUp,
+    /// The client is gone, and comes back with what it saved.
+    Reload,
     /// A leader's process is killed.
     Crash,
     /// A leader is told to stop.

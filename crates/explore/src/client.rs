@@ -4,7 +4,7 @@ use engine::leader::Rejection;
 use engine::{Event, Index, Operation, ProducerError, ProducerId, Submission};
 use follower::Outbox;
 use follower::grpc::SubmitError;
-use follower::producer::Step;
+use follower::producer::{Pending, Step};
 
 use crate::leader::{Attempt, NOBODY, No};
 
@@ -17,6 +17,8 @@ pub(crate) struct Client {
     outbox: Outbox,
     /// How many names it had.
     names: u8,
+    /// Whether another process began the pending operation.
+    inherited: bool,
     /// How many operations it began.
     begun: usize,
     /// The attempt that it waits for.
@@ -54,6 +56,7 @@ impl Client {
         Self {
             outbox: Outbox::new(name(0)),
             names: 1,
+            inherited: false,
             begun: 0,
             awaits: None,
             answer: None,
@@ -147,10 +150,12 @@ impl Client {
 
     fn handle(&mut self, answer: Result<Event, SubmitError>) -> Option<Step> {
         let names = &mut self.names;
-        self.outbox.handle_answer(answer, || {
+        let step = self.outbox.handle_answer(answer, || {
             *names += 1;
             name(*names - 1)
-        })
+        });
+        self.begin_anew();
+        step
     }
 
     /// The operation is waited for no more. Returns whether it may be in the log, or get there later.
@@ -159,7 +164,29 @@ impl Client {
             self.outbox.lose_answer();
             self.forget_attempt();
         }
-        self.outbox.give_up()
+        let in_doubt = self.outbox.give_up();
+        self.begin_anew();
+        in_doubt
+    }
+
+    /// Its process is gone. The next one finds the pending operation as it was saved before the last attempt, settles that,
+    /// and goes on under a name of its own.
+    pub(crate) fn reload(&mut self) {
+        self.forget_attempt();
+        let saved = self.outbox.pending().copied();
+        if let Some(Pending { operation, expected, .. }) = saved {
+            self.outbox = Outbox::restore(self.outbox.id().clone(), self.outbox.sequence(), operation, expected);
+            self.inherited = true;
+        }
+    }
+
+    /// What it inherited is settled.
+    fn begin_anew(&mut self) {
+        if self.inherited && self.outbox.pending().is_none() {
+            self.inherited = false;
+            self.outbox = Outbox::new(name(self.names));
+            self.names += 1;
+        }
     }
 
     fn forget_attempt(&mut self) {

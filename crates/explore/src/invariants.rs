@@ -72,7 +72,9 @@ fn check_published(log: &Log, leader: &Leader) -> Result<(), Violation> {
     let (term, published) = (leader.term(), leader.published());
     keep(log.has(published), DURABLE, || {
         format!("the leader of term {term} published up to {}, which is not in the log", published.position())
-    })
+    })?;
+    let (floor, tail) = (leader.floor(), published.position().index);
+    keep(floor <= tail, ORDER, || format!("the floor of the leader of term {term} is {floor} and its tail {tail}"))
 }
 
 fn check_fate(world: &World, number: usize) -> Result<(), Violation> {

@@ -104,6 +104,10 @@ impl Leader {
         self.published
     }
 
+    pub(crate) fn floor(&self) -> Index {
+        self.floor
+    }
+
     pub(crate) fn has_open_batch(&self) -> bool {
         self.open
     }

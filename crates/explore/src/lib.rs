@@ -36,6 +36,7 @@
 //! | the answer arrives | there is one | the outbox decides what it means |
 //! | no answer comes | it waits; (b) if one can still come | the outbox is in doubt; the call may arrive later all the same |
 //! | the client gives up (b) | an operation is pending | the next one takes its number |
+//! | the client comes back (b) | an operation is pending | it settles what it had saved, and goes on under a new name |
 //! | the replica subscribes with a leader | it has no stream | a welcome, and a snapshot if need be, are on their way |
 //! | the leader sends the next frame | there is one, and room on the way | takes it from the ring or the store |
 //! | the next frame arrives | one is on its way | the replica handles it |

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use engine::replica::{Action, Notice, State};
-use engine::{Frame, Index, Moment, Replica, Snapshot, Subscribe, Term};
+use engine::{Frame, Index, Moment, Replica, Snapshot, Subscribe, Term, Verdict};
 
 /// It decides how long the replica waits, which makes no difference here.
 const SEED: u64 = 1;
@@ -52,6 +52,11 @@ impl Follower {
 
     pub(crate) fn held(&self) -> Option<Snapshot> {
         self.replica.snapshot()
+    }
+
+    /// Whether the present stream began where the last one ended.
+    pub(crate) fn has_resumed(&self) -> bool {
+        self.replica.welcome().is_some_and(|welcome| welcome.verdict == Verdict::Resumed)
     }
 
     pub(crate) fn handle_frame(&mut self, frame: Frame) -> Reaction {

@@ -13,6 +13,8 @@ pub enum Sight {
     Fresh,
     /// A replica got a snapshot because what it needs was compacted away.
     Compacted,
+    /// A replica that had resumed got a snapshot, because compaction overtook it.
+    Overtaken,
     /// A replica was ahead of the log.
     Ahead,
     /// A replica's state was not the log's.
@@ -50,10 +52,11 @@ pub enum Sight {
 }
 
 /// All of them.
-const ALL: [Sight; 20] = [
+const ALL: [Sight; 21] = [
     Sight::Resumed,
     Sight::Fresh,
     Sight::Compacted,
+    Sight::Overtaken,
     Sight::Ahead,
     Sight::Diverged,
     Sight::Gap,

@@ -81,6 +81,7 @@ impl World {
                     client.set_fate(number, Fate::NotDone);
                 }
             }
+            Action::Reload => self.client.change().reload(),
             Action::Connect(seat) => self.connect(seat, seen)?,
             Action::Push => self.push()?,
             Action::Deliver => {
@@ -261,8 +262,10 @@ impl World {
         for notice in &reaction.notices {
             seen.note_notice(notice);
             invariants::check_notice(self, notice)?;
-            if let Notice::Welcomed(welcome) = notice {
-                self.replica.change().welcomed = welcome.term;
+            match notice {
+                Notice::Welcomed(welcome) => self.replica.change().welcomed = welcome.term,
+                Notice::SnapshotLoaded { .. } if self.replica.has_resumed() => seen.note(Sight::Overtaken),
+                _ => {}
             }
         }
         if let Some(held) = self.replica.held().filter(|held| before != Some(*held)) {

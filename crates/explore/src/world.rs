@@ -189,7 +189,7 @@ impl World {
             into.push(Action::NoAnswer { in_vain: self.waits_in_vain() });
         }
         if client.is_pending() {
-            into.push(Action::GiveUp);
+            into.extend([Action::GiveUp, Action::Reload]);
         }
     }
 
