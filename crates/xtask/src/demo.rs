@@ -69,7 +69,7 @@ pub(crate) async fn run(args: &Args, wasm: &WasmCargo, workspace: &Workspace, in
 }
 
 async fn build(args: &Args, wasm: &WasmCargo, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
-    needs::require(&[needs::WASM_TARGET], wasm, workspace).await?;
+    needs::add_wasm_target(wasm, workspace, interrupt).await?;
     page::build(args.dev, wasm, workspace, interrupt).await?;
     println!("compiling the leader and the replica");
     let mut cargo = workspace.cargo("build");

@@ -1,11 +1,14 @@
-//! What the tasks need beside cargo. xtask installs nothing: it prints the commands that would.
+//! What the tasks need beside cargo. xtask prints the commands that install it, and runs none but `rustup target add` for the
+//! demo and the page.
 
 use std::collections::BTreeMap;
 use std::env;
 use std::process::Stdio;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
+use crate::interrupt::Interrupt;
+use crate::process;
 use crate::wasm_cargo::{TARGET, WasmCargo};
 use crate::workspace::Workspace;
 
@@ -68,6 +71,20 @@ pub(crate) async fn require(needs: &[Need], wasm: &WasmCargo, workspace: &Worksp
         ""
     };
     bail!("something that this needs is missing; install it with{advice}\n  {}", commands.join("\n  "));
+}
+
+/// Adds Rust's target for the page if it is missing, and says so. It belongs to the toolchain, unlike everything else that
+/// this module names.
+pub(crate) async fn add_wasm_target(wasm: &WasmCargo, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
+    if let [command] = &commands(&[WASM_TARGET], wasm, workspace).await[..] {
+        println!("the page needs another target of Rust's: {command}");
+        let mut rustup = workspace.command("rustup");
+        rustup.args(["target", "add", TARGET]);
+        process::run("adding the target", rustup, interrupt).await.with_context(|| {
+            format!("cannot compile the page; add the target with `{command}`, or name another cargo with --wasm-cargo")
+        })?;
+    }
+    Ok(())
 }
 
 /// The commands that install what is missing, one for each installer.

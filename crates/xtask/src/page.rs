@@ -22,7 +22,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, wasm: &WasmCargo, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
-    needs::require(&[needs::WASM_TARGET], wasm, workspace).await?;
+    needs::add_wasm_target(wasm, workspace, interrupt).await?;
     build(args.dev, wasm, workspace, interrupt).await
 }
 
