@@ -46,6 +46,9 @@ pub(crate) enum Kind {
 /// One more than the last of [`Kind`].
 const KINDS: usize = Kind::PowerLoss as usize + 1;
 
+/// Kinds from here on are failures.
+const FIRST_FAILURE: usize = Kind::Drop as usize;
+
 /// How often things may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Budget {
@@ -75,11 +78,7 @@ impl Budget {
         }
         if self.failures == 0 {
             // States that differ in what cannot happen any more are the same.
-            for (at, left) in self.left.iter_mut().enumerate() {
-                if at > Kind::Compaction as usize {
-                    *left = 0;
-                }
-            }
+            self.left[FIRST_FAILURE..].fill(0);
         }
     }
 
@@ -91,6 +90,6 @@ impl Budget {
 
 impl Kind {
     fn is_failure(self) -> bool {
-        !matches!(self, Self::Draw | Self::Heartbeat | Self::Compaction)
+        self as usize >= FIRST_FAILURE
     }
 }

@@ -106,7 +106,7 @@ fn search(args: &Args, worlds: &[&'static Config]) -> Vec<Report> {
 fn print(config: &Config, failures: u8, report: &Report) {
     let Report { states, steps, depth, healing, rest, complete, took, .. } = report;
     let extent = if *complete { "all" } else { "the nearest" };
-    println!("{}: {}, up to {failures} failures", config.name, config.about);
+    println!("{}: {}; failures: up to {failures}", config.name, config.about);
     println!(
         "    {extent} {states} states, {steps} steps between them, at most {depth} from the first; at rest again within \
          {rest} ({healing} states on the way); {:.1} s",

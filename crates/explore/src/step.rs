@@ -113,7 +113,7 @@ impl World {
     fn leader_mut(&mut self, seat: Seat) -> &mut Leader {
         match &mut self.leaders[usize::from(seat)] {
             Some(leader) => leader.change(),
-            None => unreachable!("only what can happen happens"),
+            None => unreachable!("the action is not possible in this state"),
         }
     }
 
@@ -201,7 +201,7 @@ impl World {
     fn stream(&mut self) -> &mut Stream {
         match &mut self.stream {
             Some(stream) => stream.change(),
-            None => unreachable!("only what can happen happens"),
+            None => unreachable!("the action is not possible in this state"),
         }
     }
 

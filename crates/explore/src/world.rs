@@ -222,3 +222,41 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::WORLDS;
+    use crate::sights::Sights;
+
+    fn after(steps: &[Action]) -> World {
+        let config = WORLDS.iter().find(|config| config.name == "together").unwrap();
+        let mut world = World::new(config, 2);
+        let mut possible = Vec::new();
+        for step in steps {
+            world.actions(&mut possible);
+            assert!(possible.contains(step), "{step} is not possible");
+            world.carry_out(*step, &mut Sights::default()).unwrap();
+        }
+        world
+    }
+
+    #[test]
+    fn the_order_of_steps_that_do_not_meet_makes_no_difference() {
+        let one = after(&[Action::Start, Action::Send, Action::Connect(0), Action::Deliver]);
+        let other = after(&[Action::Start, Action::Connect(0), Action::Deliver, Action::Send]);
+        assert_eq!(one.print(), other.print());
+        assert_ne!(one.print(), after(&[Action::Start, Action::Send, Action::Connect(0)]).print());
+    }
+
+    #[test]
+    fn a_replica_that_comes_back_to_a_state_makes_no_new_one() {
+        let lost = [Action::Start, Action::Connect(0), Action::Hang, Action::Timeout];
+        let again = after(&[&lost[..], &[Action::Connect(0), Action::Deliver, Action::Deliver]].concat());
+        let fewer_failures = World {
+            budget: again.budget,
+            ..after(&[Action::Start, Action::Connect(0), Action::Deliver, Action::Deliver])
+        };
+        assert_eq!(again.print(), fewer_failures.print());
+    }
+}
