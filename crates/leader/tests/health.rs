@@ -112,10 +112,10 @@ async fn a_commit_that_hangs_is_told_while_the_leader_goes_on_serving() {
     });
     assert_eq!(next().await, ServingStatus::NotServing);
     let (code, body) = world.get("/healthz").await;
-    assert!(code == 200 && body.starts_with("ok\n") && body.contains("a commit hangs"), "{code} {body}");
+    assert!(code == 200 && body.starts_with("ok\n") && body.contains("a commit has hung"), "{code} {body}");
     let (code, body) = world.get("/healthz/write").await;
-    assert!(code == 503 && body.contains("a commit hangs"), "{code} {body}");
-    assert!(world.log_problem().await.contains("a commit hangs"));
+    assert!(code == 503 && body.contains("a commit has hung"), "{code} {body}");
+    assert!(world.log_problem().await.contains("a commit has hung"));
     for service in ["", "calculator.v1.CalculatorService", "sharedcalculator.Leader"] {
         assert_eq!(world.check(service).await, ServingStatus::Serving, "{service}");
     }

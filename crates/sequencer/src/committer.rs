@@ -16,16 +16,16 @@ use crate::error::{NotCommitted, QUEUE, ended_first, too_late};
 use crate::health::Notes;
 use crate::submitter::{Command, Reply};
 
-/// How often a store that refused a commit is asked again while nobody submits. Without it, health would go on to report a
-/// full disk, and whoever heeds that sends no operation that could show otherwise.
+/// How often the committer probes a store that refused a commit, while no command arrives. Callers that heed a health check
+/// send nothing while it reports a full disk, so only a probe can show that there is room again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// How many operations of the source are tried for one event. Each may be refused by the calculator.
+/// How many operations the committer draws for one event before it gives up; the calculator may refuse each.
 const DRAWS: usize = 1_000;
 
-/// The task that writes.
+/// The task that alone writes to the log.
 pub struct Committer {
-    /// Its waiting callers are bounded by the queue.
+    /// Holds at most a queue's length of waiting callers.
     intake: Intake<Reply, NotCommitted>,
     writer: Box<dyn LogWriter>,
     lost: Lost,
@@ -60,8 +60,8 @@ impl Committer {
         Self { intake, writer, lost, feed, source, clock, commands, stopped, notes }
     }
 
-    /// Writes until every [`Submitter`](crate::Submitter) is dropped, or until this leader may not write any more. Then
-    /// answers everybody who waits, and returns why it stopped.
+    /// Writes until every [`Submitter`](crate::Submitter) is dropped, which returns `None`, or until this leader loses the
+    /// right to write, which refuses all waiting commands and returns the reason.
     pub async fn run(mut self) -> Option<AppendError> {
         let mut lost = self.lost.clone();
         let mut taken = Vec::new();
@@ -94,7 +94,7 @@ impl Committer {
         }
     }
 
-    /// Carries out commands, in as few batches as possible.
+    /// Executes commands, in as few batches as possible.
     async fn carry_out(&mut self, commands: &mut impl Iterator<Item = Command>) -> Result<(), AppendError> {
         self.may_go_on()?;
         for command in commands {
@@ -107,7 +107,7 @@ impl Committer {
                 Command::Draw { count } => self.draw(count).await?,
                 Command::Flush { done } => {
                     let committed = self.commit().await;
-                    // The leader may have stopped waiting.
+                    // An error means that the caller stopped waiting.
                     let _ = done.send(());
                     committed?;
                 }
@@ -143,7 +143,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Takes the next operation of the source that applies. Returns whether there was one.
+    /// Proposes the next operation of the source that the calculator accepts. Returns whether there was one.
     async fn draw_one(&mut self) -> Result<bool, AppendError> {
         for _ in 0..DRAWS {
             let operation = (self.source)();
@@ -158,18 +158,17 @@ impl Committer {
         Ok(false)
     }
 
-    /// Makes the open batch durable, publishes it, and answers those who wait for it.
+    /// Makes the open batch durable, publishes it, and answers its callers.
     async fn commit(&mut self) -> Result<(), AppendError> {
         if self.feed.is_closed() {
             self.fail(&NotCommitted::ShuttingDown);
             return Ok(());
         }
         let Some(Sealed { batch, tail, producers }) = self.intake.seal((self.clock)()) else { return Ok(()) };
-        // The one time in its life that this batch is encoded.
+        // Disk, ring and subscribers all use these bytes.
         let batch = StoredBatch::new(&batch, wire::frame::encode_batch(&batch));
         let commit = Commit { batch: batch.clone(), tail, producers };
         if fault::active(Fault::PublishBeforeDurable) {
-            // The next publication shows whether the feed is closed.
             let _ = self.feed.publish(batch.clone(), tail);
         }
         let underway = self.notes.begin();
@@ -188,20 +187,20 @@ impl Committer {
         let published =
             stopped.is_ok() && (fault::active(Fault::PublishBeforeDurable) || self.feed.publish(batch, tail).is_ok());
         for (reply, answer) in answers {
-            // What reaches no replica is not acknowledged.
+            // An event that reached no replica is not acknowledged.
             send(reply, if published { answer } else { Err(ended_first()) });
         }
         stopped
     }
 
-    /// Gives up the open batch: everybody who waits gets `why`.
+    /// Gives up the open batch and answers its callers with `why`.
     fn fail(&mut self, why: &NotCommitted) {
         for (reply, answer) in self.intake.failed(why) {
             send(reply, answer);
         }
     }
 
-    /// Fails once the store has noticed that this leader must stop: another one leads, or the log is damaged or gone.
+    /// Fails once the store has found that this leader must stop: another one took over, or the log is damaged or gone.
     fn may_go_on(&self) -> Result<(), AppendError> {
         match self.lost.reason().filter(|_| !trusts_old_term()) {
             Some(reason) => Err(self.step_down(reason)),
@@ -209,7 +208,7 @@ impl Committer {
         }
     }
 
-    /// Asks a store that refused a commit whether it would take one.
+    /// Asks a store that refused a commit whether it would accept one.
     async fn probe(&mut self) -> Result<(), AppendError> {
         let underway = self.notes.begin();
         let probed = self.writer.probe().await;
@@ -229,9 +228,8 @@ impl Committer {
         self.fail(&NotCommitted::Store(error.clone()));
         match error {
             AppendError::Unavailable(reason) => {
-                // Logged once, not for every batch.
                 if self.notes.trouble(&reason) {
-                    warn!(reason, "operations are not taken: the log cannot be written");
+                    warn!(reason, "the log cannot be written; operations are refused");
                 }
                 Ok(())
             }
@@ -245,13 +243,13 @@ impl Committer {
     }
 
     fn step_down(&self, reason: AppendError) -> AppendError {
-        error!(%reason, "this leader may not write any more");
+        error!(%reason, "this leader lost the right to write to the log");
         self.notes.trouble(&reason.to_string());
         reason
     }
 }
 
-/// Answers a caller, who may have gone away.
+/// Answers a caller. An error means that the caller is gone.
 fn send(reply: Reply, answer: Result<Event, NotCommitted>) {
     let _ = reply.send(answer);
 }

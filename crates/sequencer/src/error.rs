@@ -5,26 +5,26 @@ use engine::{ProducerError, Refusal};
 use store::AppendError;
 use thiserror::Error;
 
-/// Commands that may wait for the committer. A full queue is some milliseconds of work. Beyond that, callers are told to try
-/// again rather than left waiting.
+/// Commands that may wait for the committer. A full queue is some milliseconds of work. Callers that find it full are
+/// refused and retry later.
 pub(crate) const QUEUE: usize = 8_192;
 
 /// Why an operation was not committed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotCommitted {
-    /// The calculator cannot do it to its present value.
+    /// The calculator cannot apply the operation to its current value.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The log is not where the submission expected it.
+    /// The log's index is not the one that the submission expected.
     #[error(transparent)]
     Mismatch(#[from] IndexMismatch),
     /// The producer's sequence is not the next one.
     #[error(transparent)]
     Producer(#[from] ProducerError),
-    /// Too many operations wait already.
+    /// The queue is full.
     #[error("{QUEUE} operations are waiting already; try again in a moment")]
     QueueFull,
-    /// The store did not take it, unless the error says that this is not known.
+    /// The store did not commit the operation. Only [`AppendError::OutcomeUnknown`] leaves open whether it did.
     #[error("{}", not_committed(.0))]
     Store(AppendError),
     /// The leader is shutting down.
@@ -49,8 +49,8 @@ fn not_committed(error: &AppendError) -> String {
     }
 }
 
-/// The answer to an operation that comes too late: the leader stopped for the reason `stopped`, or ends in order. If a commit
-/// of unknown outcome stopped it, that commit did not hold this operation.
+/// The answer to an operation that arrives after the leader stopped, for the reason `stopped` or in an orderly end. If a
+/// commit of unknown outcome stopped the leader, that commit did not contain this operation.
 pub(crate) fn too_late(stopped: Option<&AppendError>) -> NotCommitted {
     match stopped {
         None | Some(AppendError::OutcomeUnknown(_) | AppendError::Unavailable(_)) => NotCommitted::ShuttingDown,
@@ -58,7 +58,7 @@ pub(crate) fn too_late(stopped: Option<&AppendError>) -> NotCommitted {
     }
 }
 
-/// The answer to an operation whose commit nobody was told of.
+/// The answer to an operation that may have been committed but not published.
 pub(crate) fn ended_first() -> NotCommitted {
     NotCommitted::Store(AppendError::OutcomeUnknown("the leader ended before it answered".to_owned()))
 }

@@ -1,4 +1,4 @@
-//! Whether operations can be made durable at present.
+//! Whether the log can be written now.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// A commit that takes longer than this is reported. A slow disk needs far less.
+/// A commit that takes this long is reported as hanging. A slow disk needs far less.
 pub(crate) const HANGS: Duration = Duration::from_secs(2);
 
-/// Whether operations can be made durable at present. Cheap to clone.
+/// Whether the log can be written now. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct WriteHealth {
     problem: watch::Receiver<Option<String>>,
@@ -17,16 +17,16 @@ pub struct WriteHealth {
 }
 
 impl WriteHealth {
-    /// Why operations cannot be made durable, if so.
+    /// Why the log cannot be written, or `None` if it can.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         match self.hangs() {
-            Some(since) => Some(format!("a commit hangs, for {} s so far: the disk does not answer", since.as_secs())),
+            Some(since) => Some(format!("a commit has hung for {} s: the disk does not answer", since.as_secs())),
             None => self.problem.borrow().clone(),
         }
     }
 
-    /// For how long a commit has been under way, if that is too long.
+    /// How long the current commit has taken, if that is 2 s or more.
     #[must_use]
     pub fn hangs(&self) -> Option<Duration> {
         let began = *commit(&self.commit);
@@ -48,12 +48,12 @@ pub(crate) fn channel() -> (Notes, WriteHealth) {
 }
 
 impl Notes {
-    /// Whether the store did not take what it was last given.
+    /// Whether the last commit or probe failed.
     pub(crate) fn is_troubled(&self) -> bool {
         self.problem.borrow().is_some()
     }
 
-    /// Notes why the store takes nothing. Returns whether that is news.
+    /// Notes why the store refuses commits. Returns whether the reason is new.
     pub(crate) fn trouble(&self, reason: &str) -> bool {
         let differs = |problem: &mut Option<String>| {
             let news = problem.as_deref() != Some(reason);
@@ -63,19 +63,19 @@ impl Notes {
         self.problem.send_if_modified(differs)
     }
 
-    /// Notes that the store takes what it is given. Returns whether that is news.
+    /// Notes that the store accepts commits. Returns whether it refused them before.
     pub(crate) fn solved(&self) -> bool {
         self.problem.send_if_modified(|problem| problem.take().is_some())
     }
 
-    /// Notes that the store works on something, until the result is dropped.
+    /// Notes that a commit or probe is in progress, until the result is dropped.
     pub(crate) fn begin(&self) -> Underway<'_> {
         *commit(&self.commit) = Some(Instant::now());
         Underway(&self.commit)
     }
 }
 
-/// The store works on something.
+/// A commit or probe in progress.
 pub(crate) struct Underway<'a>(&'a Mutex<Option<Instant>>);
 
 impl Drop for Underway<'_> {
@@ -85,6 +85,5 @@ impl Drop for Underway<'_> {
 }
 
 fn commit(commit: &Mutex<Option<Instant>>) -> MutexGuard<'_, Option<Instant>> {
-    // Held for one assignment.
     commit.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,11 +1,11 @@
-//! The sequencer: the one writer of a log as a task, those who submit to it, and its orderly end.
+//! The sequencer: the task that alone writes to a log, its submitters, and its orderly end.
 //!
-//! Commands wait in one bounded queue. The [`Committer`] takes all that wait, validates them one by one, seals what was
-//! accepted into a batch, encodes it, makes it durable, publishes it, and only then answers. While the store works, the
+//! Commands wait in one bounded queue. The [`Committer`] takes all waiting commands, validates each, seals the accepted
+//! operations into a batch, encodes it, makes it durable, publishes it, and only then answers. While the store works, the
 //! queue fills with the next batch: group commit without a timer.
 //!
-//! The rules are not here: what enters a batch and who is answered when is [`engine::leader::Intake`], what durable means is
-//! the store's, what replicas are sent is the feed's.
+//! The rules live elsewhere: [`engine::leader::Intake`] decides what enters a batch and when callers are answered, the store
+//! decides what durable means, and the feed decides what replicas are sent.
 //!
 //! ```
 //! use engine::{GoodbyeReason, LogId, Operation, Timestamp};
@@ -47,9 +47,9 @@ use store::Opened;
 pub use submitter::{FLUSH, RETRY_AFTER_GOODBYE, Submitter};
 use tokio::sync::mpsc;
 
-/// The two ends of a sequencer on a log that was opened: who submits, and the task to run. `feed` publishes what is committed.
-/// `source` yields the operations of [`Submitter::draw`]; the calculator may refuse some of them. `clock` says when a batch was
-/// committed.
+/// Creates a sequencer for an opened log: the handle to submit with, and the task to run. `feed` publishes each committed
+/// batch. `source` yields the operations for [`Submitter::draw`]; the calculator may refuse some of them. `clock` gives each
+/// batch its commit time.
 pub fn start(
     opened: Opened,
     feed: Feed,

@@ -1,4 +1,4 @@
-//! Errors of submissions as callers see them: a code and a reason for each. `calculator.proto` lists them.
+//! The gRPC code and reason for each submission error. `calculator.proto` lists them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use wire::status::{status, with_retry};
 
 use crate::NotCommitted;
 
-/// When to try again what failed for the moment.
+/// How long a caller should wait before it retries after a temporary failure.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 impl From<NotCommitted> for Status {

@@ -1,4 +1,4 @@
-//! The sequencer on stores that take everything, nothing, or another leader's word.
+//! The sequencer on stores that accept every commit, fail, hang, or report damage.
 
 use std::future::Future;
 use std::sync::Mutex;
@@ -32,7 +32,7 @@ async fn sequencer() -> (Feed, Submitter, JoinHandle<Option<AppendError>>) {
 }
 
 #[tokio::test]
-async fn an_orderly_end_publishes_what_was_taken_and_takes_nothing_more() {
+async fn an_orderly_end_publishes_the_queue_and_refuses_new_operations() {
     let (feed, submitter, _running) = sequencer().await;
     let taken = submitter.submit(Operation::Add(3));
     let (taken, drawn) = tokio::join!(taken, submitter.draw(5_000));
@@ -45,9 +45,9 @@ async fn an_orderly_end_publishes_what_was_taken_and_takes_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_people_at_once() {
+async fn a_full_queue_refuses_submissions_at_once() {
     let (_feed, submitter, running) = sequencer().await;
-    // The sequencer has had no turn yet on this one thread.
+    // On this one thread, the committer has not run yet.
     let mut waiting: Vec<_> = (0..QUEUE).map(|_| Box::pin(submitter.submit(Operation::Add(1)))).collect();
     for submission in &mut waiting {
         assert!(std::future::poll_fn(|context| Poll::Ready(submission.as_mut().poll(context).is_pending())).await);
@@ -57,14 +57,14 @@ async fn a_full_queue_refuses_people_at_once() {
         assert!(submission.await.is_ok());
     }
     drop(submitter);
-    assert_eq!(running.await.unwrap(), None, "it ends with the last submitter");
+    assert_eq!(running.await.unwrap(), None, "the committer ends with the last submitter");
 }
 
 #[tokio::test]
 async fn a_leader_that_steps_down_commits_nothing_more() {
     let (feed, submitter, _running) = sequencer().await;
     assert!(submitter.draw(3).await);
-    // The committer has had no turn yet on this one thread.
+    // On this one thread, the committer has not run yet.
     submitter.end(GoodbyeReason::SteppedDown).await;
     submitter.flush().await;
     assert_eq!(feed.published().tail.position().index, Index(0));
@@ -72,7 +72,7 @@ async fn a_leader_that_steps_down_commits_nothing_more() {
 }
 
 #[tokio::test]
-async fn operations_of_the_source_that_the_calculator_refuses_are_left_out() {
+async fn drawn_operations_that_the_calculator_refuses_are_skipped() {
     let mut turn = 0;
     let source = move || {
         turn += 1;
@@ -87,15 +87,18 @@ async fn operations_of_the_source_that_the_calculator_refuses_are_left_out() {
     let opened = MemoryStore::new(LogId(1), 1_000).open().await.unwrap();
     let (feed, submitter, _running) = run_with(opened, || Operation::Divide(0));
     assert!(submitter.draw(3).await);
-    assert!(submitter.submit(Operation::Add(1)).await.is_ok(), "a source that yields nothing stops nobody");
+    assert!(
+        submitter.submit(Operation::Add(1)).await.is_ok(),
+        "a source that yields only refusals blocks no submission"
+    );
     assert_eq!(feed.published().tail.position().index, Index(1));
 }
 
-/// How a store behaves.
+/// Controls how a store behaves.
 struct Script {
-    /// How every commit but the first fails.
+    /// The error of every commit except the first.
     error: Mutex<Option<AppendError>>,
-    /// While it is false, commits hang.
+    /// While false, commits hang.
     answers: watch::Sender<bool>,
     lost: LostSender,
     reader: Arc<dyn LogReader>,
@@ -152,18 +155,18 @@ async fn after_a_failure(error: AppendError) -> (Feed, JoinHandle<Option<AppendE
     let (feed, submitter, running) = failing(error.clone()).await;
     assert!(submitter.submit(Operation::Add(5)).await.is_ok());
     assert_eq!(submitter.submit(Operation::Add(7)).await, Err(NotCommitted::Store(error)));
-    assert_eq!(feed.published().tail.value(), 5, "nothing that is not durable is published");
+    assert_eq!(feed.published().tail.value(), 5, "a batch was published before it was durable");
     (feed, running)
 }
 
 #[tokio::test]
-async fn what_the_store_cannot_take_is_answered_and_never_published() {
+async fn a_batch_that_the_store_refuses_fails_and_is_not_published() {
     let (_feed, running) = after_a_failure(AppendError::Unavailable("full".to_owned())).await;
-    assert_eq!(running.await.unwrap(), None, "it went on until nobody needed it");
+    assert_eq!(running.await.unwrap(), None, "the committer ran until its last submitter was gone");
 }
 
 #[tokio::test]
-async fn a_leader_that_is_fenced_or_does_not_know_what_happened_stops_writing() {
+async fn a_fenced_leader_and_one_with_an_unknown_outcome_stop_writing() {
     let fenced = AppendError::from(store::Fenced { own: engine::Term(1), by: engine::Term(2) });
     for error in [fenced, AppendError::OutcomeUnknown("the disk failed".to_owned())] {
         let (_feed, running) = after_a_failure(error.clone()).await;
@@ -172,11 +175,11 @@ async fn a_leader_that_is_fenced_or_does_not_know_what_happened_stops_writing() 
 }
 
 #[tokio::test]
-async fn a_leader_that_stops_leaves_nobody_waiting() {
+async fn a_leader_that_stops_answers_every_caller() {
     let fenced = AppendError::from(store::Fenced { own: engine::Term(1), by: engine::Term(2) });
     let (_feed, submitter, running) = failing(fenced.clone()).await;
     submitter.submit(Operation::Add(5)).await.unwrap();
-    // The flush ends the batch, and with it the leader; what comes after it is never judged.
+    // The flush fails the batch and stops the leader, so the last submission is never judged.
     let (first, (), after) =
         tokio::join!(submitter.submit(Operation::Add(1)), submitter.flush(), submitter.submit(Operation::Add(1)));
     let refused = Err(NotCommitted::Store(fenced.clone()));
@@ -184,11 +187,11 @@ async fn a_leader_that_stops_leaves_nobody_waiting() {
     assert_eq!(running.await.unwrap(), Some(fenced));
     assert_eq!(submitter.submit(Operation::Add(1)).await, refused);
     submitter.closed.store(true, std::sync::atomic::Ordering::Release);
-    assert_eq!(submitter.submit(Operation::Add(1)).await, refused, "the cause stays the same when the leader ends");
+    assert_eq!(submitter.submit(Operation::Add(1)).await, refused, "the reason is still the fence after the end");
 }
 
 #[tokio::test]
-async fn a_writer_that_is_cut_off_leaves_the_outcome_open() {
+async fn an_aborted_committer_leaves_the_outcome_unknown() {
     let (_feed, submitter, running) = sequencer().await;
     let mut submission = Box::pin(submitter.submit(Operation::Add(1)));
     assert!(std::future::poll_fn(|context| Poll::Ready(submission.as_mut().poll(context).is_pending())).await);
@@ -197,7 +200,7 @@ async fn a_writer_that_is_cut_off_leaves_the_outcome_open() {
 }
 
 #[tokio::test]
-async fn a_repeat_is_answered_with_the_event_that_is_there() {
+async fn a_repeat_is_answered_with_the_first_event() {
     let (feed, submitter, _running) = sequencer().await;
     let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
     let submission = Submission { operation: Operation::Add(3), producer, expected: Some(Index(0)) };
@@ -210,7 +213,7 @@ async fn a_repeat_is_answered_with_the_event_that_is_there() {
 }
 
 #[tokio::test]
-async fn a_repeat_of_what_is_durable_does_not_fail_with_the_open_batch() {
+async fn a_repeat_of_a_durable_operation_does_not_fail_with_the_open_batch() {
     let full = AppendError::Unavailable("full".to_owned());
     let (_feed, submitter, _running) = failing(full.clone()).await;
     let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
@@ -221,7 +224,7 @@ async fn a_repeat_of_what_is_durable_does_not_fail_with_the_open_batch() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_rests_on_what_is_not_durable_fails_with_it() {
+async fn a_refusal_that_rests_on_a_batch_fails_with_that_batch() {
     let full = AppendError::Unavailable("full".to_owned());
     let (_feed, submitter, _running) = failing(full.clone()).await;
     submitter.submit(Operation::Add(5)).await.unwrap();
@@ -229,7 +232,7 @@ async fn a_refusal_that_rests_on_what_is_not_durable_fails_with_it() {
     let root = submitter.submit(Operation::SquareRoot);
     let (below_zero, root) = tokio::join!(below_zero, root);
     assert_eq!(below_zero, Err(NotCommitted::Store(full.clone())));
-    assert_eq!(root, Err(NotCommitted::Store(full)), "the number never was negative");
+    assert_eq!(root, Err(NotCommitted::Store(full)), "the durable value was never negative");
     assert_eq!(submitter.health().problem().as_deref(), Some("full"));
 }
 
@@ -240,7 +243,7 @@ fn damage() -> AppendError {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_the_goodbye_overtakes_is_not_acknowledged() {
+async fn a_commit_that_finishes_after_the_goodbye_is_not_acknowledged() {
     let (script, feed, submitter, _running) = scripted().await;
     script.answers.send_replace(false);
     let (answer, ()) = tokio::join!(submitter.submit(Operation::Add(1)), async {
@@ -252,12 +255,12 @@ async fn a_commit_that_the_goodbye_overtakes_is_not_acknowledged() {
 }
 
 #[tokio::test]
-async fn what_slips_in_after_the_goodbye_is_refused_and_not_stored() {
+async fn operations_after_the_goodbye_are_refused_and_not_stored() {
     let (script, feed, submitter, _running) = scripted().await;
     let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
     let submission = Submission { operation: Operation::Add(5), producer, expected: None };
     submitter.submit(submission.clone()).await.unwrap();
-    // Somebody had looked whether the queue is open just before it was closed.
+    // As if these submitters had checked `closed` just before it was set.
     feed.close(GOODBYE);
     let (new, repeat) = tokio::join!(submitter.submit(Operation::Add(1)), submitter.submit(submission));
     assert_eq!((new, repeat), (Err(NotCommitted::ShuttingDown), Err(NotCommitted::ShuttingDown)));
@@ -267,8 +270,8 @@ async fn what_slips_in_after_the_goodbye_is_refused_and_not_stored() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_once_damage_was_noticed() {
-    // While a commit is under way, and before one begins.
+async fn nothing_is_acknowledged_after_damage_is_found() {
+    // First during a commit, then before one begins.
     let (script, feed, submitter, running) = scripted().await;
     script.answers.send_replace(false);
     let (answer, ()) = tokio::join!(submitter.submit(Operation::Add(1)), async {
@@ -288,15 +291,15 @@ async fn nothing_is_acknowledged_once_damage_was_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_hangs_is_told_until_it_is_done() {
+async fn a_hanging_commit_is_reported_until_it_finishes() {
     let (script, _feed, submitter, _running) = scripted().await;
     script.answers.send_replace(false);
     let (answer, ()) = tokio::join!(submitter.submit(Operation::Add(1)), async {
         sleep(Duration::from_millis(1_900)).await;
-        assert_eq!(submitter.health().problem(), None, "a slow disk is no problem");
+        assert_eq!(submitter.health().problem(), None, "1.9 s is slow, not hanging");
         sleep(Duration::from_millis(200)).await;
         let problem = submitter.health().problem().unwrap();
-        assert!(problem.contains("a commit hangs, for 2 s"), "{problem}");
+        assert!(problem.contains("a commit has hung for 2 s"), "{problem}");
         script.answers.send_replace(true);
     });
     assert!(answer.is_ok());
@@ -304,7 +307,7 @@ async fn a_commit_that_hangs_is_told_until_it_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_disk_that_has_room_again_is_found_out_without_an_operation() {
+async fn a_probe_finds_that_a_full_disk_has_room_again() {
     let (script, _feed, submitter, running) = scripted().await;
     script.fail(Some(AppendError::Unavailable("full".to_owned())));
     submitter.submit(Operation::Add(1)).await.unwrap();
@@ -315,7 +318,7 @@ async fn a_full_disk_that_has_room_again_is_found_out_without_an_operation() {
     sleep(Duration::from_secs(2)).await;
     assert_eq!(submitter.health().problem(), None);
 
-    // One that was replaced meanwhile learns it the same way.
+    // A probe also finds that another leader took over.
     script.fail(Some(AppendError::Unavailable("full".to_owned())));
     assert!(submitter.submit(Operation::Add(1)).await.is_err());
     let fenced = AppendError::from(store::Fenced { own: engine::Term(1), by: engine::Term(2) });

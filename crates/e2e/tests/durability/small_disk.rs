@@ -168,7 +168,7 @@ async fn a_full_disk_stops_acknowledging_keeps_serving_and_recovers() {
     }
     let problem = leader.status().await.unwrap().log_problem;
     assert!(problem.contains("disk is full"), "{problem:?}");
-    leader.program.wait_for(|line| line.contains("operations are not taken").then_some(())).await.unwrap();
+    leader.program.wait_for(|line| line.contains("operations are refused").then_some(())).await.unwrap();
     client.check(&leader).await;
     let replica = follow_to_the_end(&leader, "fresh").await;
 
