@@ -1,7 +1,7 @@
-//! What subscribers that are behind may take: turns at the store, and memory.
+//! Limits for subscribers that are behind: turns at the store, and memory.
 //!
-//! Everybody gets the same. A turn is short when many wait for one, so that each gets bytes several times a second; turns
-//! come in the order of asking; and none is held while a peer takes its bytes, so that a slow one holds up nobody.
+//! All subscribers get equal shares. Turns come in the order of asking. A turn is shorter when many wait, so that each gets
+//! bytes several times a second. A turn ends before the peer takes the bytes, so a slow peer delays no other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,28 +11,28 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::SPAN_BYTES;
 
-/// How many cursors read the store at a time; the store runs one read, and the next ones are at hand.
+/// How many cursors read the store at a time: the store runs one read, and the next ones are ready to start.
 const TURNS: usize = 4;
 
-/// What all that wait for a turn get in one round, as far as [`SMALLEST_SPAN`] allows: some 0.1 s of work, far less than
-/// the three heartbeats after which a replica gives its leader up.
+/// Bytes for all waiting cursors in one round, as far as [`SMALLEST_SPAN`] allows: some 0.1 s of work, far less than the
+/// three heartbeats after which a replica reconnects.
 const ROUND_BYTES: usize = 2 << 20;
 
-/// A turn or a share is at least this much, some hundred small batches: below it, a read costs more than what it reads.
+/// The smallest turn or share, in bytes: some hundred small batches. For less, the read itself costs more than the copy.
 const SMALLEST_SPAN: usize = 4 << 10;
 
-/// What all streams together may hold that their connections have not written, as far as [`SMALLEST_SPAN`] allows. Each
-/// has the same share of it, so streams that are stuck take nothing from others.
+/// Bytes that all streams together may hold before their connections write them, as far as [`SMALLEST_SPAN`] allows. Each
+/// stream has an equal share, so a stuck stream takes nothing from others.
 const UNSENT_BYTES: usize = 24 << 20;
 
-/// What all batches together may take that are larger than the share of the stream that they are read for.
+/// Bytes for all batches that are larger than their stream's share.
 const LARGE_BYTES: u32 = 8 << 20;
 
-/// The bounds, shared by all cursors of a feed.
+/// The limits, shared by all cursors of a feed.
 #[derive(Debug)]
 pub(crate) struct CatchUp {
     turns: Semaphore,
-    /// Cursors that wait for a turn or have one.
+    /// Counts cursors that wait for a turn or have one.
     waiting: AtomicUsize,
     cursors: AtomicUsize,
     large: Arc<Semaphore>,
@@ -45,7 +45,7 @@ pub(crate) struct Turn<'a> {
     _waiting: Waiting<'a>,
 }
 
-/// Counts one that waits, also if it is dropped while it waits.
+/// Counts as waiting until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {
@@ -68,25 +68,23 @@ impl CatchUp {
     pub(crate) async fn turn(&self) -> Turn<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let waiting = Waiting(&self.waiting);
-        // The semaphore is never closed.
         let place = self.turns.acquire().await.ok();
         let bytes = portion(ROUND_BYTES, self.waiting.load(Ordering::Relaxed));
         Turn { bytes, _place: place, _waiting: waiting }
     }
 
-    /// What one stream may hold that its connection has not written.
+    /// Bytes that one stream may hold before its connection writes them.
     fn share(&self) -> usize {
         portion(UNSENT_BYTES, self.cursors.load(Ordering::Relaxed))
     }
 
-    /// The room for a batch of `bytes` that is larger than a share, if there is.
+    /// Takes room for a batch of `bytes`, larger than a share, if there is room now.
     pub(crate) fn try_large(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.large).try_acquire_many_owned(Self::places(bytes)).ok()
     }
 
-    /// Waits for the room for such a batch.
+    /// Waits for room for a batch of `bytes`, larger than a share.
     pub(crate) async fn large(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        // The semaphore is never closed.
         Arc::clone(&self.large).acquire_many_owned(Self::places(bytes)).await.ok()
     }
 
@@ -99,7 +97,7 @@ fn portion(all: usize, count: usize) -> usize {
     (all / count.max(1)).clamp(SMALLEST_SPAN, SPAN_BYTES)
 }
 
-/// What was delivered to one stream and not written by its connection yet.
+/// The bytes that one stream was handed and its connection has not written.
 #[derive(Debug)]
 pub(crate) struct Unsent {
     bounds: Arc<CatchUp>,
@@ -109,7 +107,7 @@ pub(crate) struct Unsent {
 #[derive(Debug, Default)]
 struct Count {
     bytes: AtomicUsize,
-    /// Some of it was written.
+    /// Signals that some bytes were written.
     written: Notify,
 }
 
@@ -130,7 +128,7 @@ impl Unsent {
         &self.bounds
     }
 
-    /// Waits until half of the stream's share is free, and returns how much is. A connection that keeps up never waits.
+    /// Waits until half of the stream's share is free, and returns the free bytes. A connection that keeps up never waits.
     pub(crate) async fn room(&self) -> usize {
         loop {
             let (share, unsent) = (self.bounds.share(), self.bytes.bytes.load(Ordering::Acquire));
@@ -178,7 +176,7 @@ mod tests {
     use crate::cursor::tests::World;
     use crate::{Cursor, Delivery};
 
-    /// A log of which the ring holds next to nothing.
+    /// A log whose ring holds only the newest frame.
     async fn world(batches: usize, events: usize) -> World {
         let mut world = World::new(u64::MAX, 1).await;
         for _ in 0..batches {
@@ -202,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn streams_whose_bytes_are_not_taken_hold_a_bounded_amount_together() {
+    async fn all_stuck_streams_together_hold_a_bounded_number_of_bytes() {
         const STREAMS: usize = 1_000;
 
         let world = world(2_000, 20).await;
@@ -214,17 +212,20 @@ mod tests {
         let held: usize = all.iter().map(|held| size(held)).sum();
         assert!(held <= UNSENT_BYTES && held > UNSENT_BYTES / 3, "{held}");
         let fewest = all.iter().map(|held| size(held)).min().unwrap();
-        assert!(fewest > SMALLEST_SPAN, "everybody gets a share: {fewest}");
-        // Whose bytes are taken goes on, though all others are stuck.
+        assert!(fewest > SMALLEST_SPAN, "a stream got less than its share: {fewest}");
+        // A stream whose bytes are taken goes on while all others are stuck.
         all.pop();
         let mut cursor = cursors.pop().unwrap();
         while cursor.next_index() <= Index(40_000) {
-            tokio::time::timeout(Duration::from_secs(1), cursor.next()).await.expect("it waits for others").unwrap();
+            tokio::time::timeout(Duration::from_secs(1), cursor.next())
+                .await
+                .expect("waits for stuck streams")
+                .unwrap();
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn batches_larger_than_a_share_are_bounded_too_and_none_is_left_out() {
+    async fn batches_larger_than_a_share_are_bounded_and_all_delivered() {
         const STREAMS: usize = 10_000;
 
         // As large as a batch may be, and larger than a share.
@@ -236,7 +237,7 @@ mod tests {
         }
         let held = size(&all);
         assert!(held <= LARGE_BYTES as usize && held > LARGE_BYTES as usize / 2, "{held}");
-        // One that waits gets its batch when there is room.
+        // A waiting cursor gets its batch when there is room.
         let mut waiting = cursors.pop().unwrap();
         let ((), delivered) = tokio::join!(async { all.truncate(10) }, waiting.next());
         assert!(matches!(delivered, Ok(Delivery::Frames(bytes)) if bytes.len() > SMALLEST_SPAN));
@@ -269,6 +270,6 @@ mod tests {
         }
         assert_eq!(bounds.turn().await.bytes, SMALLEST_SPAN);
         drop(many);
-        assert_eq!(bounds.turn().await.bytes, SPAN_BYTES, "who waits no more does not count");
+        assert_eq!(bounds.turn().await.bytes, SPAN_BYTES, "a dropped waiter still counts");
     }
 }

@@ -12,30 +12,30 @@ use wire::frame::encode;
 use crate::catch_up::Unsent;
 use crate::feed::Shared;
 
-/// The most bytes that one write carries, but for a single frame that is larger. Raw loopback TCP moves more than ten
-/// times as much in 64 KiB writes as in 512-byte writes, and hardly more beyond.
+/// The most bytes in one write, except for a single frame that is larger. Loopback TCP moves more than ten times as much in
+/// 64 KiB writes as in 512-byte writes; larger writes gain little.
 pub const SPAN_BYTES: usize = 64 << 10;
 
-/// Reads the feed at its own speed. Nothing is buffered for it: it takes what it can send.
+/// One subscriber's cursor. It reads the feed at its own speed, and the feed buffers nothing for it.
 pub struct Cursor {
     shared: Arc<Shared>,
     publications: watch::Receiver<u64>,
-    /// What was delivered, and so what comes next.
+    /// Decides what comes next from what was delivered.
     place: Subscription,
-    /// What was delivered and is still in memory.
+    /// The delivered bytes that are still in memory.
     unsent: Unsent,
-    /// The room for a batch that is larger than this stream's share, for which this waited.
+    /// Room for the next batch, which is larger than this stream's share.
     large: Option<OwnedSemaphorePermit>,
-    /// The damage in stored history that a snapshot led around.
+    /// The damage in stored history that a snapshot skipped.
     damage: Option<Corrupt>,
 }
 
 /// What a cursor delivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// Encoded frames, one behind the other.
+    /// Encoded frames, concatenated.
     Frames(Bytes),
-    /// An encoded goodbye: the end, after everything that was published.
+    /// The encoded goodbye, which ends the stream after everything that was published.
     Goodbye(Bytes),
 }
 
@@ -46,29 +46,29 @@ impl Cursor {
         Self { shared, publications, place, unsent, large: None, damage: None }
     }
 
-    /// The first event that was not delivered yet.
+    /// The first event that was not delivered.
     #[must_use]
     pub fn next_index(&self) -> Index {
         self.place.next()
     }
 
-    /// The damage in stored history that the newest snapshot led around, for whoever cannot take a snapshot.
+    /// The damage in stored history that the newest snapshot skipped, for subscribers that cannot use a snapshot.
     #[must_use]
     pub fn damage(&self) -> Option<&Corrupt> {
         self.damage.as_ref()
     }
 
-    /// Waits for something to deliver, and until most of what was delivered before is dropped: bytes that are still in memory
-    /// count against the bound. May be dropped before it is done without losing anything.
+    /// Waits for something to deliver, and until the connection has dropped at least half of its share of earlier bytes.
+    /// Cancel safe: a future dropped early loses nothing.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] if the store cannot be read. A position that was compacted away is no error, nor is damage to what was
-    /// stored: a snapshot follows.
+    /// [`ReadError`] if the store cannot be read. Events that were compacted away or are damaged are no error: a snapshot
+    /// replaces them.
     pub async fn next(&mut self) -> Result<Delivery, ReadError> {
         loop {
             let room = self.unsent.room().await;
-            // Before the look at what there is, so that nothing published in between is slept through.
+            // Marks publications as seen before looking, so that one in between wakes the wait below.
             self.publications.borrow_and_update();
             match self.look(room) {
                 Look::Deliver(delivery) => return Ok(delivery),
@@ -78,7 +78,6 @@ impl Cursor {
                     }
                 }
                 Look::Wait => {
-                    // The sender lives in `shared`, so it cannot be gone.
                     let _ = self.publications.changed().await;
                 }
             }
@@ -91,7 +90,7 @@ impl Cursor {
         match self.place.poll_send(&state.view(), &state.ring, goodbye.is_some()) {
             ToSend::Ring(frame) => {
                 let span = state.ring.span(frame, room);
-                // Copying happens after the lock is free: the writer waits for nobody's copy.
+                // Copies after it releases the lock, so that the writer does not wait for the copy.
                 drop(state);
                 self.place.sent_frames(span.next, span.after);
                 Look::Deliver(Delivery::Frames(self.unsent.count(join(span.frames, span.bytes), None)))
@@ -106,18 +105,19 @@ impl Cursor {
         }
     }
 
-    /// `None` if the floor has passed this cursor meanwhile, or the store has nothing new after all, or there was no room.
+    /// Reads batches from the store. Returns `None`, and the caller looks again, if the floor has passed `from`, if the store
+    /// has nothing new that is published, or if it waited for room for a large batch.
     async fn read_store(&mut self, from: Index, room: usize) -> Result<Option<Bytes>, ReadError> {
         let turn = self.unsent.bounds().turn().await;
         let mut batches = match self.shared.log.read(from, turn.bytes.min(room)).await {
             Ok(batches) => batches,
             Err(ReadError::Compacted(compacted)) => {
-                // The feed learns of a risen floor with the next batch; the cursor must not wait for that.
+                // The feed would learn the new floor only with the next batch.
                 self.shared.raise_floor(compacted.floor);
                 return Ok(None);
             }
             Err(ReadError::Corrupt(damage)) => {
-                // The value does not rest on what is stored there. If it does, the store ends this leader.
+                // The value does not depend on these events: otherwise the store would stop this leader.
                 self.damage = Some(damage);
                 let state = self.shared.read();
                 self.place.sent_snapshot(state.tail.position().index);
@@ -125,7 +125,7 @@ impl Cursor {
             }
             Err(error) => return Err(error),
         };
-        // A batch is in the store a moment before it is published; from there it would come a second time.
+        // A batch is in the store a moment before it is published. Delivered from here, it would come again from the ring.
         let tail = self.shared.read().tail.position().index;
         batches.retain(|batch| batch.end.index <= tail);
         let Some(last) = batches.last().map(|batch| batch.end.index) else { return Ok(None) };
@@ -134,7 +134,7 @@ impl Cursor {
         if bytes > room {
             large = self.large.take().or_else(|| self.unsent.bounds().try_large(bytes));
             if large.is_none() {
-                // Neither the batch nor the turn is kept while this waits.
+                // Frees the batch and the turn while it waits.
                 drop((batches, turn));
                 self.large = self.unsent.bounds().large(bytes).await;
                 return Ok(None);
@@ -153,7 +153,7 @@ enum Look {
     Wait,
 }
 
-/// One piece of memory for one write; a single frame is passed on as it is.
+/// Concatenates frames for one write. Does not copy a single frame.
 fn join(mut frames: Vec<Bytes>, bytes: usize) -> Bytes {
     if frames.len() == 1 {
         return frames.swap_remove(0);
@@ -283,7 +283,7 @@ pub(crate) mod tests {
         assert_eq!(frames(cursor.next().await.unwrap()).len(), 100);
         let idle = tokio::time::timeout(Duration::from_millis(20), cursor.next()).await;
         assert!(idle.is_err(), "there is nothing to deliver");
-        // Being dropped while it waited has lost nothing.
+        // The dropped future lost nothing.
         world.feed.heartbeat(Timestamp(7));
         assert!(matches!(frames(cursor.next().await.unwrap())[..], [Frame::Heartbeat(_)]));
     }
@@ -321,7 +321,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn the_goodbye_comes_after_everything_that_was_published() {
-        // One waits at the end, one is behind in the ring, one has to read the store, one needs a snapshot.
+        // One cursor waits at the end, one is behind in the ring, one must read the store, one needs a snapshot.
         let mut world = World::new(30, 600).await;
         for _ in 0..50 {
             world.commit(1).await;
@@ -361,14 +361,14 @@ pub(crate) mod tests {
         assert_eq!(world.feed.publish(stored, tail), Err(crate::Closed));
         world.feed.heartbeat(Timestamp(1));
         let seen = read_to_the_goodbye(&mut cursor).await;
-        let [Frame::Batch(batch), Frame::Goodbye(told)] = &seen[..] else { panic!("{seen:?}") };
-        assert_eq!((batch.last(), *told), (Index(1), goodbye()));
+        let [Frame::Batch(batch), Frame::Goodbye(last)] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!((batch.last(), *last), (Index(1), goodbye()));
         assert_eq!(world.feed.published().tail.position().index, Index(1));
         assert!(world.feed.is_closed() && world.feed.goodbye().is_some());
     }
 
     #[tokio::test]
-    async fn a_batch_that_is_stored_but_not_published_is_not_delivered_and_not_delivered_twice() {
+    async fn a_stored_batch_is_delivered_once_and_only_after_it_is_published() {
         let mut world = World::new(u64::MAX, 500).await;
         for _ in 0..50 {
             world.commit(1).await;
@@ -384,7 +384,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_position_that_was_compacted_since_the_last_publication_is_not_called_diverged() {
+    async fn a_position_compacted_since_the_last_publication_has_not_diverged() {
         let mut world = World::new(5, 1 << 20).await;
         let mut ends = Vec::new();
         for _ in 0..10 {
@@ -399,10 +399,10 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_replica_at_the_tail_is_in_step_although_the_store_is_compacted_beyond_it() {
+    async fn a_replica_at_the_tail_resumes_even_if_the_store_compacted_past_it() {
         let mut world = World::new(1, 1 << 20).await;
         let ends = [world.commit(1).await.end(), world.commit(1).await.end()];
-        // As another leader does that shares the store and took over.
+        // As if another leader took over the store.
         for _ in 0..5 {
             world.store_only(1).await;
         }
@@ -413,7 +413,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_subscription_begins_with_a_welcome_and_what_the_verdict_promises() {
+    async fn a_subscription_begins_with_a_welcome_and_a_snapshot_if_the_verdict_says_so() {
         let mut world = World::new(u64::MAX, 1 << 20).await;
         let third = [world.commit(1).await, world.commit(1).await, world.commit(1).await][2].clone();
         let fourth = world.commit(1).await;
@@ -429,7 +429,7 @@ pub(crate) mod tests {
         assert_eq!(fresh.cursor.next_index(), Index(5));
     }
 
-    /// What is stored from the event at `at` on is damaged.
+    /// A log whose stored events are damaged from `at` on.
     struct Damaged {
         inner: Arc<dyn LogReader>,
         at: Index,

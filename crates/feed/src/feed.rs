@@ -1,4 +1,4 @@
-//! The shared end of the log: what was published, and waking who waits for it.
+//! The published end of the log, which all cursors share, and the signal that wakes them.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::Cursor;
 use crate::catch_up::CatchUp;
 use crate::ring::Ring;
 
-/// How much memory the ring takes: some seconds of a million five-byte events each second, so that a subscriber that
-/// falls behind for a moment need not read the store.
+/// Memory for the ring: some seconds of a million five-byte events each second, so that a subscriber that falls behind for
+/// a moment need not read the store.
 const RING_BYTES: usize = 16 << 20;
 
 /// The committed log as subscribers see it. Cheap to clone: all clones are the same feed.
@@ -33,11 +33,11 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<dyn LogReader>,
     durability: Durability,
     heartbeat_interval: Duration,
-    /// A std lock: held for as long as it takes to copy a few pointers, and never across an await.
+    /// A std lock: it is held only to copy a few pointers, and never across an await.
     published: RwLock<State>,
-    /// Counts publications; it is what waiting cursors wait for.
+    /// Counts publications, so that idle cursors can wait for the next.
     wake: watch::Sender<u64>,
-    /// What cursors that are behind may take.
+    /// Bounds the store reads and the memory of cursors that are behind.
     pub(crate) bounds: Arc<CatchUp>,
 }
 
@@ -46,11 +46,11 @@ pub(crate) struct State {
     pub(crate) tail: Snapshot,
     pub(crate) term: Term,
     pub(crate) floor: Index,
-    /// Set once the feed is closed: the last frame for everybody, behind everything that was published.
+    /// Set once the feed is closed: the last frame of every stream, after everything that was published.
     pub(crate) goodbye: Option<Bytes>,
 }
 
-/// What is published after the goodbye would reach nobody.
+/// The feed has said goodbye and publishes nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the feed is closed")]
 pub struct Closed;
@@ -71,10 +71,10 @@ impl State {
         LogView { log: self.tail.log(), term: self.term, tail: self.tail.position(), floor: self.floor }
     }
 
-    /// What is known of the digest after the event at `index`; `None` if only the store knows.
+    /// The digest after the event at `index`, if memory holds the answer; `None` if only the store knows.
     fn digest_in_memory(&self, index: Index) -> Option<KnownDigest> {
-        // Most replicas stand there. It is also the one place at which the store can know less than the feed: a floor
-        // beyond the published tail, which another leader's commits may have raised, is not believed.
+        // Most replicas stand at the tail. The store may already have compacted it away: another leader on the same log can
+        // raise the floor past this feed's tail.
         let tail = self.tail.position();
         if index == tail.index {
             return Some(KnownDigest::End(tail.digest));
@@ -95,8 +95,8 @@ impl State {
 }
 
 impl Feed {
-    /// The feed of a log that was opened; it ends at the opening's tail. Subscribers are told to expect a heartbeat every
-    /// `heartbeat_interval`; the owner calls [`heartbeat`](Self::heartbeat) that often.
+    /// Creates the feed of an opened log, starting at its tail. Welcomes announce a heartbeat every `heartbeat_interval`;
+    /// the owner calls [`heartbeat`](Self::heartbeat) that often.
     #[must_use]
     pub fn new(opened: &Opened, heartbeat_interval: Duration) -> Self {
         Self::with_ring(opened, heartbeat_interval, RING_BYTES)
@@ -122,7 +122,7 @@ impl Feed {
     ///
     /// # Errors
     ///
-    /// [`Closed`]: nobody gets the batch, so nobody may be told that its operations are done.
+    /// [`Closed`]: no subscriber gets the batch, so the caller must not acknowledge its operations.
     pub fn publish(&self, batch: StoredBatch, tail: Snapshot) -> Result<(), Closed> {
         let mut state = self.shared.write();
         if state.is_closed() {
@@ -137,7 +137,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Sends everybody a sign of life, behind everything that was published before.
+    /// Publishes a heartbeat, after everything that was published before.
     pub fn heartbeat(&self, leader_time: Timestamp) {
         let mut state = self.shared.write();
         if state.is_closed() {
@@ -150,39 +150,39 @@ impl Feed {
         self.shared.wake();
     }
 
-    /// Publishes nothing more, and ends every stream with a goodbye once it was sent everything that was published. The
-    /// first goodbye counts.
+    /// Closes the feed: it publishes nothing more, and each stream ends with the goodbye after everything that was
+    /// published. Only the first goodbye counts.
     pub fn close(&self, goodbye: Goodbye) {
         self.shared.write().goodbye.get_or_insert_with(|| encode(&Frame::Goodbye(goodbye)));
         self.shared.wake();
     }
 
-    /// Whether the last word was said.
+    /// Whether the feed has said goodbye.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.read().is_closed()
     }
 
-    /// The encoded goodbye of a feed that is closed: all that a subscription that begins after it gets.
+    /// The encoded goodbye of a closed feed. A subscription that begins after it gets nothing else.
     #[must_use]
     pub fn goodbye(&self) -> Option<Bytes> {
         self.shared.read().goodbye.clone()
     }
 
-    /// The end of the log now.
+    /// The published end of the log.
     #[must_use]
     pub fn published(&self) -> Published {
         let state = self.shared.read();
         Published { tail: state.tail, term: state.term, floor: state.floor }
     }
 
-    /// What a crash can take away.
+    /// What a crash can lose.
     #[must_use]
     pub fn durability(&self) -> Durability {
         self.shared.durability
     }
 
-    /// Judges a position that a replica claims to hold, if that costs no look into the store.
+    /// Judges a position that a replica claims to hold, or returns `None` if that takes a read of the store.
     #[must_use]
     pub fn judge_from_memory(&self, resume: Resume) -> Option<Verdict> {
         self.shared.raise_floor(self.shared.log.floor());
@@ -198,18 +198,18 @@ impl Feed {
     ///
     /// # Errors
     ///
-    /// [`ReadError`] if the store cannot say what the digest there is.
+    /// [`ReadError`] if the store cannot read the digest there.
     pub async fn judge(&self, resume: Resume) -> Result<Verdict, ReadError> {
         let known = self.digest_at(resume.position.index).await?;
         Ok(self.shared.read().view().verdict(Some(resume), known))
     }
 
-    /// Answers a subscription: the frames that begin the stream, encoded, and the cursor that goes on from there. The
-    /// welcome names the stream `stream`.
+    /// Answers a subscription with the encoded frames that begin its stream and a cursor for the rest. The welcome carries
+    /// `stream` as the stream's id.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] if the store cannot say whether the position is part of the log.
+    /// [`ReadError`] if the store cannot read the digest at the replica's position.
     pub async fn subscribe(
         &self,
         resume: Option<Resume>,
@@ -246,14 +246,14 @@ impl Feed {
         Ok(Opening { verdict, frames: frames.concat().into(), cursor })
     }
 
-    /// The log's digest at `index`. The floor may have passed that index since the last batch was published: without
-    /// a look at it, a digest that was compacted away would pass for a divergence.
+    /// The log's digest at `index`. It also updates the floor, which may have passed `index` since the last batch was
+    /// published; a digest that was compacted away would otherwise count as a divergence.
     async fn digest_at(&self, index: Index) -> Result<KnownDigest, ReadError> {
         self.shared.raise_floor(self.shared.log.floor());
         if let Some(digest) = self.shared.read().digest_in_memory(index) {
             return Ok(digest);
         }
-        // Taking turns with cursors, so that no crowd that asks keeps them from reading.
+        // Takes turns with the cursors, so that many such reads do not starve them.
         let _turn = self.shared.bounds.turn().await;
         let known = match self.shared.log.digest_at(index).await {
             Ok(digest) => digest.into(),
@@ -264,7 +264,7 @@ impl Feed {
         Ok(known)
     }
 
-    /// A cursor whose first event is the one at `next`.
+    /// Creates a cursor that starts with the event at `next`.
     #[must_use]
     pub fn cursor(&self, next: Index) -> Cursor {
         Cursor::new(Arc::clone(&self.shared), Subscription::new(next))
@@ -273,17 +273,16 @@ impl Feed {
 
 /// The beginning of a stream.
 pub struct Opening {
-    /// How the replica's position was judged.
+    /// The verdict on the replica's position.
     pub verdict: Verdict,
     /// The welcome, and the snapshot if there is one.
     pub frames: Bytes,
-    /// Everything after.
+    /// Delivers everything after them.
     pub cursor: Cursor,
 }
 
 impl Shared {
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
-        // Each change under the lock is a few assignments that cannot panic half-way.
         self.published.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -291,7 +290,7 @@ impl Shared {
         self.published.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store's floor has risen since the last batch.
+    /// Notes that the store's floor has risen since the last batch.
     pub(crate) fn raise_floor(&self, floor: Index) {
         let known = self.read();
         if floor.min(known.tail.position().index) <= known.floor {

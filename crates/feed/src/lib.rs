@@ -1,9 +1,9 @@
 //! Fans the committed log out to subscribers.
 //!
 //! Every frame is encoded once, when it is published, and lies in one ring that all subscribers share. Each subscriber
-//! has a [`Cursor`], which pulls: it takes as many frames as fit in one write, waits when there is nothing new, reads the
-//! store when it fell out of the ring, and takes a snapshot when the store no longer has what it needs. So a subscriber
-//! that reads slowly or not at all holds up nobody, and costs a cursor and what its connection buffers.
+//! pulls through a [`Cursor`]: it takes as many frames as fit in one write, waits when there is nothing new, reads the
+//! store when it fell out of the ring, and takes a snapshot when the store has compacted what it needs. So a slow
+//! subscriber delays no other, and costs one cursor and what its connection buffers.
 
 mod catch_up;
 mod cursor;

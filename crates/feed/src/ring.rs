@@ -6,18 +6,18 @@ use bytes::Bytes;
 use engine::leader::RecentFrames;
 use engine::{Digest, Index, Position};
 
-/// What a frame costs in memory beside its bytes: its entry, its place among the batches, and the allocation's own.
+/// Bytes of memory that a frame takes beside its contents: its entry, its place among the batches, and the allocation.
 const OVERHEAD: usize = 128;
 
 /// A frame in the ring.
 #[derive(Clone, Debug)]
 struct Entry {
-    /// The newest event that a subscriber was sent once it was sent this frame.
+    /// The newest event that a subscriber has after this frame.
     after: Index,
     bytes: Bytes,
 }
 
-/// Where a batch is.
+/// A batch's place in the ring.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     first: Index,
@@ -25,13 +25,13 @@ struct Place {
     sequence: u64,
 }
 
-/// Frames numbered by a sequence that never repeats, of which the newest are kept.
+/// The newest frames, numbered by a sequence that never repeats.
 #[derive(Debug)]
 pub(crate) struct Ring {
     entries: VecDeque<Entry>,
     /// The sequence number of the oldest entry.
     oldest: u64,
-    /// The batches among the entries. Heartbeats between them would otherwise have to be skipped one by one.
+    /// The batches among the entries, so that a search need not skip heartbeats one by one.
     batches: VecDeque<Place>,
     bytes: usize,
     max_bytes: usize,
@@ -44,7 +44,7 @@ pub(crate) struct Span {
     pub(crate) bytes: usize,
     /// The sequence number after the last frame.
     pub(crate) next: u64,
-    /// The newest event that the subscriber was sent with it, if there is a frame.
+    /// The newest event that the subscriber has after these frames. Meaningless if there are none.
     pub(crate) after: Index,
 }
 
@@ -78,16 +78,15 @@ impl Ring {
         }
     }
 
-    /// The digest after the event at `index`, which is `None` inside where no batch ends there; `None` if that event is
-    /// not in the ring.
+    /// The digest after the event at `index`: `Some(None)` if no batch ends there, `None` if the event is not in the ring.
     pub(crate) fn digest_at(&self, index: Index) -> Option<Option<Digest>> {
         let at = self.batches.partition_point(|batch| batch.end.index < index);
         let batch = self.batches.get(at).filter(|batch| batch.first <= index)?;
         Some((batch.end.index == index).then_some(batch.end.digest))
     }
 
-    /// The frames from `sequence` on that fit in `max_bytes`, at least one if there is one. `sequence` does not lie before
-    /// [`oldest`](RecentFrames::oldest).
+    /// The frames from `sequence` on that fit in `max_bytes`, and at least one if there is one. Panics if `sequence` is
+    /// below [`oldest`](RecentFrames::oldest).
     pub(crate) fn span(&self, sequence: u64, max_bytes: usize) -> Span {
         assert!(sequence >= self.oldest, "frame {sequence} fell out of the ring");
         let skip = sequence - self.oldest;
