@@ -15,8 +15,8 @@ const ACKNOWLEDGED: &str = "acknowledged means present once, forever";
 const DIGESTS: &str = "digests agree at equal indexes";
 const TERMS: &str = "terms never go back";
 const CONVERGENCE: &str = "after healing, all converge";
-const LEADERS: &str = "a leader ends only for a reason, and when it is replaced";
-const GOODBYES: &str = "a goodbye is the last word";
+const LEADERS: &str = "a leader stops when it must, and only then";
+const GOODBYES: &str = "a goodbye comes last";
 const DURABLE: &str = "nothing is published or answered before it is durable";
 const ORDER: &str = "floor <= snapshot <= applied <= tail";
 

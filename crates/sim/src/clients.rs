@@ -1,4 +1,4 @@
-//! Clients: the shipped producer over calls that get lost, arrive late, or whose answers get lost.
+//! Clients: the shipped producer, over calls that arrive late or lose their request or answer.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,13 +20,13 @@ use crate::history::{Answer, Outcome};
 use crate::leaders::{Leaders, Life};
 use crate::network::{Network, latency};
 
-/// Random operations have arguments up to 100; those of clients lie above and are unique.
+/// Clients' arguments are unique and start here, above those of random operations.
 const FIRST_ARGUMENT: i64 = 1_000;
 
-/// How often it is tried to put an operation in after healing: once should do, unless the number is at its limit.
+/// Attempts to commit an operation after healing. One succeeds unless the value is at its limit.
 const TRIES: i64 = 3;
 
-/// How many operations one client can submit before its arguments would be another one's.
+/// How many arguments each client has for itself.
 const ARGUMENTS: i64 = 1_000_000;
 
 /// All clients.
@@ -69,7 +69,7 @@ impl Clients {
         });
     }
 
-    /// Submits operations until one is in the log, so that everybody has something to follow. Returns whether one was taken.
+    /// Submits operations until one is committed, so that replicas have something to follow. Returns whether one was.
     pub(crate) async fn submit_last(self: &Rc<Self>) -> bool {
         let mut client = Client::new(self, 0);
         for number in 1..=TRIES {
@@ -80,7 +80,7 @@ impl Clients {
         false
     }
 
-    /// Submits to one leader, and notes what it acknowledges.
+    /// Submits to one leader and records an acknowledgment.
     async fn submit_to(
         &self,
         life: Life,
@@ -128,13 +128,13 @@ impl Client {
         self.submit(operation, expected, exactly_once).await;
     }
 
-    /// The newest event that a leader tells of.
+    /// The newest event that the newest leader has published.
     fn look(&self) -> Option<Index> {
         let life = self.clients.leaders.newest()?;
         Some(self.clients.leaders.feed(life)?.published().tail.position().index)
     }
 
-    /// Returns whether it is in the log for sure.
+    /// Returns whether the operation is in the log for sure.
     async fn submit(&mut self, operation: Operation, expected: Option<Index>, exactly_once: bool) -> bool {
         let asked_at = self.clients.env.now();
         let answer = if exactly_once {
@@ -160,18 +160,18 @@ impl Client {
     }
 }
 
-/// Single calls to whoever leads.
+/// Calls to a leader, one attempt each.
 struct Calls {
     clients: Rc<Clients>,
     random: RefCell<StdRng>,
 }
 
-/// What becomes of a call on its way.
+/// What the network does to a call.
 enum Fate {
     Arrives,
     RequestLost,
     AnswerLost,
-    /// It arrives when nobody waits for it any more.
+    /// The request arrives after the caller gave up.
     Late,
 }
 
@@ -202,7 +202,7 @@ impl Calls {
         sleep(latency).await;
     }
 
-    /// Nobody answers; a timeout or a broken connection says so.
+    /// Fails a call without an answer: by a timeout or a broken connection.
     async fn unanswered(&self) -> SubmitError {
         if self.random.borrow_mut().random_bool(0.5) {
             sleep(SUBMIT_TIMEOUT).await;
@@ -244,12 +244,12 @@ impl Calls {
         let (done, answer) = oneshot::channel();
         let clients = Rc::clone(&self.clients);
         self.clients.env.spawn(async move {
-            // The caller may have given up.
+            // An error means that the caller gave up.
             let _ = done.send(clients.submit_to(life, &submitter, submission).await);
         });
         let Ok(Ok(answer)) = timeout(SUBMIT_TIMEOUT, answer).await else { return Err(SubmitError::NoAnswer) };
         if self.clients.leaders.is_dead(life) {
-            // What looks like an answer is only that nobody is there any more.
+            // A killed leader drops its callers, which looks like an answer here.
             return Err(SubmitError::Failed("the connection broke".to_owned()));
         }
         if matches!(fate, Fate::AnswerLost) {
@@ -258,7 +258,7 @@ impl Calls {
         if let (Err(sequencer::NotCommitted::Producer(ProducerError::Unknown { producer, got })), true) =
             (&answer, self.clients.leaders.term(life) == Some(self.clients.disk.look().term))
         {
-            // One that was replaced and does not know it yet refuses by what it knew.
+            // Only the newest leader counts: a replaced one refuses by what it knew.
             self.clients.env.history.borrow_mut().forgotten.push((producer.clone(), *got));
         }
         self.travel().await;

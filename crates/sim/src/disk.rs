@@ -1,4 +1,4 @@
-//! A disk that loses what was not synced, and the store on it.
+//! A disk that loses unsynced commits in a power cut, and the store on it.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use store::{
 };
 use tokio::time::sleep;
 
-/// How often a leader looks whether it still has the newest term.
+/// How often each leader checks that its term is the newest.
 const LOOKS_AT_TERM: Duration = Duration::from_millis(500);
 
 /// A machine's disk. Cheap to clone: all clones are the same disk.
@@ -28,28 +28,28 @@ pub(crate) struct Contents {
     pub(crate) durability: Durability,
     retain: u64,
     snapshot_every: u64,
-    /// Every commit written, in order; compaction only hides the oldest.
+    /// Every written commit, in order. Compaction only hides the oldest from readers.
     pub(crate) commits: Vec<Commit>,
-    /// How many of them a power cut leaves for sure.
+    /// How many of the oldest commits survive a power cut for sure.
     synced: usize,
     pub(crate) term: Term,
     pub(crate) faults: DiskFaults,
-    /// The leaders of these terms do not reach the disk any more.
+    /// The leaders of these terms cannot reach the disk.
     pub(crate) cut_off: Vec<Term>,
-    /// The terms of the leaders whose commits failed at an unlucky moment.
+    /// The terms of leaders that had a commit of unknown outcome.
     pub(crate) failed: Vec<Term>,
-    /// The leaders that have the log open.
+    /// Leaders that have the log open.
     open: Vec<(Term, LostSender)>,
     random: StdRng,
 }
 
-/// What is wrong with the disk at present.
+/// The current faults of the disk.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DiskFaults {
     pub(crate) full: bool,
     /// Every sync takes this much longer.
     pub(crate) slow: Duration,
-    /// The next commit fails at a moment when it may have been written; the flag says whether it was.
+    /// The next commit fails with an unknown outcome; the flag says whether it is written.
     pub(crate) fails_next: Option<bool>,
     /// Nothing can be read.
     pub(crate) unreadable: bool,
@@ -78,12 +78,12 @@ impl Disk {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the log for writing at once, which takes the next term.
+    /// Opens the log for writing, with the next term.
     pub(crate) fn open_now(&self) -> Opened {
         let mut contents = self.look();
         let term = Term(contents.term.0 + 1);
         contents.term = term;
-        // The term is forced to the disk, and everything written before it with it.
+        // Syncing the new term syncs everything written before it.
         contents.synced = contents.commits.len();
         let (sender, lost) = Lost::channel();
         contents.open.push((term, sender));
@@ -99,7 +99,7 @@ impl Disk {
         }
     }
 
-    /// Tells leaders that were replaced. Runs as long as the world does.
+    /// Notifies replaced leaders, except those that are cut off from the disk. Never returns.
     pub(crate) async fn watch_terms(self) {
         loop {
             sleep(LOOKS_AT_TERM).await;
@@ -114,7 +114,7 @@ impl Disk {
         }
     }
 
-    /// The machine loses power: what was not synced is gone, all of it or a part of it. Returns how many commits went.
+    /// Loses some or all of the unsynced commits. Returns how many.
     pub(crate) fn lose_power(&self) -> usize {
         let mut contents = self.look();
         let (synced, written) = (contents.synced, contents.commits.len());
@@ -124,7 +124,7 @@ impl Disk {
         written - left
     }
 
-    /// Writes out what was not synced yet, as an operating system does now and then.
+    /// Syncs all written commits, as an operating system does now and then.
     pub(crate) fn sync(&self) {
         let mut contents = self.look();
         contents.synced = contents.commits.len();
@@ -141,7 +141,7 @@ impl Contents {
         self.snapshot_before(0)
     }
 
-    /// Where history starts: at the newest snapshot with enough events after it.
+    /// Where history starts: at the newest snapshot with at least `retain` events after it.
     fn floor(&self) -> Position {
         self.snapshot_before(self.retain).position()
     }
@@ -183,7 +183,7 @@ impl Contents {
         self.commits.partition_point(|commit| commit.batch.end.index < index)
     }
 
-    /// A short time, now and then a long one.
+    /// Draws a delay of up to `usual` microseconds, and now and then up to 300 ms more.
     fn draw(&mut self, usual: u64) -> Duration {
         let micros = self.random.random_range(0..=usual);
         let stall = if self.random.random_bool(0.01) { self.random.random_range(0..=300_000) } else { 0 };
@@ -318,8 +318,8 @@ mod tests {
         let [mut first, mut second] = [disk.open_now(), disk.open_now()];
         disk.look().cut_off.push(first.term);
         let third = disk.open_now();
-        let told = tokio::time::timeout(Duration::from_secs(60), first.lost.wait()).await;
-        assert!(told.is_err(), "{told:?}");
+        let waited = tokio::time::timeout(Duration::from_secs(60), first.lost.wait()).await;
+        assert!(waited.is_err(), "{waited:?}");
         assert_eq!(second.lost.wait().await, Fenced { own: second.term, by: third.term }.into());
     }
 }

@@ -1,4 +1,4 @@
-//! What every actor in the world shares: an executor, a clock, randomness, and the record of what happened.
+//! The environment that all actors share: an executor, a clock, randomness, and the history of the world.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -12,20 +12,20 @@ use tokio::time::Instant;
 use crate::executor::{Executor, TaskId};
 use crate::history::{History, Nature};
 
-/// The surroundings of all actors. Actors share it by `Rc`; nothing in it is borrowed across an await.
+/// The environment of all actors. No borrow of its cells lives across an await.
 pub(crate) struct Env {
     executor: Executor,
     started: Instant,
-    /// For seeds of actors. Each has its own, so that one more draw in one changes nothing in another.
+    /// Draws the actors' seeds. Each actor has a seed of its own, so a draw in one actor changes no other.
     seeds: RefCell<StdRng>,
     nature: Nature,
-    /// Set when the world is healed: no link is faulty any more, and clients submit nothing new.
+    /// Set when the world is healed: links have no faults, and clients submit nothing new.
     calm: Cell<bool>,
     pub(crate) history: RefCell<History>,
 }
 
 impl Env {
-    /// Begins now. `random` decides the order of tasks and the seeds of actors.
+    /// Starts the world's clock. `random` decides the order of tasks and the seeds of actors.
     pub(crate) fn new(mut random: StdRng, nature: Nature, replicas: usize) -> Self {
         Self {
             executor: Executor::new(random.random()),
@@ -49,7 +49,7 @@ impl Env {
         self.executor.abort(task);
     }
 
-    /// How long the world has existed.
+    /// The time since the world began.
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -58,7 +58,7 @@ impl Env {
         Timestamp(u64::try_from(self.now().as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// A clock like [`timestamp`](Self::timestamp) for code that runs on other threads where it ships.
+    /// A clock like [`timestamp`](Self::timestamp) for code that needs a `Send` closure.
     pub(crate) fn clock(&self) -> impl Fn() -> Timestamp + Send + 'static {
         let started = self.started;
         move || Timestamp(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX))

@@ -1,8 +1,8 @@
 //! Runs tasks in an order that a seed decides.
 //!
-//! Of all tasks that could go on, a random one does, one at a time, on one thread. Time is tokio's, paused: it jumps to
-//! the next timer when nothing can go on. In which order tasks are woken does not matter, so nothing that the libraries
-//! underneath decide by chance reaches the world.
+//! One thread polls one task at a time, drawn at random from all that are ready. Time is tokio's paused clock: it jumps to
+//! the next timer when no task is ready. The order of wake-ups has no effect, so the world does not depend on choices that
+//! libraries make at random.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// A task, until it ends or is aborted.
+/// Names a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TaskId(u64);
 
@@ -35,7 +35,7 @@ struct Inner {
     ready: Arc<Ready>,
 }
 
-/// Tasks that were woken. Wakers must be `Send`, hence the locks.
+/// The tasks that are ready. Wakers must be `Send`, hence the locks.
 #[derive(Default)]
 struct Ready {
     tasks: Mutex<BTreeSet<TaskId>>,
@@ -85,14 +85,14 @@ impl Executor {
         id
     }
 
-    /// Ends a task wherever it is.
+    /// Ends a task at whichever await it stands.
     pub(crate) fn abort(&self, task: TaskId) {
-        // Dropped after the borrow: what a task owns may abort others when it goes.
+        // Dropped after the borrow ends, because dropping a task may abort other tasks.
         let dropped = self.inner.tasks.borrow_mut().remove(&task);
         drop(dropped);
     }
 
-    /// Runs everything until `main` ends.
+    /// Runs all tasks until `main` ends.
     pub(crate) async fn run<R: 'static>(&self, main: impl Future<Output = R> + 'static) -> R {
         let result = Rc::new(RefCell::new(None));
         let done = Rc::clone(&result);
@@ -100,7 +100,7 @@ impl Executor {
             let value = main.await;
             *done.borrow_mut() = Some(value);
         });
-        // Tokio would otherwise pause a poll that does much.
+        // Tokio's cooperative budget would otherwise make timers and channels pending in a long poll.
         tokio::task::coop::unconstrained(poll_fn(|context| {
             *self.inner.ready.root() = Some(context.waker().clone());
             loop {
@@ -127,7 +127,7 @@ impl Executor {
     }
 
     fn poll(&self, id: TaskId) {
-        // It may have ended since it was woken.
+        // The task may have ended since it was woken.
         let Some(mut task) = self.inner.tasks.borrow_mut().get_mut(&id).and_then(Option::take) else { return };
         let waker = Waker::from(Arc::new(TaskWaker { task: id, ready: Arc::clone(&self.inner.ready) }));
         let ended = task.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
@@ -138,7 +138,7 @@ impl Executor {
             *place = Some(task);
             return;
         }
-        // Ended, or aborted while it ran.
+        // The task ended, or was aborted while it ran.
         drop(tasks);
         drop(task);
     }

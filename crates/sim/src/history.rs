@@ -1,4 +1,4 @@
-//! What everybody in the world saw, for the invariants to judge.
+//! The record of what leaders, replicas and clients saw, for the invariants to check.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -8,10 +8,10 @@ use engine::replica::State;
 use engine::{Digest, Event, Frame, Index, LogId, Operation, Position, ProducerId, Sequence, Snapshot, Term};
 use store::Commit;
 
-/// What can go wrong in a world besides crashes.
+/// Which faults a world has beside crashes, cuts and partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nature {
-    /// Whether a power cut may take what was acknowledged (`Durability::Os`).
+    /// Whether a power cut may lose acknowledged events (`Durability::Os`).
     pub forgetful_disk: bool,
     /// Whether links lose, repeat and exchange frames.
     pub scrambling_links: bool,
@@ -22,25 +22,25 @@ pub struct Nature {
 /// Something that a replica saw.
 #[derive(Clone, Debug)]
 pub(crate) enum Seen {
-    /// A new life begins, which remembers of the last one what it holds at most.
+    /// It started, with at most the state that it had saved.
     Started,
-    /// It holds a state: after a snapshot, or after a batch.
+    /// It reached this state by a snapshot or a batch.
     Held { log: LogId, position: Position, value: i64 },
     /// It applied an event.
     Applied(Event),
     /// A leader welcomed it.
     Welcomed { log: LogId, term: Term },
-    /// It believes that it holds what the leader holds; whether that is on the disk, if the leader is still there.
+    /// It became live at this position. `on_disk` is false if its leader still runs and no batch on the disk ends there.
     CaughtUp { position: Position, on_disk: bool },
-    /// Its state is not the log's: by the leader's word, or by its own digest.
+    /// It diverged, by its own digest or by a leader's verdict.
     Diverged { by_digest: bool },
-    /// A leader ended its stream, and it held this then.
-    ToldGoodbye { term: Term, held: Index },
-    /// The leader says so too.
+    /// A leader's goodbye ended its stream while it stood at `held`.
+    Goodbye { term: Term, held: Index },
+    /// A leader answered its report at this position with "diverged".
     ReportedDiverged(Position),
 }
 
-/// What a client was told in the end about one operation.
+/// The final answer to a client's operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) operation: Operation,
@@ -56,57 +56,58 @@ pub(crate) enum Outcome {
     Done(Event),
     /// It is not in the log.
     NotDone,
-    /// Nobody knows.
+    /// It may be in the log.
     Unknown,
 }
 
-/// A leader has said goodbye.
+/// A leader's goodbye.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closed {
     pub(crate) term: Term,
-    /// The newest event that it had published.
+    /// The newest event that the leader had published.
     pub(crate) tail: Index,
 }
 
-/// How a leader's life ended other than by a fault of the world.
+/// The end of a leader that was neither killed nor shut down.
 #[derive(Clone, Debug)]
 pub(crate) struct LeaderEnd {
     pub(crate) term: Term,
     pub(crate) why: String,
-    /// Whether the world gave it a reason.
+    /// Whether a takeover or a disk fault explains it.
     pub(crate) explained: bool,
 }
 
-/// Where everybody stood after the world was healed.
+/// The state of the world after it healed.
 #[derive(Clone, Debug)]
 pub(crate) struct Healed {
     pub(crate) tail: Snapshot,
     pub(crate) replicas: Vec<(State, Option<Snapshot>)>,
-    /// Clients that were still waiting for an answer.
+    /// Clients that still waited for an answer.
     pub(crate) waiting: usize,
-    /// Whether an operation could be put in then.
+    /// Whether an operation could be committed after healing.
     pub(crate) takes_operations: bool,
 }
 
-/// Everything that was seen.
+/// The whole record.
 #[derive(Debug)]
 pub(crate) struct History {
     pub(crate) nature: Nature,
-    /// By replica, in the order in which it happened.
+    /// For each replica, in order of time.
     pub(crate) seen: Vec<Vec<Seen>>,
     pub(crate) answers: Vec<Answer>,
-    /// Producers that a leader said it does not know.
+    /// Producers that a leader refused as unknown.
     pub(crate) forgotten: Vec<(ProducerId, Sequence)>,
-    /// The term of each leader, in the order in which they started.
+    /// The terms of leaders, in order of their start.
     pub(crate) terms: Vec<Term>,
     pub(crate) ends: Vec<LeaderEnd>,
-    /// The terms of leaders that led on for too long after another one took over.
+    /// The terms of leaders that continued for too long after another one took over.
     pub(crate) lingering: Vec<Term>,
     pub(crate) closed: Vec<Closed>,
-    /// What leaders acknowledged, whether or not anybody heard of it.
+    /// Events that leaders acknowledged, whether or not the answer arrived.
     pub(crate) acknowledged: Vec<(Term, Index)>,
-    /// What the disk holds in the end, and what power cuts took from it.
+    /// The commits on the disk at the end.
     pub(crate) log: Vec<Commit>,
+    /// The commits that power cuts took.
     pub(crate) lost: Vec<Commit>,
     pub(crate) healed: Option<Healed>,
     trace: String,
@@ -133,7 +134,6 @@ impl History {
 
     /// Adds a line to the trace.
     pub(crate) fn trace(&mut self, now: Duration, what: &str) {
-        // Writing to a string does not fail.
         let _ = writeln!(self.trace, "{:>10.3} {what}", now.as_secs_f64());
     }
 
@@ -141,19 +141,19 @@ impl History {
         std::mem::take(&mut self.trace)
     }
 
-    /// Where a power cut took what had been acknowledged, and was allowed to.
+    /// The indexes that a power cut took, in worlds that allow it.
     pub(crate) fn excused(&self) -> BTreeSet<Index> {
         let lost = self.lost.iter().filter(|_| self.nature.forgetful_disk);
         lost.flat_map(|commit| (commit.batch.first.0..=commit.batch.end.index.0).map(Index)).collect()
     }
 
-    /// Every event of the log, with the value and the digest after it, by index.
+    /// Every event of the log with its value and digest.
     pub(crate) fn truth(&self) -> Truth {
         Truth::of(&self.log)
     }
 }
 
-/// A log, event by event.
+/// The committed log, event by event.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     events: Vec<(Event, Digest)>,
@@ -168,7 +168,7 @@ impl Truth {
         let (mut value, mut digest) = (0, start);
         for commit in commits {
             let mut frame = commit.batch.frame.clone();
-            // What is not a batch leaves a hole, in which everybody's history differs from it.
+            // A frame that is no batch ends the log here, so that `prefix` reports every replica that holds more.
             let Ok(Some(Frame::Batch(batch))) = wire::frame::decode_next(&mut frame) else { break };
             for event in batch.events(value) {
                 value = event.value;
@@ -188,7 +188,7 @@ impl Truth {
         self.events.get(at).map(|(event, _)| *event)
     }
 
-    /// The value and the digest after `index`.
+    /// The value and digest after `index`.
     pub(crate) fn state(&self, index: Index) -> Option<(i64, Digest)> {
         if index == Index::ZERO {
             return Some((0, self.start));

@@ -1,4 +1,4 @@
-//! What must be true whatever happens: one file for each.
+//! The invariants: what must hold in every world. Each has a file.
 
 mod acknowledged;
 mod convergence;
@@ -10,19 +10,19 @@ mod terms;
 
 use crate::history::History;
 
-/// A promise that was broken.
+/// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenInvariant {
-    /// Which promise.
+    /// The invariant.
     pub invariant: &'static str,
-    /// How.
+    /// What was seen instead.
     pub what: String,
 }
 
-/// Tells how a promise was broken, each time that it was.
+/// Returns a description of each violation.
 type Check = fn(&History) -> Vec<String>;
 
-/// Judges everything that was seen.
+/// Checks a history against all invariants.
 pub(crate) fn check(history: &History) -> Vec<BrokenInvariant> {
     let checks: [(&'static str, Check); 7] = [
         ("every replica's history is a prefix of the committed log", prefix::check),
@@ -30,8 +30,8 @@ pub(crate) fn check(history: &History) -> Vec<BrokenInvariant> {
         ("digests agree at equal indexes", digests::check),
         ("terms never go back", terms::check),
         ("after healing, all converge", convergence::check),
-        ("a leader ends only for a reason, and when it is replaced", leaders::check),
-        ("a goodbye is the last word", goodbyes::check),
+        ("a leader stops when it must, and only then", leaders::check),
+        ("a goodbye comes last", goodbyes::check),
     ];
     let judge = |(invariant, check): (&'static str, Check)| {
         check(history).into_iter().map(move |what| BrokenInvariant { invariant, what })

@@ -20,11 +20,10 @@ use crate::history::{Closed, LeaderEnd};
 
 const HEARTBEAT: Duration = Duration::from_millis(400);
 
-/// A leader that was replaced must know within this time, even if its disk is slow.
+/// A replaced leader must notice within this time, even if its disk is slow.
 const MUST_KNOW: Duration = Duration::from_secs(2);
 
-/// One run of a leader's process, numbered from 1. The term would not do: that it differs from leader to leader is to be
-/// checked.
+/// Numbers the runs of leader processes, from 1. Terms cannot serve: an invariant checks that they differ.
 pub(crate) type Life = u64;
 
 /// All leaders.
@@ -32,7 +31,7 @@ pub(crate) struct Leaders {
     env: Rc<Env>,
     disk: Disk,
     alive: RefCell<BTreeMap<Life, Leader>>,
-    /// Those that were killed: their answers reach nobody.
+    /// Leaders that were killed. Their answers reach no caller.
     dead: RefCell<BTreeSet<Life>>,
     count: Cell<Life>,
 }
@@ -57,12 +56,12 @@ impl Leaders {
         })
     }
 
-    /// The one that started last, if it still runs.
+    /// The newest leader that still runs.
     pub(crate) fn newest(&self) -> Option<Life> {
         self.alive.borrow().keys().next_back().copied()
     }
 
-    /// The one that started last.
+    /// The leader that started last, running or not.
     pub(crate) fn started(&self) -> Life {
         self.count.get()
     }
@@ -91,7 +90,7 @@ impl Leaders {
         self.dead.borrow().contains(&life)
     }
 
-    /// Another leader opens the log and leads.
+    /// Starts another leader, which opens the log.
     pub(crate) fn start(self: &Rc<Self>) {
         let life = self.count.get() + 1;
         self.count.set(life);
@@ -127,8 +126,8 @@ impl Leaders {
         self.alive.borrow_mut().insert(life, leader);
     }
 
-    /// Another leader starts on the same log while the old one runs. `idle`: nobody submits to the old one any more.
-    /// `cut_off`: the old one does not reach the disk either, so it cannot know; but it reaches its replicas.
+    /// Starts another leader on the same log while the old one runs. If `idle`, the old leader's generator stops. If it is
+    /// also `cut_off`, the old leader reaches its replicas but not the disk, so it cannot learn that it was replaced.
     pub(crate) fn take_over(self: &Rc<Self>, idle: bool, cut_off: bool) {
         if let Some(old) = self.newest().filter(|_| idle) {
             self.env.trace(&format!("leader {old} is left alone (cut off from the disk: {cut_off})"));
@@ -149,7 +148,7 @@ impl Leaders {
         });
     }
 
-    /// A leader commits what waits, and says goodbye.
+    /// Shuts a leader down in order: it commits its queue and says goodbye.
     pub(crate) async fn end(&self, life: Life) {
         self.say_goodbye(life, GoodbyeReason::ShuttingDown).await;
     }
@@ -164,7 +163,7 @@ impl Leaders {
         self.env.history.borrow_mut().closed.push(Closed { term, tail });
     }
 
-    /// A leader ends by itself, because it may not write any more. Its streams go on to their goodbye.
+    /// Ends a leader that lost the right to write. Its streams continue up to their goodbye.
     async fn step_down(&self, life: Life, why: &AppendError) {
         self.env.trace(&format!("leader {life} steps down: {why}"));
         self.say_goodbye(life, GoodbyeReason::SteppedDown).await;
@@ -185,7 +184,7 @@ impl Leaders {
         self.env.history.borrow_mut().ends.push(end);
     }
 
-    /// A leader's process is gone. Its streams are the network's to break.
+    /// Kills a leader's process. The caller breaks its streams.
     pub(crate) fn kill(&self, life: Life) {
         let Some(leader) = self.alive.borrow_mut().remove(&life) else { return };
         self.dead.borrow_mut().insert(life);
@@ -195,7 +194,7 @@ impl Leaders {
     }
 }
 
-/// Random operations with arguments from 1 to 100; those of clients lie above.
+/// Random operations with arguments from 1 to 100. Clients use larger ones.
 fn source(mut random: StdRng) -> impl FnMut() -> Operation + Send + 'static {
     move || {
         let (code, argument) = (random.random_range(1..=6), random.random_range(1..=100));

@@ -1,14 +1,13 @@
-//! A world in which one seed decides everything: what is submitted, what fails and when, which task runs next.
+//! A simulated world in which one seed decides everything: which operations are submitted, what fails and when, and which
+//! task runs next.
 //!
-//! The world runs the code that ships: the leader's sequencer, the feed and its cursors, the encoded frames, the
-//! follower's session loop and its producer, the replica. It simulates time, the disk, the network, and the leader's
-//! restarts. SQLite and HTTP are not in it; other tests cover them with real files and real processes.
+//! The world runs the shipped code: the leader's sequencer, the feed and its cursors, the encoded frames, the follower's
+//! session loop and producer, and the replica. It simulates time, the disk, the network and restarts. Other tests cover
+//! SQLite and HTTP with real files and real processes.
 //!
 //! [`run`] makes a world from a seed, injects failures, heals them, and checks the
-//! [invariants](invariants::BrokenInvariant). The same seed gives the same trace, byte for byte.
-//!
-//! With the feature `faults`, `run_with_fault` runs a world with a deliberate fault in the code, to show that the
-//! invariants catch it.
+//! [invariants](invariants::BrokenInvariant). The same seed gives the same trace, byte for byte. With the feature `faults`,
+//! `run_with_fault` also switches on a deliberate fault in the code, to show that the invariants catch it.
 
 mod clients;
 mod disk;
@@ -32,7 +31,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct WorldReport {
     /// The seed.
     pub seed: u64,
-    /// What could go wrong.
+    /// Which kinds of fault the world has.
     pub nature: Nature,
     /// Everything that happened, one line each.
     pub trace: String,
@@ -47,7 +46,7 @@ pub struct WorldReport {
 }
 
 impl WorldReport {
-    /// A short name for the trace: equal traces have equal names.
+    /// A hash of the trace.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         xxh3_64(self.trace.as_bytes())
@@ -60,7 +59,7 @@ pub fn run(seed: u64) -> WorldReport {
     catch_unwind(AssertUnwindSafe(|| script::run(seed))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        let what = text.unwrap_or_else(|| "something panicked".to_owned());
+        let what = text.unwrap_or_else(|| "panicked without a message".to_owned());
         WorldReport {
             seed,
             nature: Nature { forgetful_disk: false, scrambling_links: false, altering_links: false },

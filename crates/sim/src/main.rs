@@ -1,4 +1,4 @@
-//! `cargo run -p sim`: runs worlds, and replays one by its seed.
+//! `cargo run -p sim`: runs the worlds of many seeds, or replays one.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user on the terminal")]
 
@@ -18,11 +18,11 @@ struct Args {
     #[arg(long, value_name = "N", conflicts_with = "seeds", required_unless_present = "seeds")]
     seed: Option<u64>,
 
-    /// Run the worlds of these seeds, the last one excluded
+    /// Run the worlds of the seeds from A up to, but not including, B
     #[arg(long, value_name = "A..B", value_parser = range)]
     seeds: Option<Range<u64>>,
 
-    /// Switch a deliberate fault on, such as skip-gap-check; needs `cargo run -p sim --features faults`
+    /// Switch on a deliberate fault, such as skip-gap-check; needs `cargo run -p sim --features faults`
     #[arg(long, value_name = "NAME", value_parser = fault)]
     fault: Option<Fault>,
 }
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
             (Some(seed), _) => format!("--seed {seed}"),
             (None, seeds) => seeds.map(|seeds| format!("--seeds {}..{}", seeds.start, seeds.end)).unwrap_or_default(),
         };
-        eprintln!("this build has no faults in it; run: {}", command(&worlds, Some(fault)));
+        eprintln!("this build has no deliberate faults; run: {}", command(&worlds, Some(fault)));
         return ExitCode::FAILURE;
     }
     let all_held = match (args.seed, args.seeds) {
@@ -68,14 +68,14 @@ fn run_many(seeds: Range<u64>, fault: Option<Fault>) -> bool {
         leaders += report.leaders;
         if done % 50 == 0 || done == total {
             let seconds = started.elapsed().as_secs_f64();
-            println!("{done} of {total} worlds in {seconds:.1} s, {broken} that broke an invariant");
+            println!("{done} of {total} worlds in {seconds:.1} s, {broken} broke an invariant");
         }
     }
     println!("{events} events, {acknowledged} acknowledged operations, {leaders} leaders");
     broken == 0
 }
 
-/// Prints the invariants that did not hold. Returns whether all held.
+/// Prints the violated invariants. Returns whether all held.
 fn print_violations(report: &WorldReport, fault: Option<Fault>) -> bool {
     for violation in &report.violations {
         eprintln!("seed {}: {}: {}", report.seed, violation.invariant, violation.what);
@@ -113,7 +113,7 @@ fn range(text: &str) -> Result<Range<u64>, String> {
     if start < end { Ok(start..end) } else { Err(wrong()) }
 }
 
-/// `SkipGapCheck` as people type it: `skip-gap-check`.
+/// The name for the command line: `skip-gap-check` for `SkipGapCheck`.
 fn name(fault: Fault) -> String {
     let mut name = String::new();
     for letter in format!("{fault:?}").chars() {

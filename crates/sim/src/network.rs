@@ -1,5 +1,5 @@
-//! Links between replicas and leaders: they delay, hold, cut and partition, and in some worlds lose, repeat, exchange
-//! and alter batches.
+//! Links between replicas and leaders. They delay and hold frames, break, and are partitioned; in some worlds they also
+//! lose, repeat, exchange and alter batches.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ use crate::executor::TaskId;
 use crate::history::Seen;
 use crate::leaders::{Leaders, Life};
 
-/// Frames on their way to a replica. When there are more, the leader's side waits.
+/// Frames in flight to one replica. At this many, the leader's side waits.
 const IN_FLIGHT: usize = 8;
 
 type Frames = mpsc::Sender<Result<Frame, LinkError>>;
@@ -39,7 +39,7 @@ pub(crate) struct Network {
     replicas: RefCell<Vec<Duration>>,
     clients: RefCell<Duration>,
     streams: RefCell<BTreeMap<TaskId, Open>>,
-    /// Streams that broke silently.
+    /// Streams that broke silently. Keeping the sender keeps the replica's end open.
     hanging: RefCell<Vec<Frames>>,
 }
 
@@ -61,7 +61,7 @@ impl Network {
         })
     }
 
-    /// Nothing gets through to or from a replica until then.
+    /// Blocks all traffic to and from a replica until `until`.
     pub(crate) fn partition(&self, replica: usize, until: Duration) {
         if let Some(partitioned) = self.replicas.borrow_mut().get_mut(replica) {
             *partitioned = until;
@@ -85,7 +85,7 @@ impl Network {
         now < *self.clients.borrow()
     }
 
-    /// Breaks a replica's streams; silently, if the replica does not notice.
+    /// Breaks a replica's streams. If `silently`, the replica sees no end of stream.
     pub(crate) fn cut(&self, replica: usize, silently: bool) {
         self.env.trace(&format!("replica {replica}'s connection breaks (silently: {silently})"));
         self.drop_streams(|open| open.replica == replica, silently);
@@ -108,7 +108,7 @@ impl Network {
     }
 }
 
-/// How long a message travels: mostly some milliseconds.
+/// Draws a message's delay: mostly up to 8 ms, sometimes up to 800 ms.
 pub(crate) fn latency(random: &mut StdRng) -> Duration {
     let micros =
         if random.random_bool(0.03) { random.random_range(0..=800_000) } else { random.random_range(0..=8_000) };
@@ -129,7 +129,7 @@ impl SimLink {
         Self { network: Rc::clone(network), replica, random: network.env.random(), life: 0 }
     }
 
-    /// Mostly the newest leader; now and then one that does not know yet that it was replaced.
+    /// Picks the newest leader, or now and then one that was replaced and still runs.
     fn route(&mut self) -> Option<Life> {
         let lives = self.network.leaders.lives();
         if lives.len() > 1 && self.random.random_bool(0.4) {
@@ -209,7 +209,7 @@ impl Drop for SimFrames {
     }
 }
 
-/// Carries what a cursor delivers to a replica.
+/// Carries a cursor's frames to a replica.
 struct Pump {
     network: Rc<Network>,
     replica: usize,
@@ -227,7 +227,7 @@ impl Pump {
                 sleep(Duration::from_millis(20)).await;
             }
             while let Ok(Some(frame)) = decode_next(&mut bytes) {
-                self.misbehave(frame);
+                self.inject_into(frame);
                 while let Some(frame) = self.injector.poll_frame() {
                     if self.frames.send(Ok(frame)).await.is_err() {
                         return;
@@ -245,7 +245,7 @@ impl Pump {
                 Err(_) => break,
             };
         }
-        // The replica's end of the channel closes.
+        // Removing the stream closes the replica's end of the channel.
         let task = self
             .network
             .streams
@@ -259,7 +259,7 @@ impl Pump {
     }
 
     /// Hands a frame to the injector, with a fault now and then.
-    fn misbehave(&mut self, frame: Frame) {
+    fn inject_into(&mut self, frame: Frame) {
         if matches!(frame, Frame::Batch(_))
             && self.injector.is_idle()
             && let Some(fault) = self.draw_fault()

@@ -1,4 +1,4 @@
-//! Replicas: the shipped session loop on simulated links, and what they see.
+//! Replicas: the shipped session loop on simulated links, and an observer that records what they see.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -59,11 +59,11 @@ impl Replicas {
         self.all.borrow().iter().map(|place| (place.state, place.held)).collect()
     }
 
-    /// Starts replica `number`, with what it kept from an earlier life.
-    pub(crate) fn start(self: &Rc<Self>, number: usize, kept: Option<Snapshot>) {
+    /// Starts replica `number`, with the state that it saved, if any.
+    pub(crate) fn start(self: &Rc<Self>, number: usize, saved: Option<Snapshot>) {
         let seed = self.env.random().random();
-        let replica = match kept {
-            Some(kept) => Replica::restore(seed, kept),
+        let replica = match saved {
+            Some(saved) => Replica::restore(seed, saved),
             None => Replica::new(seed),
         };
         let link = SimLink::new(&self.network, number);
@@ -73,11 +73,11 @@ impl Replicas {
             follow(replica, link, &mut watcher).await;
         });
         if let Some(place) = self.all.borrow_mut().get_mut(number) {
-            *place = Place { task: Some(task), state: State::Waiting, held: kept };
+            *place = Place { task: Some(task), state: State::Waiting, held: saved };
         }
     }
 
-    /// Kills replica `number`, and starts it again after `pause`.
+    /// Kills replica `number` and starts it again after `pause`.
     pub(crate) fn restart(self: &Rc<Self>, number: usize, keeps_state: bool, pause: Duration) {
         self.env.trace(&format!("replica {number} is killed (keeps its state: {keeps_state})"));
         let place = self.all.borrow().get(number).copied();
@@ -95,11 +95,11 @@ impl Replicas {
     }
 }
 
-/// Notes what a replica does.
+/// Records what a replica does.
 struct Watcher {
     replicas: Rc<Replicas>,
     number: usize,
-    /// The term of the leader that welcomed it last.
+    /// The term in the last welcome.
     follows: Option<Term>,
 }
 
@@ -145,15 +145,15 @@ impl Observer for Watcher {
                 let disk = self.replicas.disk.look();
                 let on_disk = position.index.0 == 0 || disk.commits.iter().any(|commit| commit.batch.end == position);
                 drop(disk);
-                // What a leader sent may arrive when it is gone, and with it the end of its log.
+                // Frames may arrive after their leader is gone and a power cut took the end of its log.
                 let leads = replica.welcome().is_some_and(|welcome| self.replicas.leaders.is_led_in(welcome.term));
                 let on_disk = on_disk || !leads;
                 self.see(Seen::CaughtUp { position, on_disk });
             }
             Notice::Goodbye(goodbye) => {
-                self.replicas.env.trace(&format!("replica {number} is told goodbye: {goodbye:?}"));
+                self.replicas.env.trace(&format!("replica {number} got {goodbye:?}"));
                 if let Some(term) = self.follows {
-                    self.see(Seen::ToldGoodbye { term, held: replica.position().index });
+                    self.see(Seen::Goodbye { term, held: replica.position().index });
                 }
             }
             Notice::Diverged(divergence) => {

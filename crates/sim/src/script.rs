@@ -1,4 +1,4 @@
-//! The script of a world: what is in it, which faults it suffers, and how it is healed.
+//! The script of a world: its actors, its faults, and how it heals.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use crate::network::Network;
 use crate::replicas::Replicas;
 use crate::{WorldReport, invariants};
 
-/// How long a world may take to converge once it is healed: the longest backoff, the longest patience of a client and a
-/// stale link fit in several times.
+/// How long a healed world may take to converge: several times the sum of the longest backoff, a client's longest patience
+/// and the time until a link counts as stale.
 const CONVERGENCE: Duration = Duration::from_secs(90);
 
-/// How long after healing submissions that were held up may still arrive.
+/// How long after healing delayed submissions may still arrive.
 const STRAGGLERS: Duration = Duration::from_secs(15);
 
-/// How long a leader that said goodbye lives on, so that its streams can end.
+/// How long a leader keeps running after its goodbye, so that its streams can end.
 const STREAMS_END: Duration = Duration::from_millis(300);
 
 /// All actors.
@@ -38,7 +38,7 @@ struct World {
     clients: Rc<Clients>,
 }
 
-/// Runs the world of `seed` from beginning to end.
+/// Runs the world of `seed`.
 pub(crate) fn run(seed: u64) -> WorldReport {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let Ok(runtime) = runtime else { unreachable!("a runtime without I/O needs nothing from the system") };
@@ -81,7 +81,7 @@ fn begin(seed: u64) -> Rc<World> {
     Rc::new(World { env, disk, leaders, network, replicas, clients })
 }
 
-/// The life of the world.
+/// Starts all actors, injects faults for a while, then heals.
 async fn live(world: Rc<World>) -> History {
     let mut random = world.env.random();
     world.env.spawn(world.disk.clone().watch_terms());
@@ -95,16 +95,15 @@ async fn live(world: Rc<World>) -> History {
     let end = Duration::from_secs(random.random_range(8..=25));
     while world.env.now() < end {
         sleep(Duration::from_millis(random.random_range(50..=1_500))).await;
-        world.suffer(&mut random);
+        world.inject_fault(&mut random);
     }
     world.heal(&mut random).await;
     world.env.history.replace(History::new(world.env.nature(), 0))
 }
 
 impl World {
-    /// One fault, or one repair.
-    fn suffer(self: &Rc<Self>, random: &mut StdRng) {
-        // Somebody always starts a leader again.
+    /// Injects a fault, repairs the disk, or starts a leader if none runs.
+    fn inject_fault(self: &Rc<Self>, random: &mut StdRng) {
         if self.leaders.newest().is_none() {
             self.leaders.start();
             return;
@@ -158,7 +157,7 @@ impl World {
         }
     }
 
-    /// Every leader's process is killed; what was written stays. If its host vanishes, its replicas do not notice.
+    /// Kills every leader's process. The disk keeps what was written. If the hosts vanish, replicas see no end of stream.
     fn kill_leaders(&self, hosts_vanish: bool) {
         for life in self.leaders.lives() {
             self.env.trace(&format!("leader {life} is killed"));
@@ -171,20 +170,20 @@ impl World {
         self.network.drop_streams_of(life, host_vanishes);
     }
 
-    /// The machine loses power: what was not synced may be gone.
+    /// Kills every leader and takes some or all of the unsynced commits from the disk.
     fn lose_power(&self, hosts_vanish: bool) {
         self.kill_leaders(hosts_vanish);
         let before = self.disk.look().commits.clone();
         let gone = self.disk.lose_power();
-        self.env.trace(&format!("power is lost, and {gone} commits"));
+        self.env.trace(&format!("power is lost, and with it {gone} commits"));
         let lost = before.into_iter().rev().take(gone).collect::<Vec<_>>();
         self.env.history.borrow_mut().lost.extend(lost);
     }
 
-    /// A leader is told to stop, says goodbye and ends.
+    /// Stops a leader in order: it says goodbye and ends.
     fn stop_leader(self: &Rc<Self>) {
         let Some(life) = self.leaders.newest() else { return };
-        self.env.trace(&format!("leader {life} is told to stop"));
+        self.env.trace(&format!("leader {life} shuts down"));
         let world = Rc::clone(self);
         self.env.spawn(async move {
             world.leaders.end(life).await;
@@ -202,17 +201,17 @@ impl World {
             || self.leaders.newest() != Some(self.leaders.started())
             || random.random_bool(0.5)
         {
-            // Whoever lingers from before a takeover goes. One that leads alone may stay: it has to go on by itself.
+            // A replaced leader goes. The newest leader may stay if it is the only one, and must then recover unaided.
             self.kill_leaders(false);
             sleep(Duration::from_millis(100)).await;
             self.leaders.start();
         }
         sleep(STRAGGLERS).await;
         if self.leaders.newest().is_none() {
-            // It had been told to stop just before. One that ended for no reason is another invariant's matter.
+            // A shutdown from before healing may have ended the leader since. `invariants::leaders` judges every other end.
             self.leaders.start();
         }
-        // Something new shows who does not follow, or lead, any more.
+        // A new operation shows whether a leader still commits and every replica still follows.
         let takes_operations = self.clients.submit_last().await;
         let give_up = self.env.now() + CONVERGENCE;
         let healed = loop {

@@ -3,12 +3,12 @@
 
 use engine::fault::Fault;
 
-/// Each fault must be caught within this many seeds. The slowest one takes a tenth of it.
+/// Each fault must be caught within this many seeds. The slowest one takes a tenth of them.
 const SEEDS: u64 = 300;
 
 #[test]
 fn each_deliberate_fault_is_caught() {
-    // The simulation reports panics as violations; without this hook each would also print a backtrace.
+    // The simulation reports panics as violations. Without this hook, each would also print a message.
     std::panic::set_hook(Box::new(|_| {}));
     let mut missed = Vec::new();
     for fault in Fault::ALL {

@@ -1,6 +1,6 @@
-//! Acknowledged means present once, forever; refused means absent.
+//! An acknowledged operation is in the log once and stays there; a refused one is not in it.
 //!
-//! Each client's operations are unique, so that they can be told apart in the log.
+//! Each client operation is unique, so the log shows how often it was committed.
 
 use std::collections::BTreeMap;
 
@@ -25,14 +25,14 @@ pub(super) fn check(history: &History) -> Vec<String> {
         }
         match answer.outcome {
             Outcome::NotDone if !at.is_empty() => {
-                found.push(format!("{operation} was answered as not done and is at {at:?}"));
+                found.push(format!("{operation} was refused and is in the log at {at:?}"));
             }
             Outcome::Done(event) => {
                 if !excused.contains(&event.index) && truth.event(event.index) != Some(event) {
-                    found.push(format!("{operation} was acknowledged as {event:?} and is not there"));
+                    found.push(format!("{operation} was acknowledged as {event:?} and is not in the log there"));
                 }
                 if answer.expected.is_some_and(|expected| expected.next() != event.index) {
-                    found.push(format!("{operation} expected {:?} and came to {}", answer.expected, event.index));
+                    found.push(format!("{operation} expected index {:?} and got {}", answer.expected, event.index));
                 }
                 done.push((answer.asked_at, answer.answered_at, event));
             }
@@ -46,7 +46,7 @@ pub(super) fn check(history: &History) -> Vec<String> {
     found
 }
 
-/// What was asked for after something else was answered comes after it in the log.
+/// An operation submitted after the answer to another one comes after it in the log.
 fn check_order(mut done: Vec<(std::time::Duration, std::time::Duration, Event)>, found: &mut Vec<String>) {
     done.sort_by_key(|(asked, _, _)| *asked);
     let mut answered: Vec<_> = done.iter().map(|(_, answered, event)| (*answered, event.index)).collect();
@@ -58,12 +58,12 @@ fn check_order(mut done: Vec<(std::time::Duration, std::time::Duration, Event)>,
             newest = newest.max(index);
         }
         if event.index < newest {
-            found.push(format!("{event:?} was asked for after {newest} was answered, and comes before it"));
+            found.push(format!("{event:?} was submitted after {newest} was answered, and comes before it"));
         }
     }
 }
 
-/// No producer of an operation that is in the log was called unknown.
+/// No leader refuses a producer as unknown that has an operation in the log.
 fn check_memory(history: &History, places: &BTreeMap<Operation, Vec<Index>>, found: &mut Vec<String>) {
     for (producer, sequence) in &history.forgotten {
         let remembered = history.log.iter().any(|commit| {
@@ -71,7 +71,7 @@ fn check_memory(history: &History, places: &BTreeMap<Operation, Vec<Index>>, fou
             written.any(|row| row.producer == *producer && places.contains_key(&row.event.operation))
         });
         if remembered {
-            found.push(format!("producer {producer} was forgotten: {sequence} was answered as unknown"));
+            found.push(format!("producer {producer} was forgotten: its {sequence} was refused as unknown"));
         }
     }
 }

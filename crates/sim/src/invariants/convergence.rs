@@ -1,12 +1,12 @@
-//! After healing, all converge: every replica is live and holds what the leader holds, nobody waits for an answer, and
-//! the leader takes operations.
+//! After healing, every replica is live and holds what the leader holds, no client waits for an answer, and the leader
+//! commits operations.
 
 use engine::replica::State;
 
 use crate::history::History;
 
 pub(super) fn check(history: &History) -> Vec<String> {
-    let Some(healed) = &history.healed else { return vec!["the world did not come to its end".to_owned()] };
+    let Some(healed) = &history.healed else { return vec!["the world did not finish".to_owned()] };
     let mut found = Vec::new();
     for (replica, (state, held)) in healed.replicas.iter().enumerate() {
         if *state != State::Live || *held != Some(healed.tail) {
@@ -16,7 +16,7 @@ pub(super) fn check(history: &History) -> Vec<String> {
         }
     }
     if !healed.takes_operations {
-        found.push("nobody takes operations".to_owned());
+        found.push("no leader commits operations".to_owned());
     }
     if healed.waiting > 0 {
         found.push(format!("{} clients still wait for an answer", healed.waiting));

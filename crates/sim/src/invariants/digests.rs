@@ -1,4 +1,4 @@
-//! Digests agree at equal indexes, and nobody diverges unless something was altered.
+//! Digests agree at equal indexes, and no replica diverges unless a link altered a frame.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(super) fn check(history: &History) -> Vec<String> {
     for (replica, seen) in history.seen.iter().enumerate() {
         for seen in seen {
             match *seen {
-                // A forgetful disk's log has two histories after a power cut.
+                // On a forgetful disk, a power cut can give an index a second history.
                 Seen::Held { log, position, value, .. } if !nature.forgetful_disk => {
                     let first = *digests.entry((log, position.index)).or_insert((position.digest, value, replica));
                     if (first.0, first.1) != (position.digest, value) {
@@ -28,10 +28,10 @@ pub(super) fn check(history: &History) -> Vec<String> {
                     found.push(format!("replica {replica} computed another digest than the leader"));
                 }
                 Seen::Diverged { by_digest: false } if !nature.altering_links && !nature.forgetful_disk => {
-                    found.push(format!("replica {replica} was told that it diverged"));
+                    found.push(format!("a leader judged replica {replica} as diverged"));
                 }
                 Seen::ReportedDiverged(position) if !nature.altering_links && !nature.forgetful_disk => {
-                    found.push(format!("replica {replica} reported {position} and was told that it diverged"));
+                    found.push(format!("a leader judged replica {replica}'s report of {position} as diverged"));
                 }
                 _ => {}
             }

@@ -1,5 +1,5 @@
-//! A goodbye is the last word: whoever is told it holds everything that was acknowledged and published before, and nothing is
-//! acknowledged after it.
+//! A goodbye comes last: a replica that gets it holds everything that was published before, and the leader acknowledges
+//! nothing after it.
 
 use crate::history::{History, Seen};
 
@@ -9,7 +9,7 @@ pub(super) fn check(history: &History) -> Vec<String> {
         let after = history.acknowledged.iter().filter(|(term, index)| *term == closed.term && *index > closed.tail);
         for (term, index) in after {
             found.push(format!(
-                "the leader of term {term} said goodbye at {} and acknowledged {index}, which no replica got from it",
+                "the leader of term {term} said goodbye at {} and acknowledged {index}, which it sent to no replica",
                 closed.tail
             ));
         }
@@ -19,11 +19,11 @@ pub(super) fn check(history: &History) -> Vec<String> {
     }
     for (replica, seen) in history.seen.iter().enumerate() {
         for seen in seen {
-            let Seen::ToldGoodbye { term, held } = *seen else { continue };
+            let Seen::Goodbye { term, held } = *seen else { continue };
             for closed in history.closed.iter().filter(|closed| closed.term == term && closed.tail > held) {
                 found.push(format!(
-                    "replica {replica} was told goodbye by the leader of term {term} at {held}, which had published up \
-                     to {}",
+                    "replica {replica} stood at {held} at the goodbye of the leader of term {term}, which had published \
+                     up to {}",
                     closed.tail
                 ));
             }

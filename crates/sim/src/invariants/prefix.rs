@@ -1,7 +1,7 @@
 //! Every replica's history is a prefix of the committed log.
 //!
-//! Where the disk may forget, a replica may hold what a power cut took, until it is told; but once it has caught up with a
-//! leader that is there, it holds what the leader's disk holds.
+//! On a forgetful disk, a replica may hold events that a power cut took. Once it has caught up with a running leader, it
+//! holds what that leader's disk holds.
 
 use engine::{Digest, Event, Index};
 
@@ -20,14 +20,14 @@ pub(super) fn check(history: &History) -> Vec<String> {
         for seen in seen {
             match *seen {
                 Seen::Held { position, value, .. } if !held(position.index, value, position.digest) => {
-                    found.push(format!("replica {replica} held {value} at {position}, which the log does not"));
+                    found.push(format!("replica {replica} held {value} at {position}; the log differs there"));
                 }
                 Seen::Applied(event) if !applied(event) => {
                     found.push(format!("replica {replica} applied {event:?}, which is not in the log"));
                 }
                 Seen::CaughtUp { position, on_disk: false } => {
                     found.push(format!(
-                        "replica {replica} called itself live at {position}, where no leader's log ends"
+                        "replica {replica} called itself live at {position}, where no batch of its leader ends"
                     ));
                 }
                 _ => {}

@@ -1,5 +1,5 @@
-//! Terms never go back: along the log, from leader to leader, and as any replica sees them. Nor does what a replica
-//! holds, where nothing is ever taken back.
+//! Terms never go back: along the log, from leader to leader, and as a replica sees them. A replica's index does not go
+//! back either, unless the disk forgets or links alter frames.
 
 use crate::history::{History, Seen};
 
