@@ -1,4 +1,4 @@
-//! The page is embedded into the binary: a new page means a new binary.
+//! Rebuilds the binary when the embedded page changes.
 
 fn main() {
     println!("cargo:rerun-if-changed=../../web/dist");

@@ -1,29 +1,28 @@
-//! What an operator can do about a log that cannot be opened. The store only says what is wrong.
+//! Advice for operators whose log cannot be opened. The store only says what is wrong.
 
 use std::path::Path;
 
 use store::sqlite::{Cause, OpenError};
 
-/// The error, followed by what can be done about it.
+/// The error, followed by advice.
 pub(crate) fn with_advice(error: &OpenError) -> String {
     match error {
         OpenError::Files { .. } => format!(
-            "{error}; see that the log's directory is one that this program may use, or name another with --data-dir"
+            "{error}; allow this program to use the log's directory, or choose another directory with --data-dir"
         ),
         OpenError::InUse { .. } => format!("{error}; stop it, or choose another directory with --data-dir"),
-        OpenError::Missing { .. } => format!("{error}; a leader makes one when it starts with this --data-dir"),
+        OpenError::Missing { .. } => format!("{error}; a leader started with this --data-dir creates one"),
         OpenError::Format { .. } => format!("{error}: use the version that wrote it"),
         OpenError::Lost { directory, tail, watermark, .. } => format!(
-            "{error}. Restore {} from a copy that is complete; or, to go on from index {tail} without the later events, \
-             remove {}",
+            "{error}. Restore {} from a complete copy; or, to continue from index {tail} without the later events, remove {}",
             directory.display(),
             watermark.display()
         ),
         OpenError::Mixed { .. } => format!("{error}: restore files that belong together, or remove the first"),
         OpenError::Damaged { directory, .. } => format!("{error}. {}", about_damage(directory)),
         OpenError::NotForced { .. } => format!(
-            "{error}. Look at the disk and at the system's log; copy the directory to a sound disk while it can be read, \
-             and start there"
+            "{error}. Check the disk and the system's log; copy the directory to a sound disk while it can be read, and \
+             start there"
         ),
         OpenError::Database { problem, .. } => match about_database(problem.cause) {
             Some(advice) => format!("{error}; {advice}"),
@@ -32,27 +31,27 @@ pub(crate) fn with_advice(error: &OpenError) -> String {
     }
 }
 
-/// What can be done about damage to the log in `directory`.
+/// Advice about damage to the log in `directory`.
 pub(crate) fn about_damage(directory: &Path) -> String {
     let directory = directory.display();
     format!(
-        "Restore {directory} from a copy (and restart the replicas, which may know later events than it has); \
-         `calculator-leader verify --data-dir {directory}` tells how far it can be trusted, and `export` prints the \
+        "Restore {directory} from a copy, and restart the replicas, which may hold later events than the copy; \
+         `calculator-leader verify --data-dir {directory}` says up to where the log is sound, and `export` prints the \
          events up to there"
     )
 }
 
 fn about_database(cause: Cause) -> Option<&'static str> {
     match cause {
-        Cause::DiskFull => Some("make room first"),
+        Cause::DiskFull => Some("free disk space first"),
         Cause::TooManyOpenFiles => Some("allow more open files (ulimit -n)"),
-        Cause::NotPermitted => Some("look at the permissions of the directory and the files in it"),
-        Cause::ReadOnly => Some("make it writable, or name another directory with --data-dir"),
-        Cause::Locked => Some("stop that one"),
-        Cause::DiskFailed => Some("look at the system's log"),
+        Cause::NotPermitted => Some("check the permissions of the directory and its files"),
+        Cause::ReadOnly => Some("make it writable, or choose another directory with --data-dir"),
+        Cause::Locked => Some("stop that program"),
+        Cause::DiskFailed => Some("check the system's log"),
         Cause::NoWriteAheadLog => Some("choose a directory on another file system with --data-dir"),
-        Cause::LongRead => Some("stop that program, or wait until it is done"),
-        Cause::AnotherLeader => Some("stop that one, or try again"),
+        Cause::LongRead => Some("stop that program, or wait until it has finished"),
+        Cause::AnotherLeader => Some("stop that leader, or try again"),
         Cause::Other => None,
     }
 }
@@ -68,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refusal_names_what_to_do() {
+    fn every_error_comes_with_advice() {
         let directory = PathBuf::from("the-log");
         let database = |cause| OpenError::Database {
             directory: directory.clone(),
@@ -82,7 +81,7 @@ mod tests {
                 "--data-dir",
             ),
             (OpenError::InUse { directory: directory.clone(), pid: Some(7) }, "--data-dir"),
-            (OpenError::Missing { directory: directory.clone() }, "a leader makes one"),
+            (OpenError::Missing { directory: directory.clone() }, "creates one"),
             (OpenError::Format { path: directory.clone(), found: 2, known: 1 }, "the version that wrote it"),
             (
                 OpenError::Lost {
@@ -96,14 +95,14 @@ mod tests {
             (OpenError::Mixed { watermark, named: LogId(1), found: LogId(2) }, "restore files that belong together"),
             (OpenError::Damaged { directory: directory.clone(), damage }, "verify --data-dir the-log"),
             (OpenError::NotForced { path: directory.clone(), reason: "no".to_owned() }, "copy the directory"),
-            (database(Cause::DiskFull), "make room"),
+            (database(Cause::DiskFull), "free disk space"),
             (database(Cause::TooManyOpenFiles), "ulimit -n"),
             (database(Cause::NotPermitted), "permissions"),
             (database(Cause::ReadOnly), "writable"),
-            (database(Cause::Locked), "stop that one"),
+            (database(Cause::Locked), "stop that program"),
             (database(Cause::DiskFailed), "the system's log"),
             (database(Cause::NoWriteAheadLog), "--data-dir"),
-            (database(Cause::LongRead), "wait until it is done"),
+            (database(Cause::LongRead), "wait until it has finished"),
             (database(Cause::AnotherLeader), "try again"),
             (database(Cause::Other), "it says"),
         ];

@@ -1,4 +1,4 @@
-//! The flags.
+//! The command line.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -12,46 +12,46 @@ use crate::http::access::{Access, HostName, Origin};
 use crate::http::limits::Limits;
 use crate::http::listen::Listen;
 
-/// What the programs' help ends with.
+/// Examples and environment variables, shown after the flags in `--help`.
 const MORE_HELP: &str = "\
 Examples:
   calculator-leader                               the page is on http://127.0.0.1:8080
-  calculator-leader --listen 0.0.0.0:9000         everybody who reaches this machine can use it
+  calculator-leader --listen 0.0.0.0:9000         serves every machine that reaches this one
   calculator-leader --rate 1000 --ephemeral       a thousand operations a second, kept in memory
-  calculator-leader --no-generator                only the operations that people submit
+  calculator-leader --no-generator                only operations that clients submit
   calculator-leader verify --data-dir D           checks a log
   calculator-leader export --data-dir D | head    prints the first events of a log
 
 Environment:
-  CALCULATOR_LISTEN        stands for --listen
-  CALCULATOR_DATA_DIR      stands for --data-dir
-  CALCULATOR_HOST          stands for --host; commas separate several
-  CALCULATOR_ALLOW_ORIGIN  stands for --allow-origin; commas separate several
-  RUST_LOG                 what is logged to standard error: error, warn, info (the default), debug or trace, also for
+  CALCULATOR_LISTEN        sets --listen
+  CALCULATOR_DATA_DIR      sets --data-dir
+  CALCULATOR_HOST          sets --host; commas separate several
+  CALCULATOR_ALLOW_ORIGIN  sets --allow-origin; commas separate several
+  RUST_LOG                 log level on standard error: error, warn, info (the default), debug or trace; may differ for
                            parts of the program, as in info,feed=debug
-  NO_COLOR                 no colours, if it is set and not empty";
+  NO_COLOR                 turns colours off, if it is set and not empty";
 
-/// Where the log is kept if nothing else is said.
+/// The default directory of the log.
 pub const DEFAULT_DATA_DIR: &str = "calculator-data";
 
 /// Owns one number and an ordered log of operations on it, and streams the log to replicas.
 ///
 /// One port serves native gRPC (cleartext HTTP/2), gRPC-Web, the page and /healthz.
 ///
-/// The log is kept in a directory and survives crashes; a leader that starts again goes on where the last one ended.
+/// The log is kept in a directory and survives crashes. A leader that starts again continues it.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "calculator-leader", version, after_help = MORE_HELP, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// How to lead.
+    /// Flags for leading, which is what the program does without a subcommand.
     #[command(flatten)]
     pub lead: Args,
 
-    /// Something to do instead.
+    /// Another task for a log.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What can be done with a log beside leading it.
+/// Tasks for a log beside leading it.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Check every page, row and event of a log, and report; a leader may run meanwhile
@@ -60,7 +60,7 @@ pub enum Command {
     Export(LogArgs),
 }
 
-/// Which log.
+/// The log to work on.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LogArgs {
     /// Directory of the log
@@ -72,7 +72,7 @@ pub struct LogArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Host and port to listen on, such as localhost:8080. A port alone listens on this machine only, 0.0.0.0:8080 on
-    /// every address. Port 0 takes a free one, which the log names
+    /// every address. Port 0 picks a free port, which the leader logs
     #[arg(long, default_value = "127.0.0.1:8080", env = "CALCULATOR_LISTEN", value_name = "HOST:PORT")]
     pub listen: Listen,
 
@@ -89,24 +89,24 @@ pub struct Args {
     )]
     pub rate: Option<u32>,
 
-    /// Make up no operations: only what people submit happens
+    /// Generate no random operations; commit only what clients submit
     #[arg(long)]
     pub no_generator: bool,
 
-    /// Stop making up operations after this many
+    /// Stop after this many random operations
     #[arg(long, value_name = "N", conflicts_with = "no_generator")]
     pub count: Option<u64>,
 
-    /// Seed of the random operations; the same seed makes up the same ones. Random if not given
+    /// Seed of the random operations; the same seed draws the same operations. Random by default
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// Directory of the log; made if it does not exist. One leader at a time writes to it
+    /// Directory of the log; created if it does not exist. One leader at a time writes to it
     #[arg(long, default_value = DEFAULT_DATA_DIR, env = "CALCULATOR_DATA_DIR", value_name = "DIR")]
     pub data_dir: PathBuf,
 
-    /// Keep the log in memory, whatever --data-dir says: it ends with the leader
-    // No conflict with `data_dir`, which an environment may name for every leader, as the container image does.
+    /// Keep the log in memory, even if --data-dir is set; it ends with the leader
+    // Does not conflict with `data_dir`, because the container image sets CALCULATOR_DATA_DIR for every leader.
     #[arg(long, conflicts_with_all = ["durability", "snapshot_every"])]
     pub ephemeral: bool,
 
@@ -114,25 +114,25 @@ pub struct Args {
     #[arg(long, default_value = "fsync", value_name = "WHAT")]
     pub durability: DurabilityArg,
 
-    /// Events from one snapshot of the value to the next; starting verifies what follows the newest one
+    /// Events between snapshots of the value; at the start, a leader verifies the events after the newest one
     #[arg(long, default_value = "100000", value_name = "EVENTS", value_parser = parse_events)]
     pub snapshot_every: NonZeroU64,
 
-    /// Events of history to keep at least, for replicas that resume and for ReadEvents; older ones are compacted away,
-    /// in a directory by whole snapshots. An event takes up to some 150 bytes of disk, or 200 of memory
+    /// Events of history to keep at least, for replicas that resume and for ReadEvents. Older events are compacted away, in
+    /// a directory up to a snapshot. An event takes up to some 150 bytes of disk, or 200 of memory
     #[arg(long, default_value = "1000000", value_name = "EVENTS", value_parser = parse_events)]
     pub retain: NonZeroU64,
 
-    /// How often subscribers hear a sign of life; three missed ones make them reconnect (10ms to 60s)
+    /// Time between heartbeats; a replica that misses three reconnects (10ms to 60s)
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = parse_heartbeat)]
     pub heartbeat_interval: Duration,
 
-    /// Streams to serve at a time; more are told to come back later
+    /// Streams to serve at a time; further subscribers get a goodbye that says when to try again
     #[arg(long, default_value = "10000", value_name = "N")]
     pub max_subscribers: usize,
 
     /// Name under which browsers may call this leader, beside localhost and IP addresses; may be given several times.
-    /// Needed where a name leads here directly, or a proxy passes on the name that it was called by
+    /// Needed if browsers reach it by a DNS name, directly or through a proxy that passes the name on
     #[arg(long = "host", env = "CALCULATOR_HOST", value_name = "NAME", value_delimiter = ',')]
     pub hosts: Vec<HostName>,
 
@@ -150,9 +150,9 @@ pub struct Args {
 /// What an acknowledged operation survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DurabilityArg {
-    /// A power cut: it is on the disk
+    /// A power cut: the operation is on the disk
     Fsync,
-    /// A crash of the leader; a power cut may take the last moments
+    /// A crash of the leader; a power cut may lose the newest operations
     Os,
 }
 
@@ -182,7 +182,7 @@ impl From<&Args> for Config {
             heartbeat_interval: args.heartbeat_interval,
             max_subscribers: args.max_subscribers,
             access: Access {
-                // A name that it listens on is its own.
+                // The name in `--listen` needs no `--host`.
                 hosts: args.hosts.iter().cloned().chain(args.listen.host().parse().ok()).collect(),
                 origins: args.allow_origins.clone(),
             },
@@ -192,7 +192,7 @@ impl From<&Args> for Config {
 }
 
 fn parse_events(text: &str) -> Result<NonZeroU64, String> {
-    text.parse().map_err(|_| "choose a whole number from 1 on".to_owned())
+    text.parse().map_err(|_| "choose a whole number, at least 1".to_owned())
 }
 
 fn parse_heartbeat(text: &str) -> Result<Duration, String> {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_and_the_place_to_listen_on_name_the_leader_to_browsers() {
+    fn browsers_may_use_the_names_in_host_and_listen() {
         let hosts = |flags: &[&str]| {
             let flags = ["calculator-leader"].iter().chain(flags);
             Cli::try_parse_from(flags).map(|cli| Config::from(&cli.lead).access.hosts).map_err(|error| error.kind())
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(storage(&["--data-dir", "d", "--durability", "os"]), kept("d", Durability::Os));
         assert_eq!(storage(&["--ephemeral", "--data-dir", "d"]), Ok(Storage::Memory));
         assert!(storage(&["--ephemeral", "--durability", "os"]).is_err());
-        assert!(storage(&["--rate", "5", "verify"]).is_err(), "flags of the leader do not fit a check");
+        assert!(storage(&["--rate", "5", "verify"]).is_err(), "verify takes no flags of the leader");
         assert!(storage(&["--snapshot-every", "0"]).is_err());
     }
 }

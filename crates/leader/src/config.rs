@@ -1,4 +1,4 @@
-//! What a leader needs to know.
+//! The configuration of a leader.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -11,26 +11,26 @@ use thiserror::Error;
 use crate::http::access::Access;
 use crate::http::limits::Limits;
 
-/// What a leader needs to know.
+/// The configuration of a leader.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where random operations come from.
     pub generator: Generator,
-    /// After how many random operations to stop.
+    /// How many random operations to draw; `None` for no limit.
     pub count: Option<u64>,
-    /// Decides the random operations.
+    /// Seed of the random operations.
     pub seed: u64,
     /// Where the log is kept.
     pub storage: Storage,
     /// How many events of history are kept at least.
     pub retain: NonZeroU64,
-    /// How often subscribers hear a sign of life.
+    /// Time between heartbeats.
     pub heartbeat_interval: Duration,
     /// How many streams are served at a time.
     pub max_subscribers: usize,
     /// Which browsers are answered.
     pub access: Access,
-    /// How long others may take.
+    /// How long clients may take.
     pub limits: Limits,
 }
 
@@ -41,42 +41,42 @@ pub enum Storage {
     Memory,
     /// In a directory.
     Directory {
-        /// Which.
+        /// The directory.
         directory: PathBuf,
         /// What a commit survives.
         durability: Durability,
-        /// Events from one snapshot to the next.
+        /// Events between snapshots.
         snapshot_every: NonZeroU64,
     },
 }
 
-/// How often random operations are made up.
+/// How often random operations are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generator {
     /// Never.
     Off,
-    /// After a random pause each.
+    /// After a random pause before each.
     Paced(Pace),
-    /// This many a second, evenly.
+    /// This many a second, evenly spaced.
     Rate(u32),
 }
 
 /// A range of pauses, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// The shortest.
+    /// The shortest pause.
     pub min: Duration,
-    /// The longest.
+    /// The longest pause.
     pub max: Duration,
 }
 
-/// A text that is not a range of pauses.
+/// Why a text is not a range of pauses.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidPace {
-    /// There are no two ends.
+    /// There is no `..`.
     #[error("expected a range such as 10ms..1s")]
     NotARange,
-    /// An end is not a time.
+    /// One end is not a time.
     #[error("{0:?} is not a time such as 10ms or 1s")]
     NotATime(String),
     /// The first is longer than the second, or the second is zero.
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paces_are_read_as_people_write_them() {
+    fn ranges_of_pauses_are_parsed() {
         let pace = |min, max| Ok(Pace { min: Duration::from_millis(min), max: Duration::from_millis(max) });
         assert_eq!("10ms..1s".parse(), pace(10, 1_000));
         assert_eq!("0s .. 5ms".parse(), pace(0, 5));

@@ -9,7 +9,7 @@ use store::sqlite::{OpenError, SqliteReader};
 use crate::advice::with_advice;
 use crate::replay::{DirectoryReplay, Replayed};
 
-/// One event as a line of JSON. The field names are an interface: README documents them.
+/// One event as a line of JSON. The field names are an interface: `docs/json.md` documents them.
 #[derive(Serialize)]
 struct Line<'a> {
     index: u64,
@@ -21,11 +21,11 @@ struct Line<'a> {
     digest: String,
 }
 
-/// Prints every event of the log in `directory` to `output`, oldest first. Stops at the first that cannot be trusted.
+/// Prints every event of the log in `directory` to `output`, oldest first, up to the first damage.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong. It is no error if nobody reads the output any more.
+/// The first damage, or an output that cannot be written. An output whose reader closed it is no error.
 pub fn export(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
     finish(print_all(directory, output))
 }
@@ -38,7 +38,7 @@ fn print_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
     loop {
         let next = replay.next();
         let Some(Replayed { batch, value_before, mut digest_before }) = next.inspect_err(|_| {
-            // What comes before the damage is worth having.
+            // Prints the events before the damage.
             let _ = output.flush();
         })?
         else {
@@ -63,12 +63,12 @@ fn print_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The end of a command that prints a log: whoever reads the output may stop when they have seen enough, and a log that
-/// cannot be opened gets advice.
+/// Ends a command that prints a log. Turns a closed pipe into success, because the reader of the output has seen enough, and
+/// adds advice to the error of a log that cannot be opened.
 pub(crate) fn finish(done: anyhow::Result<()>) -> anyhow::Result<()> {
     done.or_else(|error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
         Some(io::ErrorKind::BrokenPipe) => Ok(()),
-        Some(_) => Err(error.context("cannot write the output; make room, or write elsewhere")),
+        Some(_) => Err(error.context("cannot write the output; free disk space, or write elsewhere")),
         None => Err(match error.downcast::<OpenError>() {
             Ok(refused) => anyhow::anyhow!("{}", with_advice(&refused)),
             Err(error) => error,

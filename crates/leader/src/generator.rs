@@ -1,4 +1,4 @@
-//! Makes up operations, so that there is always something to replicate.
+//! Draws random operations, so that there is always something to replicate.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use tokio::time::MissedTickBehavior;
 
 use crate::config::Generator;
 
-/// How often a generator with a rate draws. Operations of one turn become one batch, so a thousand a second make a
-/// batch each, and more make larger batches rather than more of them.
+/// How often a generator with a rate draws. The operations of one turn become one batch, so rates above a thousand a second
+/// make larger batches, not more of them.
 const TURN: Duration = Duration::from_millis(1);
 
-/// The most operations to draw in one turn: what a stall of the leader left undone is not all made up for at once.
+/// The longest time that one turn makes up for after a stall.
 const MAX_CATCH_UP: Duration = Duration::from_millis(100);
 
-/// Draws operations until `count` are drawn or the sequencer is gone. The pauses of a pace follow from `seed` too.
+/// Draws operations until `count` are drawn or the sequencer is gone. `seed` also decides the pauses of a pace.
 pub async fn run(generator: Generator, count: Option<u64>, submitter: Submitter, seed: u64) {
     let mut left = count.unwrap_or(u64::MAX);
     match generator {
@@ -50,11 +50,11 @@ async fn run_at_rate(rate: u32, mut left: u64, submitter: &Submitter) {
     }
 }
 
-/// Counts how many operations a rate asks for as time passes, without drifting.
+/// Counts the operations that are due at a rate, without drift.
 #[derive(Debug)]
 struct Due {
     rate: u32,
-    /// Until when operations were counted.
+    /// The time up to which operations were counted.
     until: Instant,
 }
 
@@ -70,13 +70,13 @@ impl Due {
         let passed = now.saturating_duration_since(self.until);
         let count = passed.as_nanos() * u128::from(self.rate) / 1_000_000_000;
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        // Only whole operations are counted; the rest of the time counts next time.
+        // The time of a fraction of an operation counts next time.
         self.until += Duration::from_nanos(u64::from(count) * 1_000_000_000 / u64::from(self.rate));
         count
     }
 }
 
-/// Random operations, which follow from `seed`. Whether one applies depends on the value that it meets.
+/// Random operations, decided by `seed`. The calculator may refuse some.
 pub fn source(seed: u64) -> impl FnMut() -> Operation + Send + 'static {
     let mut random = StdRng::seed_from_u64(seed);
     move || random_operation(&mut random)
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_met_however_uneven_the_turns_are() {
+    fn a_rate_is_kept_over_uneven_turns() {
         for rate in [1, 3, 10, 999, 1_000, 100_000, 1_000_000] {
             let start = Instant::now();
             let mut due = Due::new(rate, start);
@@ -118,14 +118,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_stall_is_not_made_up_for_at_once() {
+    fn after_a_long_stall_one_turn_draws_a_bounded_number() {
         let start = Instant::now();
         let mut due = Due::new(10_000, start);
         assert_eq!(due.take(start + Duration::from_secs(60)), 1_000);
     }
 
     #[test]
-    fn a_seed_decides_the_operations_and_all_kinds_come_up() {
+    fn a_seed_decides_the_operations_and_all_kinds_occur() {
         let draw = |seed| {
             let mut source = source(seed);
             (0..200).map(|_| source()).collect::<Vec<_>>()

@@ -1,8 +1,8 @@
-//! One port for everything: native gRPC, gRPC-Web, the page and health.
+//! The one port: native gRPC, gRPC-Web, the page and health.
 //!
 //! | to find | look in |
 //! |---|---|
-//! | what each connection may cost, and how it is served | `connection.rs`, [`limits`] |
+//! | how a connection is served, and what it may cost | `connection.rs`, [`limits`] |
 //! | whether the peer of a connection still answers | `peer.rs`, `tcp.rs` |
 //! | the threads for streams | `readers.rs` |
 //! | which browsers are answered | [`access`] |
@@ -51,14 +51,14 @@ use sequencer::WriteHealth;
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
-    /// Ends with whether all connections ended by themselves.
+    /// Returns whether all connections ended within the grace time.
     accepting: JoinHandle<bool>,
     stop: oneshot::Sender<Duration>,
-    /// Turns true when the leader is about to go.
+    /// Turns true when the leader shuts down.
     closing: watch::Sender<bool>,
 }
 
-/// Starts to serve on `listener`, and streams on `readers`. Health tells what `writing` says.
+/// Starts to serve on `listener`; `readers` runs the streams. Health checks report `writing`.
 #[must_use]
 pub fn start(
     listener: TcpListener,
@@ -77,7 +77,7 @@ pub fn start(
     let legacy = Legacy::new(feed, roster, config.max_subscribers);
     let access = Arc::new(config.access.clone());
     let mut app = Router::new()
-        // The exact path wins over the service's own wildcard.
+        // The exact path takes precedence over the service's wildcard.
         .merge(calls(SubscribeService::PATH, subscribe))
         .merge(grpc(CalculatorServiceServer::new(calculator)))
         .merge(grpc(LeaderServer::new(legacy)))
@@ -95,15 +95,14 @@ pub fn start(
 }
 
 impl Server {
-    /// Tells health checks that this leader is about to go.
+    /// Makes health checks report that the leader shuts down.
     pub fn refuse_new_calls(&self) {
         self.closing.send_replace(true);
     }
 
-    /// Accepts nothing more and waits for open connections to end, at most `grace` long; then cuts them. Returns
-    /// whether all ended by themselves.
+    /// Stops accepting, waits up to `grace` for open connections to end, and cuts the rest. Returns whether all ended in time.
     pub async fn stop(self, grace: Duration) -> bool {
-        // It fails only if the task is gone already, which the next line notices.
+        // An error means that the task is gone, which the next line handles.
         let _ = self.stop.send(grace);
         self.accepting.await.unwrap_or(false)
     }
@@ -146,7 +145,7 @@ impl<S> Calls for S where
 {
 }
 
-/// What `grpcurl` asks before anything else, in both versions that clients speak.
+/// gRPC reflection, which `grpcurl` needs, in both versions that clients use.
 fn reflection() -> Router {
     let builder = || {
         tonic_reflection::server::Builder::configure()
@@ -156,7 +155,7 @@ fn reflection() -> Router {
     match (builder().build_v1(), builder().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => grpc(v1).merge(grpc(v1alpha)),
         (Err(error), _) | (_, Err(error)) => {
-            warn!(%error, "gRPC reflection is off");
+            warn!(%error, "gRPC reflection is not available");
             Router::new()
         }
     }

@@ -1,16 +1,16 @@
-//! The leader: owns the number and its log, and streams the log to replicas.
+//! The leader: owns the value and its log, and streams the log to replicas.
 //!
 //! | to find | look in |
 //! |---|---|
-//! | how the parts are put together, and how a leader ends | [`run`](mod@run) |
+//! | the start and end of a leader, and how its parts connect | [`run`](mod@run) |
 //! | the calls, a file for each | [`rpc`] |
 //! | the one port: connections, browsers, the page, health | [`http`] |
-//! | who follows, and which streams are over | [`roster`] |
-//! | flags, and what they mean | [`cli`], [`config`] |
-//! | operations that the leader makes up | [`generator`] |
+//! | connected replicas and open streams | [`roster`] |
+//! | flags and configuration | [`cli`], [`config`] |
+//! | random operations | [`generator`] |
 //! | replaying a log: at each start, to verify it, to print it | [`replay`], [`scrub`], [`verify`], [`export`] |
 //!
-//! The one writer is the crate `sequencer`; what replicas are sent is the crate `feed`.
+//! The crate `sequencer` writes the log; the crate `feed` publishes it to subscribers.
 
 mod advice;
 pub mod cli;

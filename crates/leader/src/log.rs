@@ -1,4 +1,4 @@
-//! The log on standard error.
+//! The program's log lines on standard error.
 
 use std::env;
 use std::fmt;
@@ -11,17 +11,17 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
-/// What waits for a reader of standard error: some five thousand lines. More are dropped, counted and told.
+/// Bytes that may wait for a reader of standard error: some five thousand lines. Further lines are dropped and counted.
 const QUEUE_BYTES: usize = 1 << 20;
 
-/// What is logged unless `RUST_LOG` says otherwise.
+/// The filter without `RUST_LOG`.
 const DEFAULT_FILTER: &str = "info";
 
-/// Sends everything that is logged, panics included, to standard error without waiting for it.
+/// Sends log lines and panics to standard error, without waiting for its reader.
 ///
 /// # Errors
 ///
-/// If there is no room for a thread or an open file.
+/// If the system refuses a thread or an open file.
 pub(crate) fn start() -> io::Result<Outlet> {
     let outlet = Outlet::stderr(QUEUE_BYTES, dropped)?;
     let wanted = env::var("RUST_LOG").unwrap_or_default();
@@ -31,7 +31,7 @@ pub(crate) fn start() -> io::Result<Outlet> {
     };
     let lines = outlet.clone();
     let fields = debug_fn(|writer, field, value| {
-        // A name or an error may come from a stranger.
+        // Names and errors may hold text from clients.
         let value = format!("{value:?}");
         let value = printable(&value);
         if field.name() == "message" { writer.write_str(&value) } else { write!(writer, "{field}={value}") }
@@ -46,7 +46,7 @@ pub(crate) fn start() -> io::Result<Outlet> {
         .init();
     outlet.take_panics();
     if let Some(error) = wrong {
-        warn!(%error, "RUST_LOG is not understood, so {DEFAULT_FILTER} is logged; it looks like debug, or info,feed=debug");
+        warn!(%error, "RUST_LOG is not a valid filter, using {DEFAULT_FILTER}; write debug, or info,feed=debug");
     }
     Ok(outlet)
 }
@@ -56,15 +56,14 @@ fn is_colourful() -> bool {
     io::stderr().is_terminal() && !set("NO_COLOR") && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// The line for lines that were dropped, which looks like the others.
+/// The line that reports dropped lines, in the format of all others.
 fn dropped(lines: u64) -> String {
     let mut line = String::new();
-    // Neither the clock nor a string fails to be written.
     let _: fmt::Result = SystemTime.format_time(&mut Writer::new(&mut line));
     line + &format!("  WARN log lines were dropped: nobody read them, or they could not be written dropped={lines}")
 }
 
-/// Takes what was formatted, one line a call.
+/// Passes each formatted line to the outlet.
 struct Line(Outlet);
 
 impl Write for Line {

@@ -1,4 +1,4 @@
-//! `calculator-leader`: parses flags, listens, and runs the leader until it is told to stop.
+//! `calculator-leader`: parses flags, listens, and runs the leader until a signal stops it.
 
 mod log;
 
@@ -15,11 +15,11 @@ use program::{allow_many_files, flags, printable, shutdown_signal};
 use tokio::runtime::Runtime;
 use tracing::info;
 
-/// The files that a leader opens without any subscriber: the log's, the sockets', the runtime's.
+/// Open files that a leader needs without subscribers: the log's, the sockets', the runtime's.
 const FILES: u64 = 64;
 
-/// How long the last lines may wait for a reader.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How long the process waits for a reader to take the last log lines.
+const FLUSH_LOG: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
     let cli: Cli = match flags() {
@@ -41,15 +41,15 @@ fn main() -> ExitCode {
     if let Err(error) = &done {
         log.line(format!("error: {}", printable(&format!("{error:#}"))));
     }
-    // Who does not read the log does not keep the process.
-    let _ = log.flush(LAST_WORDS);
+    // An error means that nobody read the last lines in time; the process ends anyway.
+    let _ = log.flush(FLUSH_LOG);
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn lead(args: &Args) -> anyhow::Result<()> {
-    // Each subscriber is one more.
+    // Each subscriber needs one more.
     allow_many_files(FILES)?;
-    let runtime = Runtime::new().context("cannot start the threads of a leader")?;
+    let runtime = Runtime::new().context("cannot start the leader's threads")?;
     runtime.block_on(async {
         let listener = args.listen.bind().await?;
         let signal = shutdown_signal().context("cannot listen for signals")?;

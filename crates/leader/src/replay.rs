@@ -1,4 +1,4 @@
-//! Replaying a log: every batch must lead to the digest that is stored with it.
+//! Replays a log: every batch must yield the digest and value that are stored with it.
 
 use engine::{Batch, Digest, Frame, Index, Refusal, Snapshot, Term};
 use store::sqlite::{SqliteReader, StoredRow};
@@ -9,17 +9,17 @@ use wire::frame::{FrameError, decode_next};
 /// How many bytes of history are read at a time.
 const READ_BYTES: usize = 1 << 20;
 
-/// What is stored does not replay to what was committed.
+/// Why a stored log does not replay.
 #[derive(Debug, Error)]
 pub enum ReplayError {
-    /// The floor rose past the place that is read next.
+    /// The floor rose past the next event.
     #[error("a leader compacted the events up to index {0} away meanwhile; run this again")]
     CompactedMeanwhile(Index),
-    /// It cannot be read, or a row was altered.
+    /// The log cannot be read, or a row is damaged.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The bytes of a batch are not a batch.
-    #[error("at index {at}, what is stored is not a batch: {error}")]
+    #[error("the stored bytes at index {at} are not a batch: {error}")]
     Frame {
         /// Where the batch should start.
         at: Index,
@@ -27,22 +27,22 @@ pub enum ReplayError {
         error: FrameError,
     },
     /// The bytes are another frame, or more than one.
-    #[error("at index {at}, what is stored is not one batch")]
+    #[error("the stored bytes at index {at} are not exactly one batch")]
     NotABatch {
         /// Where the batch should start.
         at: Index,
     },
-    /// An operation of the log cannot be done to the value that it meets.
+    /// The calculator refuses an operation of the log.
     #[error("in the batch at index {at}: {refusal}")]
     Refused {
         /// Where the batch starts.
         at: Index,
-        /// Why not.
+        /// Why the calculator refuses it.
         refusal: Refusal,
     },
-    /// A batch leads elsewhere than it says.
-    #[error("the batch at index {at} does not lead to the digest and value that are stored with it")]
-    Elsewhere {
+    /// A batch yields another digest or value than is stored with it.
+    #[error("the batch at index {at} does not yield the digest and value that are stored with it")]
+    Mismatch {
         /// Where the batch starts.
         at: Index,
     },
@@ -53,13 +53,13 @@ pub enum ReplayError {
         at: Index,
         /// The term before it.
         before: Term,
-        /// Its own.
+        /// The batch's term.
         got: Term,
     },
-    /// A snapshot is not what the events lead to.
-    #[error("the snapshot at index {at} is not what the events up to there lead to")]
+    /// A snapshot differs from the replayed state.
+    #[error("the snapshot at index {at} differs from the state that the events yield")]
     Snapshot {
-        /// Where it is.
+        /// The snapshot's index.
         at: Index,
     },
 }
@@ -71,7 +71,7 @@ pub(crate) struct Replayed {
     pub(crate) digest_before: Digest,
 }
 
-/// Replays batches one by one from a snapshot on.
+/// Replays batches one by one from a snapshot.
 struct Replay {
     at: Snapshot,
     term: Term,
@@ -87,7 +87,7 @@ impl Replay {
         self.at.position().index.next()
     }
 
-    /// Replays the next batch, and checks it against what is stored beside it.
+    /// Replays the next batch and compares it with the row that it is stored in.
     fn apply(&mut self, stored: &StoredBatch) -> Result<Replayed, ReplayError> {
         let at = self.next_index();
         let mut frame = stored.frame.clone();
@@ -103,24 +103,24 @@ impl Replay {
             batch.replay(value_before, digest_before).map_err(|refusal| ReplayError::Refused { at, refusal })?;
         let expected = (batch.first(), batch.end(), batch.term());
         if (stored.first, stored.end, stored.term) != expected || batch.first() != at || digest != batch.digest() {
-            return Err(ReplayError::Elsewhere { at });
+            return Err(ReplayError::Mismatch { at });
         }
         self.term = batch.term();
         self.at = Snapshot::take(self.at.log(), batch.end(), value);
         Ok(Replayed { batch, value_before, digest_before })
     }
 
-    /// Checks that the replay arrived at `tail`.
+    /// Checks that the replay ended at `tail`.
     fn finish(&self, tail: Snapshot) -> Result<(), ReplayError> {
-        if self.at == tail { Ok(()) } else { Err(ReplayError::Elsewhere { at: tail.position().index }) }
+        if self.at == tail { Ok(()) } else { Err(ReplayError::Mismatch { at: tail.position().index }) }
     }
 }
 
-/// Replays a log from the state `from` to the state `to`, in any store. Returns how many events it replayed.
+/// Replays the log of any store from the state `from` to the state `to`. Returns how many events it replayed.
 ///
 /// # Errors
 ///
-/// [`ReplayError`] names the first event that is not what was committed.
+/// [`ReplayError`] for the first batch that does not replay.
 pub async fn check(log: &dyn LogReader, from: Snapshot, to: Snapshot) -> Result<u64, ReplayError> {
     let mut replay = Replay::new(from);
     let tail = to.position().index;
@@ -138,10 +138,10 @@ pub async fn check(log: &dyn LogReader, from: Snapshot, to: Snapshot) -> Result<
 }
 
 fn missing(at: Index) -> ReplayError {
-    ReadError::Unavailable(format!("the event at index {at} is not there")).into()
+    ReadError::Unavailable(format!("the event at index {at} is missing")).into()
 }
 
-/// Replays the log in a directory, up to the tail that it had when it was opened.
+/// Replays the log in a directory, up to its tail at the time of opening.
 pub(crate) struct DirectoryReplay {
     reader: SqliteReader,
     replay: Replay,
@@ -153,12 +153,12 @@ impl DirectoryReplay {
         Self { reader, replay: Replay::new(start), ready: Vec::new().into_iter() }
     }
 
-    /// The state after the last batch that was replayed.
+    /// The state after the last replayed batch.
     pub(crate) fn at(&self) -> Snapshot {
         self.replay.at
     }
 
-    /// Replays the next batch; `None` at the tail, if the state there is the stored one.
+    /// Replays the next batch. Returns `None` at the tail, if the state matches the stored one.
     pub(crate) fn next(&mut self) -> Result<Option<Replayed>, ReplayError> {
         let at = self.replay.next_index();
         if at > self.reader.tail().position().index {
@@ -180,17 +180,17 @@ impl DirectoryReplay {
         let replayed = self.replay.apply(&row.batch)?;
         if row.value != self.replay.at.value() {
             self.replay.at = before;
-            return Err(ReplayError::Elsewhere { at });
+            return Err(ReplayError::Mismatch { at });
         }
         Ok(Some(replayed))
     }
 }
 
-/// Replays the log behind `reader` from `start` to its tail.
+/// Replays the log of `reader` from `start` to its tail.
 ///
 /// # Errors
 ///
-/// [`ReplayError`] names the first event that is not what was committed.
+/// [`ReplayError`] for the first batch that does not replay.
 pub(crate) fn check_directory(reader: SqliteReader, start: Snapshot) -> Result<(), ReplayError> {
     let mut replay = DirectoryReplay::new(reader, start);
     while replay.next()?.is_some() {}
@@ -212,8 +212,8 @@ mod tests {
 
     const LOG: LogId = LogId(5);
 
-    /// Checks a log with one sound batch and then `second`, which the store takes as it is: as `verify` does, and as a
-    /// leader does that opens it.
+    /// Stores a sound batch and then `second`, which the store does not check. Replays the log as `verify` does, and as a
+    /// leader does at its start.
     async fn checked(second: impl FnOnce(&mut Sequencer) -> Commit) -> [Result<(), ReplayError>; 2] {
         let directory = tempfile::tempdir().unwrap();
         let options = Options {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn events_that_a_leader_compacts_away_meanwhile_are_no_damage() {
+    async fn events_that_a_leader_compacts_during_a_replay_are_not_damage() {
         let directory = tempfile::tempdir().unwrap();
         let options = Options {
             directory: directory.path().to_owned(),
@@ -287,12 +287,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_replay_is_told_though_every_row_has_its_checksum() {
+    async fn replay_finds_wrong_batches_whose_checksums_are_right() {
         let wrong_digest = checked(|_| commit(&batch(5, Operation::Add(1), Digest(1)), 8)).await;
         assert!(
             matches!(
                 wrong_digest,
-                [Err(ReplayError::Elsewhere { at: Index(2) }), Err(ReplayError::Elsewhere { at: Index(2) })]
+                [Err(ReplayError::Mismatch { at: Index(2) }), Err(ReplayError::Mismatch { at: Index(2) })]
             ),
             "{wrong_digest:?}"
         );
@@ -301,7 +301,7 @@ mod tests {
         assert!(
             matches!(
                 wrong_value,
-                [Err(ReplayError::Elsewhere { at: Index(2) }), Err(ReplayError::Elsewhere { at: Index(2) })]
+                [Err(ReplayError::Mismatch { at: Index(2) }), Err(ReplayError::Mismatch { at: Index(2) })]
             ),
             "{wrong_value:?}"
         );

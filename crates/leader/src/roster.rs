@@ -1,4 +1,4 @@
-//! Who follows the leader, and where they last said they stand.
+//! The roster: connected replicas, the positions that they last reported, and open streams.
 
 mod members;
 mod streams;
@@ -19,26 +19,26 @@ use streams::{Lost, Streams};
 pub struct Roster {
     /// A std lock: held for a few map operations, or to copy the members for a list.
     members: Arc<Mutex<Members>>,
-    /// Every open stream, also of replicas that the roster has no room for. Its lock is taken last.
+    /// Every open stream, even of replicas for which the roster has no room. Its lock is taken last.
     streams: Arc<Streams>,
 }
 
 /// A replica, as the roster knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Who it says it is.
+    /// The identity in its requests.
     pub identity: Identity,
-    /// Whether a stream of it is open and progresses.
+    /// Whether it has an open stream that progresses.
     pub connected: bool,
-    /// What it last reported and how that was judged, if it has reported.
+    /// Its last report and the verdict on it, if it has reported.
     pub position: Option<(Resume, Verdict)>,
-    /// The lag that it last reported.
+    /// The lag in its last report.
     pub lag: Duration,
     /// How long ago it reported or subscribed.
     pub last_heard: Duration,
 }
 
-/// Counts a stream, and keeps its replica listed as connected, for as long as it lives.
+/// Counts a stream, and lists its replica as connected, until it is dropped.
 #[derive(Debug)]
 pub struct Presence {
     roster: Roster,
@@ -54,23 +54,23 @@ impl Default for Roster {
 }
 
 impl Roster {
-    /// An empty one that has this much patience with streams that do not progress.
+    /// Creates an empty roster. `patience` bounds how long a stream may be without progress.
     #[must_use]
     pub fn new(patience: Patience) -> Self {
         Self { members: Arc::default(), streams: Arc::new(Streams::new(patience)) }
     }
 
-    /// A stream is opened by somebody who did not say who they are: it counts, but is not listed.
+    /// Adds a stream of a client without an identity. The stream counts; the client is not listed.
     ///
     /// # Errors
     ///
-    /// [`Crowded`] if there are `limit` streams that progress.
+    /// [`Crowded`] if `limit` streams are open and all of them progress.
     pub fn join_unnamed(&self, caller: Option<Caller>, limit: usize) -> Result<Presence, Crowded> {
         let stream = self.admit("", caller, limit)?;
         Ok(Presence { roster: self.clone(), stream, identity: None })
     }
 
-    /// A stream of the replica is opened. One without an id counts, but is not listed.
+    /// Adds a stream of a replica. A replica without an id is not listed, but its stream counts.
     pub(crate) fn join(&self, identity: Identity, caller: Option<Caller>, limit: usize) -> Result<Presence, Crowded> {
         let stream = self.admit(&identity.id, caller, limit)?;
         let others = self.members().join(&identity, stream, Instant::now());
@@ -88,38 +88,38 @@ impl Roster {
         Ok(stream)
     }
 
-    /// Ends the streams that have been without progress for too long. To be called about once a second.
+    /// Ends streams that have been without progress for too long. Call it about once a second.
     pub fn end_lost(&self) {
         for lost in self.streams.take_lost(Instant::now()) {
             end(&lost, "ended a stream without progress");
         }
     }
 
-    /// A replica reported on `stream`: it lives, whatever comes of the report.
+    /// Notes that a replica reported on `stream`, whatever the report holds.
     pub fn heard(&self, identity: &Identity, stream: StreamId) {
         self.streams.reported(stream, &identity.id, Instant::now());
     }
 
-    /// A replica reported a position, which was judged. It is remembered if the replica has a stream.
+    /// Records a replica's report and the verdict on it, if the replica has a stream.
     pub fn report(&self, identity: &Identity, at: Resume, verdict: Verdict, lag: Duration) {
         self.members().report(identity, Progress { at, verdict, lag }, Instant::now());
     }
 
-    /// The right to look into the store for what the replica reports: if it has a stream, one look at a time and not too
-    /// often. Nobody can have the store read by making up replicas.
+    /// The right to look a reported position up in the store. Only replicas with a stream get it, one at a time and at most
+    /// every 500 ms, so that requests of invented replicas never read the store.
     #[must_use]
     pub fn look_up(&self, identity: &Identity) -> Option<LookUp> {
-        let may = self.members().may_look_up(identity, Instant::now());
+        let may = self.members().begin_look_up(identity, Instant::now());
         may.then(|| LookUp { roster: self.clone(), identity: identity.clone() })
     }
 
-    /// How many streams are open.
+    /// The number of open streams.
     #[must_use]
     pub fn streams(&self) -> usize {
         self.streams.len()
     }
 
-    /// Everybody who is connected or was heard of in the last minute, by name and then by id.
+    /// The replicas that are connected or left within the last minute, by name and then by id.
     #[must_use]
     pub fn list(&self) -> Vec<Member> {
         let now = Instant::now();
@@ -140,7 +140,6 @@ impl Roster {
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
-        // No change under the lock can panic half-way.
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -150,7 +149,7 @@ fn end(lost: &Lost, what: &str) {
     lost.cut();
 }
 
-/// A look into the store for one replica, under way until this is dropped.
+/// A look-up in the store for one replica. It lasts until this is dropped.
 #[derive(Debug)]
 pub struct LookUp {
     roster: Roster,
@@ -159,12 +158,12 @@ pub struct LookUp {
 
 impl Drop for LookUp {
     fn drop(&mut self) {
-        self.roster.members().looked_up(&self.identity);
+        self.roster.members().end_look_up(&self.identity);
     }
 }
 
 impl Presence {
-    /// Names the stream in the replica's reports.
+    /// The stream's id, which the replica sends in its reports.
     #[must_use]
     pub fn stream(&self) -> StreamId {
         self.stream
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn one_without_an_id_counts_and_is_not_listed() {
+    fn a_replica_without_an_id_counts_and_is_not_listed() {
         let roster = Roster::default();
         let nameless = join(&roster, "", "nameless");
         assert_eq!((roster.streams(), roster.list()), (1, vec![]));
@@ -232,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn a_look_into_the_store_is_over_when_it_is_dropped() {
+    fn a_look_up_ends_when_it_is_dropped() {
         let roster = Roster::default();
         let _presence = join(&roster, "1", "a");
         let look = roster.look_up(&identity("1", "a")).unwrap();
         std::thread::sleep(Duration::from_millis(600));
-        assert!(roster.look_up(&identity("1", "a")).is_none(), "one is under way");
+        assert!(roster.look_up(&identity("1", "a")).is_none(), "two look-ups at a time");
         drop(look);
         assert!(roster.look_up(&identity("1", "a")).is_some());
     }

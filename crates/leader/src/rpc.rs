@@ -2,8 +2,8 @@
 //!
 //! | to find | look in |
 //! |---|---|
-//! | what every call passes before its service: content type, method, deadline | `edge.rs` |
-//! | which code and reason an error has | `status.rs` |
+//! | the checks before every call: content type, method, deadline | `edge.rs` |
+//! | the code and reason of each read error | `status.rs` |
 //! | the stream | [`subscribe`] |
 
 pub(crate) mod edge;
@@ -31,7 +31,7 @@ use wire::pb::calculator_service_server::CalculatorService;
 use crate::roster::Roster;
 use sequencer::Submitter;
 
-/// Every call but `Subscribe`. Cheap to clone.
+/// All calls except `Subscribe`. Cheap to clone.
 #[derive(Clone)]
 pub struct Calculator {
     feed: Feed,
@@ -42,7 +42,7 @@ pub struct Calculator {
 }
 
 impl Calculator {
-    /// Serves what `feed` publishes and what `log` holds; operations go to `submitter`.
+    /// Creates the service. `feed` knows the tail, `log` holds history, and operations go to `submitter`.
     #[must_use]
     pub fn new(feed: Feed, log: Arc<dyn LogReader>, submitter: Submitter, roster: Roster) -> Self {
         Self { feed, log, submitter, roster, started: Instant::now() }

@@ -1,4 +1,4 @@
-//! A leader from its start to its end.
+//! Runs a leader from start to end.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -23,14 +23,14 @@ use crate::rpc::Calculator;
 use crate::thread::Thread;
 use crate::{clock, generator, http, scrub};
 
-/// How often streams are looked after.
-const TENDING: Duration = Duration::from_secs(1);
+/// How often the roster looks for lost streams.
+const CHECK_STREAMS: Duration = Duration::from_secs(1);
 
-/// How long open connections may take to end: replicas that are behind are sent what they lack, and then the goodbye. With
-/// [`sequencer::FLUSH`] it keeps the promise of five seconds.
+/// How long open connections may take to end: replicas that are behind get the events that they lack, and then the goodbye.
+/// With [`sequencer::FLUSH`] it stays below five seconds.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// Why a leader ended without being told to.
+/// Why a leader did not start, or ended before it was shut down.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The log cannot be opened.
@@ -41,43 +41,43 @@ pub enum RunError {
     Replay {
         /// Where the log is.
         directory: PathBuf,
-        /// Where and what.
+        /// The first batch that does not replay.
         error: ReplayError,
     },
-    /// The operating system gives no thread.
+    /// The operating system refused a thread.
     #[error("cannot start a thread: {0}. Allow this user or container more threads")]
     Thread(std::io::Error),
-    /// The log cannot be led any more.
+    /// This leader lost the right to write to the log.
     #[error("this leader stepped down: {0}")]
     SteppedDown(AppendError),
-    /// The files of the log were taken away or exchanged.
+    /// The files of the log were removed or replaced.
     #[error(
-        "{replaced}, so nothing that it writes can be relied on; it took no operation after that. Before the next start, \
-         put back what was in {} when the leader ran, or restore it from a copy that is complete: a leader that finds no \
-         log there begins a new one", directory.display()
+        "{replaced}, so the leader stopped: it could no longer make operations durable, and acknowledged none after that. \
+         Before the next start, put the files back into {}, or restore the directory from a complete copy: a leader that \
+         finds no log there begins a new one", directory.display()
     )]
     Replaced {
         /// Where the log is.
         directory: PathBuf,
-        /// Which file.
+        /// The file that was removed or replaced.
         replaced: Replaced,
     },
-    /// What is stored is not what was committed.
+    /// The stored log is damaged.
     #[error("{damage}. {}", about_damage(directory))]
     Damaged {
         /// Where the log is.
         directory: PathBuf,
-        /// Where in it, and what.
+        /// The damaged place.
         damage: Corrupt,
     },
 }
 
-/// Runs a leader on `listener` until `shutdown` is ready or the log cannot be led any more. Returns at most five
-/// seconds after `shutdown`, however many streams are open, unless the disk takes longer to finish a commit.
+/// Runs a leader on `listener` until `shutdown` is ready or the leader loses the right to write. Returns at most five seconds
+/// after `shutdown`, however many streams are open, unless the disk takes longer to finish a commit.
 ///
 /// # Errors
 ///
-/// [`RunError`] if it ended for another reason than `shutdown`.
+/// [`RunError`] if the leader did not start, or ended before `shutdown`.
 pub async fn run(
     config: Config,
     listener: TcpListener,
@@ -103,8 +103,8 @@ pub async fn run(
     let generator = tokio::spawn(generator::run(config.generator, config.count, submitter.clone(), config.seed));
     let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
     let roster = Roster::new(config.limits.streams.with_heartbeat(config.heartbeat_interval));
-    let tending = tokio::spawn(tend(roster.clone()));
-    let looking = tokio::spawn(scrub::scrub(Arc::clone(&log), tail.position().index));
+    let checking_streams = tokio::spawn(check_streams(roster.clone()));
+    let scrubbing = tokio::spawn(scrub::scrub(Arc::clone(&log), tail.position().index));
     let health = submitter.health().clone();
     let service = Calculator::new(feed.clone(), log, submitter, roster.clone());
     let readers = Readers::start().map_err(RunError::Thread)?;
@@ -122,16 +122,16 @@ pub async fn run(
     server.refuse_new_calls();
     ending.end(if ended.is_ok() { GoodbyeReason::ShuttingDown } else { GoodbyeReason::SteppedDown }).await;
     heartbeats.abort();
-    looking.abort();
+    scrubbing.abort();
     if !server.stop(GRACE).await {
         warn!("some connections did not end in time and were cut");
     }
     committing.stop().await;
-    tending.abort();
+    checking_streams.abort();
     ended
 }
 
-/// Opens the log and checks its end: everything after its newest snapshot is replayed.
+/// Opens the log and replays the events after its newest snapshot.
 async fn open(config: &Config) -> Result<Opened, RunError> {
     let new_log = LogId(rand::random());
     let Storage::Directory { directory, durability, snapshot_every } = config.storage.clone() else {
@@ -175,8 +175,8 @@ async fn beat(feed: Feed, interval: Duration) {
 }
 
 /// Ends streams whose readers are gone.
-async fn tend(roster: Roster) {
-    let mut ticks = tokio::time::interval(TENDING);
+async fn check_streams(roster: Roster) {
+    let mut ticks = tokio::time::interval(CHECK_STREAMS);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

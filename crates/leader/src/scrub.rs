@@ -1,4 +1,4 @@
-//! Reads the stored history once after the start, so that damage is reported before somebody needs what is lost.
+//! Reads the stored history once after the start, so that damage is reported before a reader needs the events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,12 +6,11 @@ use std::time::Duration;
 use engine::Index;
 use store::{LogReader, ReadError};
 
-/// How much is read at a time, and how long the disk is left to others then: a million small events take some two
-/// seconds.
+/// Bytes of each read, and the pause after it that leaves the disk to others. A million small events take some two seconds.
 const READ_BYTES: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Reads the history up to `tail` once, slowly. The store remembers the damage that it meets.
+/// Reads the history up to `tail` once, slowly. The store remembers any damage that it finds.
 pub async fn scrub(log: Arc<dyn LogReader>, tail: Index) {
     let mut next = log.floor().next();
     while next <= tail {

@@ -1,4 +1,4 @@
-//! A future on a thread of its own, which no other task can keep from running.
+//! Runs a future on a thread of its own, so that no other task delays it.
 
 use std::future::Future;
 use std::io;
@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-/// A future that runs on a thread of its own. It is dropped, at the next moment at which it waits, when this is.
+/// A future that runs on a thread of its own. Dropping this drops the future at its next await.
 #[derive(Debug)]
 pub(crate) struct Thread<T> {
-    /// What came of it; dropped without a word if it was stopped or panicked. `None` once that is known.
+    /// The future's result; closed without one if it was stopped or panicked. `None` once it was received.
     result: Option<oneshot::Receiver<T>>,
     /// Dropping it stops the future.
     stop: oneshot::Sender<()>,
@@ -18,7 +18,7 @@ pub(crate) struct Thread<T> {
 }
 
 impl<T: Send + 'static> Thread<T> {
-    /// Begins to run `future` on a thread called `name`.
+    /// Starts `future` on a thread called `name`.
     pub(crate) fn run(name: &str, future: impl Future<Output = T> + Send + 'static) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (done, result) = oneshot::channel();
@@ -32,14 +32,14 @@ impl<T: Send + 'static> Thread<T> {
             });
             drop(runtime);
             if let Some(ended) = ended {
-                // Nobody may wait for it any more.
+                // An error means that nobody waits for the result.
                 let _ = done.send(ended);
             }
         })?;
         Ok(Self { result: Some(result), stop, handle: Some(handle) })
     }
 
-    /// Waits until the future ends by itself; never ready a second time. Panics if the future did.
+    /// Waits until the future ends, and returns its result once; a second call waits forever. Panics if the future did.
     pub(crate) async fn ended(&mut self) -> T {
         if let Some(result) = &mut self.result {
             let ended = result.await;
@@ -58,7 +58,7 @@ impl<T: Send + 'static> Thread<T> {
     pub(crate) async fn stop(self) {
         drop(self.stop);
         if let Some(result) = self.result {
-            // It fails as soon as the thread is done with the future.
+            // Without a result, it returns an error once the thread has dropped the future.
             let _ = result.await;
         }
     }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_runs_while_all_other_threads_are_busy() {
+    async fn a_thread_runs_while_all_other_threads_are_busy() {
         let mut thread = Thread::run("other", async {
             tokio::time::sleep(Duration::from_millis(1)).await;
             std::thread::current().name().map(str::to_owned)
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_ended_can_be_stopped() {
+    async fn a_thread_that_ended_can_be_stopped() {
         let mut thread = Thread::run("other", async { 7 }).unwrap();
         assert_eq!(thread.ended().await, 7);
         thread.stop().await;

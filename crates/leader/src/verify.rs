@@ -1,4 +1,4 @@
-//! `calculator-leader verify`: checks everything about the log in a directory.
+//! `calculator-leader verify`: checks every page, row and event of the log in a directory.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,11 +10,11 @@ use thiserror::Error;
 use crate::export::finish;
 use crate::replay::{DirectoryReplay, ReplayError, check_directory};
 
-/// Checks everything about the log in `directory`, and reports to `output`.
+/// Checks every page, row and event of the log in `directory`, and prints a report to `output`.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong. It is no error if nobody reads the output any more.
+/// The first damage, or an output that cannot be written. An output whose reader closed it is no error.
 pub fn verify(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
     finish(verify_all(directory, output))
 }
@@ -42,22 +42,23 @@ fn verify_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
         Ok(batches) => {
             let events = tail.position().index.events_since(floor.position().index);
             writeln!(output, "events     {events} in {batches} batches, all replayed, sound")?;
-            writeln!(output, "snapshots  {}, each what the events lead to", snapshots.len())?;
+            writeln!(output, "snapshots  {}, each matches the replay", snapshots.len())?;
         }
         Err(error @ ReplayError::CompactedMeanwhile(_)) => return Err(error.into()),
         Err(damage) => {
             let sound = replay.at().position().index;
             writeln!(output, "events     sound up to index {sound}; `export` prints them")?;
             let newest = snapshots.last().copied().unwrap_or(floor);
-            let rests_on = newest.position().index;
-            let goes_on = check_directory(SqliteReader::open(directory)?, newest).is_ok();
-            if goes_on {
+            let base = newest.position().index;
+            let starts = check_directory(SqliteReader::open(directory)?, newest).is_ok();
+            if starts {
                 writeln!(
                     output,
-                    "leader     goes on, without what is damaged: its value rests on index {rests_on} and what follows"
+                    "leader     would start, without the damaged events: its value depends only on the snapshot at index \
+                     {base} and the events after it"
                 )?;
             } else {
-                writeln!(output, "leader     does not lead this log: what its value rests on is damaged")?;
+                writeln!(output, "leader     would not start: its value depends on the damaged part")?;
             }
             return Err(damage.into());
         }
@@ -65,14 +66,14 @@ fn verify_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
     if pages.is_empty() { Ok(()) } else { Err(PagesDamaged.into()) }
 }
 
-/// Every event can be read, but not every page is as it should be.
+/// Pages are damaged, but every event is sound.
 #[derive(Debug, Error)]
 #[error(
-    "pages of the database are damaged, though every event can be read: keep a copy of the directory before a leader goes on with it"
+    "pages of the database are damaged, though every event is sound: copy the directory before you start a leader on it"
 )]
 struct PagesDamaged;
 
-/// Returns how many batches there are.
+/// Replays all batches and compares each snapshot with the replay. Returns the number of batches.
 fn replay_all(replay: &mut DirectoryReplay, snapshots: &[Snapshot]) -> Result<u64, ReplayError> {
     let mut awaited = snapshots.iter().peekable();
     let mut batches = 0_u64;
@@ -111,7 +112,7 @@ mod tests {
         Commit { batch, tail: sequencer.committed(), producers: ProducerChanges::default() }
     }
 
-    /// What verifying prints and says of a log of 2,000 events whose page with the event at `index` is lost.
+    /// Verifies a log of 2,000 events whose page with the event at `index` is zeroed. Returns the report and the error.
     async fn verified_without_the_page_of(index: u64, snapshot_every: u64) -> (String, String) {
         let directory = tempfile::tempdir().unwrap();
         let options = Options {
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn damaged_pages_do_not_keep_verify_from_saying_how_far_the_log_can_be_trusted() {
+    async fn verify_says_up_to_where_the_log_is_sound_despite_damaged_pages() {
         for (snapshot_every, leads) in [(100, true), (1_000_000, false)] {
             let (output, error) = verified_without_the_page_of(1_000, snapshot_every).await;
             let sound = output.lines().find_map(|line| line.strip_prefix("events     sound up to index ")).unwrap();
@@ -150,8 +151,8 @@ mod tests {
             assert!((900..1_000).contains(&sound), "{output}");
             assert!(error.contains(&format!("at index {}", sound + 1)), "{error}");
             assert!(output.contains("\npages      ") && !output.contains("pages      sound"), "{output}");
-            assert_eq!(output.contains("\nleader     goes on"), leads, "{output}");
-            assert_eq!(output.contains("\nleader     does not lead"), !leads, "{output}");
+            assert_eq!(output.contains("\nleader     would start"), leads, "{output}");
+            assert_eq!(output.contains("\nleader     would not start"), !leads, "{output}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Requests of browsers, as they arrive: by DNS rebinding, from other sites, through proxies.
+//! Raw requests of browsers: by DNS rebinding, from other sites, through proxies.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod common;
@@ -42,7 +42,7 @@ fn refused(answer: &Answer, by: (Code, &str)) {
 }
 
 #[tokio::test]
-async fn a_name_that_was_led_here_reaches_neither_the_page_nor_the_calls() {
+async fn a_rebound_name_reaches_neither_the_page_nor_the_calls() {
     let leader = TestLeader::start(strict()).await;
     let port = leader.address.port();
     let rebound = format!("evil.example:{port}");
@@ -59,7 +59,7 @@ async fn a_name_that_was_led_here_reaches_neither_the_page_nor_the_calls() {
         assert!(answer.status().message().contains("--host evil.example"), "{answer:?}");
         assert_eq!(answer.header("content-type"), "application/grpc-web+proto");
     }
-    // Over HTTP/2 the name is in another place.
+    // HTTP/2 carries the name in the URI.
     let body = framed(&pb::SubmitRequest::from(engine::Submission::from(Operation::Add(1))));
     let headers = [("content-type", "application/grpc"), ("origin", "http://evil.example")];
     let answer = http2(leader.address, "POST", &format!("http://{rebound}{SUBMIT}"), &headers, &body).await;
@@ -75,7 +75,7 @@ async fn a_name_that_was_led_here_reaches_neither_the_page_nor_the_calls() {
 }
 
 #[tokio::test]
-async fn loopback_names_addresses_and_named_hosts_are_answered_and_native_clients_by_any_name() {
+async fn browsers_may_use_loopback_names_addresses_and_flagged_hosts_and_native_clients_any_name() {
     let leader = TestLeader::start(with_flags()).await;
     let port = leader.address.port();
     let mut done = 0;
@@ -102,7 +102,7 @@ async fn loopback_names_addresses_and_named_hosts_are_answered_and_native_client
 }
 
 #[tokio::test]
-async fn pages_of_other_sites_can_do_nothing() {
+async fn pages_of_other_sites_cannot_call() {
     let leader = TestLeader::start(strict()).await;
     let host = leader.address.to_string();
     for site in ["cross-site", "same-site"] {
@@ -111,12 +111,12 @@ async fn pages_of_other_sites_can_do_nothing() {
         refused(&answer, REFUSED_ORIGIN);
         assert!(answer.status().message().contains("--allow-origin https://evil.example"), "{answer:?}");
     }
-    // What a browser without fetch metadata sends without asking first.
+    // Content types that a browser sends without a preflight.
     for media_type in ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"] {
         let headers = format!("\r\nOrigin: https://evil.example\r\nContent-Type: {media_type}");
         assert_eq!(submit(&leader, &host, &headers).await.http, 415, "{media_type}");
     }
-    // It asks before it sends anything else.
+    // It sends a preflight before all others.
     let answer = preflight(&leader, "https://evil.example").await;
     assert_eq!(answer.http, 403);
     assert_eq!(answer.header("access-control-allow-origin"), "");
@@ -162,13 +162,13 @@ async fn pages_of_allowed_sites_may_call_and_read_the_answers() {
 async fn a_page_behind_a_proxy_that_sends_its_own_host_works() {
     let leader = TestLeader::start(strict()).await;
     let host = leader.address.to_string();
-    // Browsers send fetch metadata to https and loopback addresses only.
+    // Browsers send fetch metadata to https and loopback addresses only, so one request is without.
     for headers in
         ["\r\nOrigin: https://public.example\r\nSec-Fetch-Site: same-origin", "\r\nOrigin: http://public.example"]
     {
         assert_eq!(submit(&leader, &host, headers).await.status().code(), Code::Ok, "{headers}");
     }
-    // One that passes on the public name needs the flag, and hears so.
+    // A proxy that passes the public name on needs the flag, and the answer says so.
     let headers = "\r\nOrigin: https://public.example\r\nSec-Fetch-Site: same-origin";
     let answer = submit(&leader, "public.example", headers).await;
     assert!(answer.status().message().contains("--host public.example"), "{answer:?}");

@@ -1,4 +1,4 @@
-//! The edge of the gRPC calls: what is a call, which errors there are, and deadlines.
+//! The edge of gRPC calls: content types, errors and deadlines.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod common;
@@ -26,7 +26,7 @@ async fn call(leader: &TestLeader, method: &str, headers: &[(&str, &str)], body:
     http2(leader.address, "POST", &uri, &[&[GRPC], headers].concat(), body).await
 }
 
-/// A call over HTTP/1.1 as `media_type`.
+/// A call over HTTP/1.1 with the content type `media_type`.
 async fn web_call(leader: &TestLeader, method: &str, media_type: &str, more: &str, body: &[u8]) -> Answer {
     let head = format!("POST {SERVICE}/{method} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}{more}");
     http1(leader.address, &head, body).await
@@ -41,7 +41,7 @@ fn reason(code: Code, reason: &str) -> (Code, String) {
 }
 
 #[tokio::test]
-async fn only_grpc_is_taken_for_grpc() {
+async fn only_grpc_requests_are_treated_as_calls() {
     let leader = TestLeader::start(config(Generator::Off)).await;
     let uri = format!("http://{}{SERVICE}/Submit", leader.address);
     let body = framed(&add(5));
@@ -59,12 +59,12 @@ async fn only_grpc_is_taken_for_grpc() {
     let answer = web_call(&leader, "Submit", "application/grpc", "", &body).await;
     assert!(answer.http == 400 && answer.text().contains("HTTP/2"), "{answer:?}");
     let status = leader.calls_client().await.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
-    assert_eq!(status.tail, 0, "nothing of it was done");
+    assert_eq!(status.tail, 0, "a refused request was executed");
     leader.stop().await;
 }
 
 #[tokio::test]
-async fn media_types_are_taken_in_any_case_and_with_parameters() {
+async fn media_types_are_accepted_in_any_case_and_with_parameters() {
     let leader = TestLeader::start(config(Generator::Off)).await;
     let body = framed(&pb::GetStatusRequest {});
     for media_type in ["application/grpc-web+proto; charset=utf-8", "Application/GRPC-WEB", "application/grpc-web"] {
@@ -75,7 +75,7 @@ async fn media_types_are_taken_in_any_case_and_with_parameters() {
         let accept = format!("\r\nAccept: {media_type}");
         let answer = web_call(&leader, "GetStatus", media_type, &accept, b"AAAAAAA=").await;
         assert_eq!(answer.header("content-type"), "application/grpc-web-text+proto", "{media_type}");
-        // A base64 text, not bytes.
+        // The body is base64.
         assert!(answer.http == 200 && answer.body.starts_with(b"AAAA"), "{media_type}: {answer:?}");
     }
     let uri = format!("http://{}{SERVICE}/GetStatus", leader.address);
@@ -105,23 +105,23 @@ async fn services_and_methods_that_do_not_exist_are_unimplemented_in_every_form(
 }
 
 #[tokio::test]
-async fn every_call_answers_what_it_cannot_read_in_the_same_way() {
+async fn all_calls_answer_unreadable_requests_alike() {
     let leader = TestLeader::start(config(Generator::Off)).await;
     // Field 1 as a varint, where a message is expected.
     let malformed = [0, 0, 0, 0, 2, 0x08, 0x01];
-    // A prefix that announces five million bytes is refused before they come.
+    // A prefix that announces five million bytes, none of which are sent.
     let oversized = [0, 0, 0x4c, 0x4b, 0x40, 0];
     for method in ["Subscribe", "Submit", "ReportProgress"] {
         for (what, headers, body, code) in [
             ("gzip", &[("grpc-encoding", "gzip")][..], &[1, 0, 0, 0, 0][..], Code::Unimplemented),
-            ("a compressed message out of the blue", &[], &[1, 0, 0, 0, 0], Code::Internal),
+            ("a compressed message without a header", &[], &[1, 0, 0, 0, 0], Code::Internal),
             ("no message", &[], &[], Code::Internal),
             ("half a message", &[], &[0, 0, 0, 0, 9, 1], Code::Internal),
             ("a malformed message", &[], &malformed, Code::Internal),
             ("an oversized message", &[], &oversized, Code::OutOfRange),
         ] {
             let answer = call(&leader, method, headers, body).await;
-            // These come from the transport, as the contract says: they have no reason.
+            // These come from the transport. As the contract says, they have no reason.
             assert_eq!((answer.http, answer.error()), (200, (code, String::new())), "{what} to {method}: {answer:?}");
             if what == "gzip" {
                 assert_eq!(answer.header("grpc-accept-encoding"), "identity", "{method}");
@@ -135,7 +135,7 @@ async fn every_call_answers_what_it_cannot_read_in_the_same_way() {
 }
 
 #[tokio::test]
-async fn requests_that_are_wrong_have_a_reason_in_every_call() {
+async fn every_call_answers_invalid_requests_with_a_reason() {
     let mut small = config(Generator::Off);
     small.retain = NonZeroU64::new(5).unwrap();
     let leader = TestLeader::start(small).await;
@@ -166,7 +166,7 @@ async fn requests_that_are_wrong_have_a_reason_in_every_call() {
     leader.stop().await;
 }
 
-/// A code as the contract writes it.
+/// A code as the contract spells it.
 fn spelled(code: Code) -> String {
     let name = format!("{code:?}");
     let words = name.chars().enumerate().map(|(at, letter)| {
@@ -176,7 +176,7 @@ fn spelled(code: Code) -> String {
     words.collect()
 }
 
-/// Every code with a reason that the contract names: in a row of a table, or in parentheses.
+/// Every pair of code and reason in the contract: in a row of a table, or with the reason in parentheses.
 fn documented() -> BTreeSet<(String, String)> {
     let codes: Vec<String> = (1..=16).map(|code| spelled(Code::from(code))).collect();
     let contract = include_str!("../../../proto/calculator/v1/calculator.proto");
@@ -210,7 +210,7 @@ fn documented() -> BTreeSet<(String, String)> {
 }
 
 #[tokio::test]
-async fn every_reason_that_the_contract_names_can_be_met_and_no_other() {
+async fn the_leader_gives_exactly_the_reasons_that_the_contract_lists() {
     let mut small = config(Generator::Off);
     small.retain = NonZeroU64::new(5).unwrap();
     small.max_subscribers = 0;
@@ -253,7 +253,7 @@ async fn every_reason_that_the_contract_names_can_be_met_and_no_other() {
         let uri = format!("http://{}{path}", leader.address);
         met.push(http2(leader.address, "POST", &uri, &[GRPC], &[0; 5]).await.status());
     }
-    // What only a failing disk, another leader or a shutdown brings about.
+    // Errors that need a failing disk, another leader or a shutdown.
     let store = |error| Status::from(NotCommitted::Store(error));
     met.extend([
         NotCommitted::QueueFull.into(),
@@ -270,17 +270,17 @@ async fn every_reason_that_the_contract_names_can_be_met_and_no_other() {
             (spelled(status.code()), status.get_details_error_info().map_or(String::new(), |info| info.reason))
         })
         .collect();
-    // It takes a log that was opened again, with which the tests of the service try it.
+    // `service.rs` tests this one, with a log that is opened again.
     let mut documented = documented();
     documented.remove(&("RESOURCE_EXHAUSTED".to_owned(), "NOT_LOOKED_UP".to_owned()));
-    // It takes a body that does not come, which the tests of connections try.
+    // `connections.rs` tests this one, with a body that does not arrive.
     documented.remove(&("DEADLINE_EXCEEDED".to_owned(), "REQUEST_TOO_SLOW".to_owned()));
     assert_eq!(met, documented);
     leader.stop().await;
 }
 
 #[tokio::test]
-async fn a_callers_deadline_is_kept_on_streams() {
+async fn streams_end_at_the_callers_deadline() {
     let leader = TestLeader::start(config(Generator::Rate(2_000))).await;
     for (service, method) in [(SERVICE, "Subscribe"), ("/sharedcalculator.Leader", "StreamUpdates")] {
         let uri = format!("http://{}{service}/{method}", leader.address);
@@ -303,7 +303,7 @@ async fn a_callers_deadline_is_kept_on_streams() {
 }
 
 #[tokio::test]
-async fn a_callers_deadline_is_kept_on_single_calls() {
+async fn single_calls_end_at_the_callers_deadline() {
     let leader = TestLeader::start(config(Generator::Off)).await;
     let body = framed(&add(1));
     for (timeout, expected) in [
@@ -316,7 +316,7 @@ async fn a_callers_deadline_is_kept_on_single_calls() {
         let answer = call(&leader, "Submit", &[("grpc-timeout", timeout)], &body).await;
         assert_eq!(answer.error(), expected, "grpc-timeout: {timeout}");
     }
-    // A body that does not come.
+    // A body that does not arrive.
     let (mut client, connection) =
         h2::client::handshake(tokio::net::TcpStream::connect(leader.address).await.unwrap()).await.unwrap();
     tokio::spawn(connection);
@@ -330,30 +330,30 @@ async fn a_callers_deadline_is_kept_on_single_calls() {
 }
 
 #[tokio::test]
-async fn answers_tell_proxies_not_to_hold_them_back_or_change_them() {
+async fn answers_forbid_proxies_to_buffer_or_change_them() {
     let leader = TestLeader::start(config(Generator::Off)).await;
-    let told = |answer: &Answer, what: &str| {
+    let assert_headers = |answer: &Answer, what: &str| {
         assert_eq!(answer.header("x-accel-buffering"), "no", "{what}");
         assert_eq!(answer.header("cache-control"), "no-store, no-transform", "{what}");
     };
     let timeout = "\r\ngrpc-timeout: 200m";
     for media_type in ["application/grpc-web+proto", "application/grpc-web-text"] {
         let body: &[u8] = if media_type.contains("text") { b"AAAAAAA=" } else { &[0; 5] };
-        told(&web_call(&leader, "Subscribe", media_type, timeout, body).await, media_type);
+        assert_headers(&web_call(&leader, "Subscribe", media_type, timeout, body).await, media_type);
     }
-    told(&call(&leader, "Subscribe", &[("grpc-timeout", "200m")], &[0; 5]).await, "native");
+    assert_headers(&call(&leader, "Subscribe", &[("grpc-timeout", "200m")], &[0; 5]).await, "native");
     let uri = format!("http://{}/sharedcalculator.Leader/StreamUpdates", leader.address);
     let headers = [GRPC, ("grpc-timeout", "200m")];
-    told(&http2(leader.address, "POST", &uri, &headers, &[0; 5]).await, "the original's stream");
+    assert_headers(&http2(leader.address, "POST", &uri, &headers, &[0; 5]).await, "the original's stream");
     let head = "POST /sharedcalculator.Leader/StreamUpdates HTTP/1.1\r\nHost: localhost\r\n\
                 Content-Type: application/grpc-web\r\ngrpc-timeout: 200m";
-    told(&http1(leader.address, head, &[0; 5]).await, "the original's stream over gRPC-Web");
+    assert_headers(&http1(leader.address, head, &[0; 5]).await, "the original's stream over gRPC-Web");
     leader.stop().await;
 }
 
 #[tokio::test]
-async fn a_stream_over_http_1_0_comes_as_it_is_made_and_ends_well() {
-    // As nginx asks by default.
+async fn a_stream_over_http_1_0_is_not_buffered_and_ends_in_order() {
+    // nginx uses HTTP/1.0 by default.
     let leader = TestLeader::start(config(Generator::Off)).await;
     let head = format!(
         "POST {SERVICE}/Subscribe HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/grpc-web+proto\r\n\

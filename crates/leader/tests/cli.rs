@@ -1,4 +1,4 @@
-//! The program as a shell sees it.
+//! The program as started from a shell.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::io::{BufRead, BufReader};
@@ -14,18 +14,18 @@ fn leader(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_port_in_use_is_one_clear_line_and_code_1() {
+fn a_port_in_use_is_reported_in_one_line_with_code_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = leader(&["--listen", &address, "--ephemeral"]);
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.starts_with("error: cannot listen on") && said.contains("--listen"), "{said}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.starts_with("error: cannot listen on") && stderr.contains("--listen"), "{stderr}");
 }
 
 #[test]
-fn a_wrong_flag_says_what_is_wrong_and_code_2() {
+fn a_wrong_flag_is_named_with_code_2() {
     for (arguments, words) in [
         (&["--rate", "fast"][..], "--rate"),
         (&["--pace", "1s"], "a range such as 10ms..1s"),
@@ -37,27 +37,27 @@ fn a_wrong_flag_says_what_is_wrong_and_code_2() {
         (&["--durability", "none"], "fsync"),
     ] {
         let output = leader(arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.starts_with("error:") && said.contains(words), "{said}");
-        assert!(!said.contains("panicked"), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.starts_with("error:") && stderr.contains(words), "{stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
     }
 }
 
 #[test]
-fn a_directory_that_is_in_use_or_no_log_is_one_clear_line_and_code_1() {
+fn a_directory_in_use_or_without_a_log_is_reported_in_one_line_with_code_1() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
-    let said = |output: Output| {
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        let error = said.lines().find(|line| line.starts_with("error: ")).unwrap_or_default().to_owned();
-        assert!(!said.contains("panicked"), "{said}");
+    let error_of = |output: Output| {
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let error = stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default().to_owned();
+        assert!(!stderr.contains("panicked"), "{stderr}");
         error
     };
-    let missing = said(leader(&["verify", "--data-dir", path]));
+    let missing = error_of(leader(&["verify", "--data-dir", path]));
     assert!(missing.contains("there is no log in"), "{missing}");
-    let missing = said(leader(&["export", "--data-dir", path]));
+    let missing = error_of(leader(&["export", "--data-dir", path]));
     assert!(missing.contains("there is no log in"), "{missing}");
 
     let options = store::sqlite::Options {
@@ -67,18 +67,18 @@ fn a_directory_that_is_in_use_or_no_log_is_one_clear_line_and_code_1() {
         retain: std::num::NonZeroU64::MIN,
     };
     let open = store::SqliteStore::new(options, engine::LogId(1)).open_blocking().unwrap();
-    let in_use = said(leader(&["--listen", "127.0.0.1:0", "--data-dir", path]));
+    let in_use = error_of(leader(&["--listen", "127.0.0.1:0", "--data-dir", path]));
     assert!(in_use.contains("another leader") && in_use.contains("--data-dir"), "{in_use}");
     drop(open);
 
     let sound = leader(&["verify", "--data-dir", path]);
     assert!(sound.status.success(), "{sound:?}");
     std::fs::write(directory.path().join("log.sqlite"), "nonsense").unwrap();
-    let damaged = said(leader(&["--listen", "127.0.0.1:0", "--data-dir", path]));
+    let damaged = error_of(leader(&["--listen", "127.0.0.1:0", "--data-dir", path]));
     assert!(damaged.contains("damaged at index 0") && damaged.contains("Restore"), "{damaged}");
 }
 
-/// A leader and its log. It is killed when the test ends.
+/// A leader and its log lines. Dropping it kills the leader.
 struct Running {
     process: Child,
     log: BufReader<std::process::ChildStderr>,
@@ -91,7 +91,7 @@ impl Running {
         Self { process, log }
     }
 
-    /// The next line of the log that has these words.
+    /// Waits for the next log line that contains `words`.
     fn line(&mut self, words: &str) -> String {
         let mut line = String::new();
         while !line.contains(words) {
@@ -108,7 +108,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It fails if the leader has ended.
+        // Fails if the leader has ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -121,7 +121,7 @@ fn program() -> Command {
 }
 
 #[test]
-fn host_names_and_bare_ports_are_listened_on_and_the_page_is_named() {
+fn the_leader_listens_on_host_names_and_bare_ports_and_logs_the_pages_address() {
     for listen in ["localhost:0", ":0", "0"] {
         let mut leader = Running::start(program().arg(listen));
         let line = leader.line("leading");
@@ -133,7 +133,7 @@ fn host_names_and_bare_ports_are_listened_on_and_the_page_is_named() {
 }
 
 #[test]
-fn a_hangup_is_an_orderly_end_unless_it_was_to_be_ignored() {
+fn a_hangup_ends_the_leader_in_order_unless_it_is_ignored() {
     let mut leader = Running::start(program().arg(":0"));
     leader.line("leading");
     leader.signal(Signal::HUP);
@@ -152,27 +152,27 @@ fn a_hangup_is_an_orderly_end_unless_it_was_to_be_ignored() {
 }
 
 #[test]
-fn too_few_open_files_are_named_as_what_they_are() {
+fn a_low_limit_of_open_files_is_named() {
     for limit in ["8", "16", "32"] {
         let output = Command::new("sh")
             .args(["-c", "ulimit -n \"$1\"; exec \"$0\" --listen :0", env!("CARGO_BIN_EXE_calculator-leader"), limit])
             .output()
             .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(&format!("only {limit} open files")) && said.contains("ulimit -n"), "{said}");
-        assert!(!said.contains("Restore"), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(&format!("only {limit} open files")) && stderr.contains("ulimit -n"), "{stderr}");
+        assert!(!stderr.contains("Restore"), "{stderr}");
     }
 }
 
 #[test]
-fn an_output_that_cannot_be_written_is_an_error_that_says_so_and_one_that_nobody_reads_is_none() {
+fn a_full_disk_behind_the_output_is_an_error_and_a_closed_pipe_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
     let leading = ["--listen", "0", "--rate", "1000", "--count", "3000", "--data-dir", path];
     let mut leading = Running::start(Command::new(env!("CARGO_BIN_EXE_calculator-leader")).args(leading));
     leading.line("leading");
-    // More than a pipe holds.
+    // Waits until `export` prints more than a pipe holds.
     let deadline = Instant::now() + Duration::from_secs(20);
     while leader(&["export", "--data-dir", path]).stdout.len() < 100_000 {
         assert!(Instant::now() < deadline, "the log stays short");
@@ -188,16 +188,16 @@ fn an_output_that_cannot_be_written_is_an_error_that_says_so_and_one_that_nobody
             Command::new("bash").args(["-c", &script, program]).args(arguments).output().unwrap()
         };
         let full = into(">/dev/full");
-        let said = String::from_utf8(full.stderr).unwrap();
-        assert_eq!(full.status.code(), Some(1), "{arguments:?}: {said}");
-        assert!(said.starts_with("error: cannot write ") && said.contains("No space left"), "{said}");
+        let stderr = String::from_utf8(full.stderr).unwrap();
+        assert_eq!(full.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(stderr.starts_with("error: cannot write ") && stderr.contains("No space left"), "{stderr}");
         let seen_enough = into("| head -c 1 >/dev/null; exit ${PIPESTATUS[0]}");
         assert!(seen_enough.status.success() && seen_enough.stderr.is_empty(), "{arguments:?}: {seen_enough:?}");
     }
 }
 
 #[test]
-fn a_filter_that_is_not_understood_is_told() {
+fn an_invalid_filter_is_reported() {
     let mut leader = Running::start(program().arg(":0").env("RUST_LOG", "loud,,=,x=y=z"));
     let line = leader.line("RUST_LOG");
     assert!(line.contains("WARN") && line.contains("info,feed=debug"), "{line}");
@@ -205,7 +205,7 @@ fn a_filter_that_is_not_understood_is_told() {
 }
 
 #[tokio::test]
-async fn what_strangers_call_themselves_is_shown_and_not_obeyed_and_words_are_for_people() {
+async fn control_characters_in_a_replicas_name_do_not_reach_the_log() {
     let mut leader = Running::start(program().arg(":0"));
     let line = leader.line("leading");
     let page = line.split_whitespace().find_map(|word| word.strip_prefix("page=")).unwrap().to_owned();

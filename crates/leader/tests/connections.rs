@@ -1,4 +1,4 @@
-//! What a connection may cost: deadlines, idle ones, calls that are begun and left.
+//! Bounds of connections: deadlines, idle connections, unfinished calls.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod common;
@@ -22,7 +22,7 @@ const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 const SUBMIT: &str = "/calculator.v1.CalculatorService/Submit";
 const SUBSCRIBE: &str = "/calculator.v1.CalculatorService/Subscribe";
 
-/// A second for everything: what takes longer than this many is late.
+/// Every limit in these tests is at most 2 s. An end after this time is too late.
 const LATE: Duration = Duration::from_secs(6);
 
 fn impatient() -> Config {
@@ -37,15 +37,15 @@ fn web_call(path: &str, length: usize) -> String {
     )
 }
 
-/// Sends `bytes` and reads until the server closes; returns what came and how long that took.
+/// Sends `bytes` and reads until the server closes. Returns the answer and how long that took.
 async fn until_closed(leader: &TestLeader, bytes: &[u8]) -> (Vec<u8>, Duration) {
     let mut connection = TcpStream::connect(leader.address).await.unwrap();
     let start = Instant::now();
     connection.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
-    // A reset is as good an end as any.
+    // A reset counts as closed.
     let reading = async { while connection.read_buf(&mut answer).await.unwrap_or(0) > 0 {} };
-    tokio::time::timeout(PATIENCE, reading).await.expect("the server closes the connection");
+    tokio::time::timeout(PATIENCE, reading).await.expect("the server did not close the connection");
     (answer, start.elapsed())
 }
 
@@ -72,7 +72,7 @@ async fn connections_that_never_finish_a_request_are_closed() {
 }
 
 #[tokio::test]
-async fn a_request_whose_body_does_not_arrive_is_answered_and_closed() {
+async fn a_request_without_its_body_is_answered_and_closed() {
     let leader = TestLeader::start(impatient()).await;
     for (half, what) in [(&[][..], "no body"), (&[0, 0, 0, 0][..], "half a prefix"), (&[0, 0, 0, 0, 40, 1][..], "half")]
     {
@@ -85,14 +85,14 @@ async fn a_request_whose_body_does_not_arrive_is_answered_and_closed() {
         }
     }
 
-    // Over HTTP/2: a head and no body. The connection goes on.
+    // Over HTTP/2, with a head and no body: the connection stays open.
     let channel = leader.channel().await;
     let mut calls = tonic::client::Grpc::new(channel.clone());
     calls.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<pb::SubmitRequest, pb::SubmitResponse>::default();
     let never = tonic::Request::new(tokio_stream::pending());
     let answer = calls.client_streaming(never, http::uri::PathAndQuery::from_static(SUBMIT), codec);
-    let status = tokio::time::timeout(LATE, answer).await.expect("an answer").unwrap_err();
+    let status = tokio::time::timeout(LATE, answer).await.expect("no answer in time").unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
     assert_eq!(status.get_details_error_info().unwrap().reason, "REQUEST_TOO_SLOW");
     CalculatorServiceClient::new(channel).get_status(pb::GetStatusRequest {}).await.unwrap();
@@ -102,14 +102,14 @@ async fn a_request_whose_body_does_not_arrive_is_answered_and_closed() {
 #[tokio::test]
 async fn idle_connections_are_closed_and_streams_are_not() {
     let leader = TestLeader::start(impatient()).await;
-    // A stream over each protocol, both with nothing but heartbeats.
+    // A stream over each protocol, both with heartbeats only.
     let mut web = TcpStream::connect(leader.address).await.unwrap();
     web.write_all(&[web_call(SUBSCRIBE, 5).as_bytes(), &[0; 5]].concat()).await.unwrap();
     let request = pb::SubscribeRequest::default();
     let stream = CalculatorServiceClient::new(leader.channel().await).subscribe(request).await.unwrap();
     let mut stream = stream.into_inner();
 
-    // A client that called once, and one that never did; both call again after their connections were closed.
+    // A client that called once, and one that never called. Both call after their connections were closed.
     let mut called = CalculatorServiceClient::new(leader.channel().await);
     called.get_status(pb::GetStatusRequest {}).await.unwrap();
     let mut never_called = CalculatorServiceClient::new(leader.channel().await);
@@ -125,12 +125,12 @@ async fn idle_connections_are_closed_and_streams_are_not() {
     let is_batch =
         |message: &pb::SubscribeResponse| matches!(message.frame, Some(pb::subscribe_response::Frame::Batch(_)));
     let reading = async { while !is_batch(&stream.message().await.unwrap().unwrap()) {} };
-    tokio::time::timeout(PATIENCE, reading).await.expect("the HTTP/2 stream goes on");
+    tokio::time::timeout(PATIENCE, reading).await.expect("the HTTP/2 stream delivers nothing");
     assert_eq!(called.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner().subscribers, 2);
     leader.stop().await;
 }
 
-/// The heads of `count` calls on one HTTP/2 connection whose bodies never come.
+/// The heads of `count` calls on one HTTP/2 connection, without bodies.
 fn half_open_calls(count: u32) -> Vec<u8> {
     let field = |name: &[u8], value: &[u8]| {
         let short = |bytes: &[u8]| [&[u8::try_from(bytes.len()).unwrap()][..], bytes].concat();
@@ -162,7 +162,7 @@ async fn one_connection_cannot_hold_thousands_of_calls() {
     let leader = TestLeader::start(Config { limits: Limits::default(), ..impatient() }).await;
     let mut connection = TcpStream::connect(leader.address).await.unwrap();
     connection.write_all(&half_open_calls(9_900)).await.unwrap();
-    // Every call beyond the limit is refused at once, or the connection is ended.
+    // The server refuses every call beyond the limit, or ends the connection.
     let (mut read, mut refused, mut over) = (Vec::new(), 0, false);
     let deadline = Instant::now() + PATIENCE;
     while refused < 9_900 - 1_024 && !over {
@@ -185,7 +185,7 @@ async fn one_connection_cannot_hold_thousands_of_calls() {
 }
 
 #[tokio::test]
-async fn heads_are_bounded() {
+async fn the_size_of_heads_is_bounded() {
     let leader = TestLeader::start(impatient()).await;
     let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nCookie: {}\r\n\r\n", "x".repeat(20_000));
     let (answer, _) = until_closed(&leader, request.as_bytes()).await;

@@ -1,4 +1,4 @@
-//! A leader whose log is in a directory, over restarts, compaction, takeover and damage.
+//! A leader with a log in a directory: restarts, compaction, takeover and damage.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
@@ -27,7 +27,7 @@ use wire::pb::calculator_service_client::CalculatorServiceClient;
 use wire::sharedcalculator::GetUpdatesRequest;
 use wire::sharedcalculator::leader_client::LeaderClient;
 
-/// The port stays the same over a restart, so that replicas find the leader again.
+/// Restarts the leader on the same port, so that replicas find it again.
 async fn restart(leader: TestLeader, directory: &Path, generator: Generator) -> TestLeader {
     let address = leader.address;
     leader.stop().await;
@@ -103,7 +103,7 @@ async fn a_producer_is_remembered_over_a_restart() {
 }
 
 #[tokio::test]
-async fn a_submission_that_meets_a_restart_is_done_once() {
+async fn a_submission_during_a_restart_is_committed_once() {
     let directory = TempDir::new().unwrap();
     let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
     let calls = connect(&leader.url(), identity("producer")).unwrap().calls();
@@ -135,7 +135,7 @@ async fn a_submission_that_meets_a_restart_is_done_once() {
 }
 
 #[tokio::test]
-async fn a_replica_behind_the_floor_gets_a_snapshot_and_says_why() {
+async fn a_replica_behind_the_floor_gets_a_snapshot_with_the_reason() {
     let directory = TempDir::new().unwrap();
     let leader = TestLeader::start(durable(Generator::Rate(1_000), directory.path())).await;
     let follower = Follower::start(&leader.url(), "replica");
@@ -161,7 +161,7 @@ async fn a_replica_behind_the_floor_gets_a_snapshot_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_leader_that_another_one_took_over_from_says_goodbye_and_ends() {
+async fn a_replaced_leader_says_goodbye_and_ends() {
     let directory = TempDir::new().unwrap();
     let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
     let calls = leader.calls();
@@ -169,12 +169,12 @@ async fn a_leader_that_another_one_took_over_from_says_goodbye_and_ends() {
     let follower = Follower::start(&leader.url(), "replica");
     follower.recorder.until_live().await;
 
-    // The lock does not reach another machine; the term does.
+    // The other leader is as if on another machine, which the lock does not reach but the term does.
     fs::remove_file(directory.path().join("leader.lock")).unwrap();
     let other = SqliteStore::new(store_options(directory.path()), LogId(1)).open_blocking().unwrap();
     assert_eq!(other.term, Term(2));
     let refused = calls.submit(Operation::Add(7)).await.unwrap_err();
-    // It may have noticed before.
+    // The leader may have noticed the takeover before.
     let reasons = ["another leader took over the log with term 2", "shutting down"];
     assert!(reasons.iter().any(|reason| refused.to_string().contains(reason)), "{refused}");
     let goodbye =
@@ -186,7 +186,7 @@ async fn a_leader_that_another_one_took_over_from_says_goodbye_and_ends() {
 }
 
 #[tokio::test]
-async fn a_leader_at_rest_that_another_one_took_over_from_says_goodbye_and_ends() {
+async fn an_idle_replaced_leader_says_goodbye_and_ends() {
     let directory = TempDir::new().unwrap();
     let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
     let follower = Follower::start(&leader.url(), "replica");
@@ -203,7 +203,7 @@ async fn a_leader_at_rest_that_another_one_took_over_from_says_goodbye_and_ends(
 }
 
 #[tokio::test]
-async fn a_leader_whose_directory_is_removed_says_so_and_ends_though_nobody_asks_it_for_anything() {
+async fn a_leader_whose_directory_is_removed_reports_it_and_ends() {
     let parent = TempDir::new().unwrap();
     let directory = parent.path().join("log");
     let leader = TestLeader::start(durable(Generator::Off, &directory)).await;
@@ -223,10 +223,10 @@ async fn a_leader_whose_directory_is_removed_says_so_and_ends_though_nobody_asks
         |notice: &Notice| matches!(notice, Notice::Goodbye(goodbye) if goodbye.reason == GoodbyeReason::SteppedDown);
     follower.recorder.until("goodbye", |record| record.notices.iter().any(goodbye)).await;
     let ended = leader.ended().await.unwrap_err();
-    assert!(matches!(ended, RunError::Replaced { .. }) && ended.to_string().contains("put back"), "{ended}");
+    assert!(matches!(ended, RunError::Replaced { .. }) && ended.to_string().contains("put the files back"), "{ended}");
 }
 
-/// Alters the stored frame that `find` is in.
+/// Alters the last byte of the first `find` in the database.
 fn alter(directory: &Path, find: &[u8]) {
     let path = directory.join("log.sqlite");
     let mut bytes = fs::read(&path).unwrap();
@@ -235,7 +235,7 @@ fn alter(directory: &Path, find: &[u8]) {
     fs::write(&path, bytes).unwrap();
 }
 
-/// A varint that is found nowhere else.
+/// A number whose varint occurs nowhere else in the database.
 const RARE: i64 = 0x0123_4567_89ab_cdef;
 
 fn rare_bytes() -> Vec<u8> {
@@ -245,7 +245,7 @@ fn rare_bytes() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn damage_at_the_end_stops_the_leader_when_it_starts_and_damage_in_old_history_does_not() {
+async fn damage_at_the_end_stops_a_start_and_damage_in_old_history_does_not() {
     let directory = TempDir::new().unwrap();
     let mut config = durable(Generator::Off, directory.path());
     let leader = TestLeader::start(config.clone()).await;
@@ -260,7 +260,7 @@ async fn damage_at_the_end_stops_the_leader_when_it_starts_and_damage_in_old_his
     }
     alter(directory.path(), &rare_bytes());
 
-    // The end of the log is replayed from the newest snapshot, here the beginning.
+    // A leader replays the log from its newest snapshot, which is here its beginning.
     let refused = TestLeader::start(config.clone()).await.ended().await.unwrap_err();
     let text = refused.to_string();
     assert!(
@@ -273,9 +273,13 @@ async fn damage_at_the_end_stops_the_leader_when_it_starts_and_damage_in_old_his
     let mut lines = Vec::new();
     let stopped = export(directory.path(), &mut lines).unwrap_err().to_string();
     assert!(stopped.contains("index 2"), "{stopped}");
-    assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 1, "the events before it are printed");
+    assert_eq!(
+        lines.iter().filter(|byte| **byte == b'\n').count(),
+        1,
+        "export did not print the event before the damage"
+    );
 
-    // With a snapshot behind it, the damage takes nothing but those events.
+    // With a snapshot after the damage, only the damaged events are lost.
     config.storage = leader::config::Storage::Directory {
         directory: sound.path().to_owned(),
         durability: Durability::Fsync,
@@ -286,12 +290,12 @@ async fn damage_at_the_end_stops_the_leader_when_it_starts_and_damage_in_old_his
     leader.stop().await;
     alter(sound.path(), &rare_bytes());
     for _ in 0..2 {
-        goes_on_with_the_second_event_damaged(TestLeader::start(config.clone()).await).await;
+        leads_with_the_second_event_damaged(TestLeader::start(config.clone()).await).await;
     }
     assert!(verify(sound.path(), &mut Vec::new()).unwrap_err().to_string().contains("index 2"));
 }
 
-async fn goes_on_with_the_second_event_damaged(leader: TestLeader) {
+async fn leads_with_the_second_event_damaged(leader: TestLeader) {
     let mut client = CalculatorServiceClient::new(leader.channel().await);
     for first_index in [1, 2, 1] {
         let lost = client.read_events(pb::ReadEventsRequest { first_index, page_size: 9 }).await.unwrap_err();
@@ -303,13 +307,13 @@ async fn goes_on_with_the_second_event_damaged(leader: TestLeader) {
     let status = client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
     assert!(status.log_damage.starts_with("events 2 to 2: ") && status.log_problem.is_empty(), "{status:?}");
 
-    // The original's stream has no word for it.
+    // The original demo's stream ends at the damage.
     let mut original = LeaderClient::new(leader.channel().await);
     let mut events = original.stream_updates(GetUpdatesRequest { from_index: 0 }).await.unwrap().into_inner();
     assert_eq!(events.message().await.unwrap().unwrap().eventindex, 0);
     assert_eq!(events.message().await.unwrap_err().code(), tonic::Code::DataLoss);
 
-    // Value and digest as events lead to them; who holds the first event needs the second.
+    // A replica that holds only the first event needs the second, which is damaged.
     let log = LogId(u128::from_be_bytes(status.log_id.try_into().unwrap()));
     let operations = [Operation::Add(1), Operation::Add(RARE), Operation::Subtract(RARE)];
     let mut held = Snapshot::take(log, Position::origin(log), 0);

@@ -1,4 +1,4 @@
-//! The goodbye is the last word, and nobody waits for those who do not listen.
+//! The goodbye comes last, and a subscriber that never reads delays nobody's.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
@@ -13,15 +13,15 @@ use wire::pb;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 use wire::pb::subscribe_response::Frame;
 
-/// What a leader may send before it is read, in bytes: far less than what this test makes it publish.
+/// Bytes that a leader may send before they are read: far less than this test publishes.
 const WINDOW: u32 = 65_535;
 
 #[tokio::test]
-async fn replicas_that_are_behind_get_everything_before_the_goodbye_and_one_that_never_reads_holds_up_nobody() {
+async fn replicas_that_are_behind_get_everything_before_the_goodbye_despite_one_that_never_reads() {
     let leader = TestLeader::start(config(Generator::Rate(200_000))).await;
     let live = Follower::start(&leader.url(), "live");
     live.recorder.until_live().await;
-    // What is not read fills the window, and then the leader waits.
+    // Unread frames fill the window, and then the leader waits.
     let mut unread = Vec::new();
     for _ in 0..2 {
         let endpoint = Endpoint::from_shared(leader.url()).unwrap().initial_stream_window_size(WINDOW);
@@ -38,7 +38,7 @@ async fn replicas_that_are_behind_get_everything_before_the_goodbye_and_one_that
     let tail = live.recorder.read(|record| record.now.unwrap().position().index.0);
     let (mut last, mut said_goodbye) = (0, false);
     while let Some(frame) = behind.message().await.unwrap() {
-        assert!(!said_goodbye, "nothing follows a goodbye");
+        assert!(!said_goodbye, "a frame followed the goodbye");
         match frame.frame.unwrap() {
             Frame::Batch(batch) => last = batch.first_index + batch.operations.len() as u64 - 1,
             Frame::Goodbye(_) => said_goodbye = true,
@@ -46,10 +46,10 @@ async fn replicas_that_are_behind_get_everything_before_the_goodbye_and_one_that
         }
     }
     assert!(said_goodbye);
-    assert_eq!(last, tail, "the goodbye came before events that others were sent");
+    assert_eq!(last, tail, "the goodbye came before events that another replica got");
 
     let took = stopping.await.unwrap();
     assert!(took < Duration::from_secs(5), "{took:?}");
-    assert!(start.elapsed() > Duration::from_secs(3), "the one that never reads was waited for too");
+    assert!(start.elapsed() > Duration::from_secs(3), "the leader did not wait for the one that never reads");
     drop(never);
 }

@@ -1,4 +1,4 @@
-//! Health tells apart whether the leader serves and whether it can make operations durable.
+//! Health distinguishes whether the leader serves from whether it can make operations durable.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
@@ -91,13 +91,13 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_commit_that_hangs_is_told_while_the_leader_goes_on_serving() {
+async fn a_hanging_commit_is_reported_while_the_leader_serves() {
     let world = World::start().await;
     let request = HealthCheckRequest { service: WRITING.to_owned() };
     let mut watched = HealthClient::new(world.channel.clone()).watch(request).await.unwrap().into_inner();
     let mut next = async || {
         let status = tokio::time::timeout(Duration::from_secs(10), watched.message()).await;
-        status.expect("watchers are told").unwrap().unwrap().status()
+        status.expect("the watcher got no update").unwrap().unwrap().status()
     };
     while next().await != ServingStatus::Serving {}
     assert_eq!(world.get("/healthz").await, (200, "ok\n".to_owned()));

@@ -1,4 +1,4 @@
-//! Everything on one port: gRPC-Web over HTTP/1.1, health, reflection, and the page.
+//! The one port: gRPC-Web over HTTP/1.1, health, reflection, and the page.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod common;
@@ -17,7 +17,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use wire::frame::decode_next;
 
-/// Sends an HTTP/1.1 request and reads until `enough` says so or the server closes.
+/// Sends an HTTP/1.1 request and reads until `enough` returns true or the server closes.
 async fn http1(leader: &TestLeader, head: &str, body: &[u8], enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut connection = TcpStream::connect(leader.address).await.unwrap();
     let length = body.len();
@@ -26,7 +26,7 @@ async fn http1(leader: &TestLeader, head: &str, body: &[u8], enough: impl Fn(&[u
     connection.write_all(body).await.unwrap();
     let mut answer = Vec::new();
     let reading = async { while !enough(&answer) && connection.read_buf(&mut answer).await.unwrap() > 0 {} };
-    tokio::time::timeout(common::PATIENCE, reading).await.expect("an answer");
+    tokio::time::timeout(common::PATIENCE, reading).await.expect("no answer in time");
     answer
 }
 
@@ -83,7 +83,7 @@ async fn an_http_1_stream_ends_with_a_goodbye_and_trailers() {
     leader.until_subscribers(1).await;
     leader.stop().await;
     let answer = reading.await.unwrap();
-    assert!(answer.ends_with(b"0\r\n\r\n"), "the answer is complete");
+    assert!(answer.ends_with(b"0\r\n\r\n"), "the answer is cut off");
     let payload = chunks(&answer);
     let text = String::from_utf8_lossy(&payload).to_lowercase();
     assert!(text.contains("grpc-status:0"), "{text}");

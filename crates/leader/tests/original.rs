@@ -1,4 +1,4 @@
-//! The original demo's service, as its unmodified replicas use it.
+//! The original demo's service, called as its unmodified replicas call it.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
@@ -18,12 +18,12 @@ use wire::pb::calculator_service_client::CalculatorServiceClient;
 use wire::sharedcalculator::leader_client::LeaderClient;
 use wire::sharedcalculator::{Event, GetMostRecentValueRequest, GetUpdatesRequest};
 
-/// Does what the original demo's replica does.
+/// Behaves like the original demo's replica.
 struct Original {
     client: LeaderClient<Channel>,
     value: i64,
     next: u64,
-    /// How often it asked for the value and subscribed.
+    /// How often it asked for the value and then subscribed.
     starts: usize,
 }
 
@@ -44,23 +44,24 @@ impl Original {
         Ok(self.client.stream_updates(request).await?.into_inner())
     }
 
-    /// Reads until an event does not follow, then waits until the stream ends. Returns how it ended, or `None` once
+    /// Applies events up to an event out of order, and then waits until the stream ends. Returns how it ended, or `None` once
     /// `until` is reached.
     async fn read(&mut self, events: &mut Streaming<Event>, until: u64) -> Option<Result<(), Status>> {
         loop {
             if self.next >= until {
                 return None;
             }
-            match timeout(PATIENCE, events.message()).await.expect("an event or the end") {
+            match timeout(PATIENCE, events.message()).await.expect("neither an event nor the end") {
                 Ok(Some(event)) if event.eventindex == self.next => self.apply(&event),
                 Ok(Some(_)) => break,
                 Ok(None) => return Some(Ok(())),
                 Err(status) => return Some(Err(status)),
             }
         }
-        // `Finish` waits for the end, whatever still comes.
+        // The original's `Finish` waits for the end and ignores further events.
         loop {
-            match timeout(PATIENCE, events.message()).await.expect("the stream ends, or the original hangs for ever") {
+            match timeout(PATIENCE, events.message()).await.expect("the stream did not end, so the original would hang")
+            {
                 Ok(Some(_)) => {}
                 Ok(None) => return Some(Ok(())),
                 Err(status) => return Some(Err(status)),
@@ -81,7 +82,7 @@ impl Original {
         self.next += 1;
     }
 
-    /// Its main loop.
+    /// The original's main loop.
     async fn follow_to(&mut self, until: u64) {
         while self.next < until {
             let mut events = self.start_over().await.unwrap();
@@ -129,12 +130,12 @@ async fn indexes_start_at_zero_and_a_request_beyond_the_log_ends_at_once() {
     let expected = [(1, "ADD", 2), (2, "ADD", 3), (3, "SQUARE_ROOT", 0)];
     assert_eq!(summary, expected.map(|(index, operation, argument)| (index, operation.to_owned(), argument)));
 
-    // As a replica does that followed a longer log before this leader started anew.
+    // Like a replica that followed a longer log before this leader started a new one.
     original.next = 100;
     let refused = original.subscribe().await.unwrap_err();
     assert_eq!(reason(&refused), (Code::FailedPrecondition, "BEYOND_TAIL".to_owned()));
 
-    // It starts over at the tail, where it waits instead of being sent away again.
+    // It starts over at the tail, where its stream stays open.
     let mut events = original.start_over().await.unwrap();
     assert_eq!((original.value, original.next), (2, 4));
     let waits = timeout(Duration::from_millis(300), events.message()).await;
@@ -146,7 +147,7 @@ async fn indexes_start_at_zero_and_a_request_beyond_the_log_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_stream_that_compaction_overtakes_ends_and_the_replica_starts_over() {
+async fn a_stream_overtaken_by_compaction_ends_and_the_replica_starts_over() {
     let directory = TempDir::new().unwrap();
     let mut long = durable(Generator::Rate(1_000_000), directory.path());
     long.count = Some(60_000);
@@ -165,11 +166,11 @@ async fn a_stream_that_compaction_overtakes_ends_and_the_replica_starts_over() {
     let mut short = durable(Generator::Off, directory.path());
     short.retain = NonZeroU64::new(10).unwrap();
     let leader = TestLeader::start(short).await;
-    // Its window is full long before the end of history.
+    // The window is full long before the end of history.
     let endpoint = Endpoint::from_shared(leader.url()).unwrap().initial_stream_window_size(65_535);
     let mut original = Original::new(endpoint.connect().await.unwrap());
     let mut events = original.subscribe().await.unwrap();
-    assert!(original.read(&mut events, 101).await.is_none(), "the stream has begun");
+    assert!(original.read(&mut events, 101).await.is_none(), "the stream ended early");
     for _ in 0..20 {
         leader.calls().submit(Operation::Divide(2)).await.unwrap();
     }
@@ -190,7 +191,7 @@ async fn a_stream_that_compaction_overtakes_ends_and_the_replica_starts_over() {
 }
 
 #[tokio::test]
-async fn streams_count_as_subscribers_and_who_is_turned_away_does_not_come_back_at_once() {
+async fn streams_count_as_subscribers_and_a_refusal_is_delayed() {
     let mut small = config(Generator::Off);
     small.max_subscribers = 1;
     let leader = TestLeader::start(small).await;
@@ -199,13 +200,13 @@ async fn streams_count_as_subscribers_and_who_is_turned_away_does_not_come_back_
     let start = Instant::now();
     let second = Original::new(leader.channel().await).start_over().await.unwrap_err();
     assert_eq!(reason(&second), (Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS".to_owned()));
-    assert!(start.elapsed() >= Duration::from_millis(900), "the original tries again without a pause");
+    assert!(start.elapsed() >= Duration::from_millis(900), "without a delay, the original would retry at once");
     drop(events);
     leader.stop().await;
 }
 
 #[tokio::test]
-async fn an_orderly_end_sends_everything_first() {
+async fn an_orderly_end_sends_all_events_first() {
     let leader = TestLeader::start(config(Generator::Off)).await;
     let mut original = Original::new(leader.channel().await);
     let mut events = original.start_over().await.unwrap();

@@ -1,4 +1,4 @@
-//! `verify` and `export` where nothing can be written.
+//! `verify` and `export` on a read-only file system.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const LEADER: &str = env!("CARGO_BIN_EXE_calculator-leader");
 
-/// Copies the directory to a file system of its own, makes that read-only, and runs the leader's program there.
+/// Copies the directory to a new file system, makes that read-only, and runs the leader's program there.
 const SCRIPT: &str = r#"
 set -e
 mount -t tmpfs -o mode=755 tmpfs "$2"
@@ -24,22 +24,22 @@ exec "$3" "$4" --data-dir "$2/a log #1?%41"
 
 fn on_read_only_file_system(directory: &Path, command: &str) -> Output {
     let mount_point = TempDir::new().unwrap();
-    let mut said = Vec::new();
-    // With a user namespace of its own anybody may mount; where those are not allowed, root may.
+    let mut errors = Vec::new();
+    // In a user namespace, every user may mount. Without user namespaces, only root may.
     for unshare in [&["--user", "--map-root-user", "--mount"][..], &["--mount"]] {
         let mut shell = Command::new("unshare");
         shell.args(unshare).args(["sh", "-c", SCRIPT, "sh"]).arg(directory).arg(mount_point.path());
-        let output = shell.args([LEADER, command]).output().expect("the program `unshare` of util-linux is needed");
+        let output = shell.args([LEADER, command]).output().expect("this test needs `unshare` of util-linux");
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         if text.starts_with("mounted\n") {
             return output;
         }
-        said.push(text);
+        errors.push(text);
     }
-    panic!("this test mounts a tmpfs, for which it must be allowed user namespaces, or be root: {said:?}");
+    panic!("this test mounts a tmpfs, which needs user namespaces or root: {errors:?}");
 }
 
-/// A log as a leader leaves it that was killed.
+/// The log of a killed leader.
 fn killed() -> TempDir {
     let directory = TempDir::new().unwrap();
     let wal = directory.path().join("log.sqlite-wal");
@@ -48,7 +48,7 @@ fn killed() -> TempDir {
     let mut leader = leader.spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while fs::metadata(&wal).map_or(0, |file| file.len()) < 100_000 {
-        assert!(Instant::now() < deadline, "the leader writes nothing");
+        assert!(Instant::now() < deadline, "the leader wrote too little");
         std::thread::sleep(Duration::from_millis(10));
     }
     leader.kill().unwrap();
@@ -64,7 +64,7 @@ fn a_log_on_a_read_only_file_system_is_verified_and_exported() {
         for command in ["verify", "export"] {
             let output = on_read_only_file_system(directory.path(), command);
             assert!(output.status.success(), "{how}: {output:?}");
-            // Last, because it may change what is beside the log.
+            // Comes last, because on a writable file system the program may change the files beside the log.
             let copy = TempDir::new().unwrap();
             for file in fs::read_dir(directory.path()).unwrap() {
                 let file = file.unwrap();
@@ -79,7 +79,7 @@ fn a_log_on_a_read_only_file_system_is_verified_and_exported() {
     remove("log.sqlite-shm");
     check("killed, without the index of the write-ahead log");
 
-    // Opening it once more closes it in order.
+    // Opens the log again and closes it in order.
     let options = store::sqlite::Options {
         directory: directory.path().to_owned(),
         durability: engine::Durability::Os,

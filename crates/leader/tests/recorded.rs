@@ -1,8 +1,8 @@
-//! Logs that earlier versions wrote: every version opens them, proves them, and goes on with them.
+//! Logs of earlier versions: every later version opens, verifies and continues them.
 //!
-//! `recorded/` has a folder for each version that was published with another format. In it are the directory of a leader that
-//! ended well (`closed`), that of one that was killed (`killed`), and what is in them (`meaning.json`). They are never
-//! made again; to record another version, `RECORD=<folder> cargo test -p leader --test recorded -- --ignored`.
+//! `recorded/` has a folder for each version that changed the format. It holds the directory of a leader that closed its log
+//! (`closed`), the directory of a killed leader (`killed`), and their contents (`contents.json`). A recording is never
+//! replaced. To record another version, run `RECORD=<folder> cargo test -p leader --test recorded -- --ignored`.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
@@ -23,9 +23,9 @@ use tempfile::TempDir;
 use wire::pb;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 
-/// What is in a recorded directory.
+/// The contents of a recorded directory.
 #[derive(Debug, Deserialize, Serialize)]
-struct Meaning {
+struct Contents {
     log_id: String,
     term: u64,
     floor: u64,
@@ -34,9 +34,9 @@ struct Meaning {
     digest: String,
     /// The newest submission of each producer.
     producers: Vec<Submitted>,
-    /// A place in the middle from which a replica resumes.
+    /// A position in the middle, from which a replica resumes.
     middle: Place,
-    /// `export`, a line an event.
+    /// The lines of `export`, one for each event.
     events: Vec<serde_json::Value>,
 }
 
@@ -95,22 +95,22 @@ async fn every_recorded_log_opens_verifies_and_resumes() {
     let versions = recorded();
     assert!(!versions.is_empty());
     for version in versions {
-        let meaning: Meaning = serde_json::from_slice(&fs::read(version.join("meaning.json")).unwrap()).unwrap();
+        let contents: Contents = serde_json::from_slice(&fs::read(version.join("contents.json")).unwrap()).unwrap();
         for ending in ["closed", "killed"] {
             println!("{} {ending}", version.display());
-            goes_on(&version.join(ending), &meaning).await;
+            opens_and_continues(&version.join(ending), &contents).await;
         }
     }
 }
 
-async fn goes_on(recorded: &Path, meaning: &Meaning) {
+async fn opens_and_continues(recorded: &Path, contents: &Contents) {
     let directory = copy(recorded);
     let mut report = Vec::new();
     verify(directory.path(), &mut report).unwrap();
     let events = exported(directory.path());
-    assert_eq!(events.len(), meaning.events.len());
-    for (event, recorded) in events.iter().zip(&meaning.events) {
-        // A later version may tell more.
+    assert_eq!(events.len(), contents.events.len());
+    for (event, recorded) in events.iter().zip(&contents.events) {
+        // A later version may print more fields.
         for (name, recorded) in recorded.as_object().unwrap() {
             assert_eq!(&event[name], recorded, "{name} of {event}");
         }
@@ -119,37 +119,37 @@ async fn goes_on(recorded: &Path, meaning: &Meaning) {
     let leader = TestLeader::start(config(directory.path())).await;
     let mut client = CalculatorServiceClient::new(leader.channel().await);
     let status = client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
-    let log = LogId(u128::from_str_radix(&meaning.log_id, 16).unwrap());
+    let log = LogId(u128::from_str_radix(&contents.log_id, 16).unwrap());
     assert_eq!(status.log_id, log.0.to_be_bytes());
-    assert_eq!((status.term, status.floor), (meaning.term + 1, meaning.floor));
-    assert_eq!((status.tail, status.value), (meaning.tail, meaning.value));
-    assert_eq!(format!("{:016x}", status.digest), meaning.digest);
-    for producer in &meaning.producers {
+    assert_eq!((status.term, status.floor), (contents.term + 1, contents.floor));
+    assert_eq!((status.tail, status.value), (contents.tail, contents.value));
+    assert_eq!(format!("{:016x}", status.digest), contents.digest);
+    for producer in &contents.producers {
         let repeat = by(&producer.id, producer.sequence, Operation::Add(producer.add));
         let answer = client.submit(repeat).await.unwrap().into_inner();
         assert_eq!((answer.index, answer.value), (producer.index, producer.value), "{}", producer.id);
     }
 
-    let digest = Digest(u64::from_str_radix(&meaning.middle.digest, 16).unwrap());
-    let held = Snapshot::take(log, Position { index: Index(meaning.middle.index), digest }, meaning.middle.value);
+    let digest = Digest(u64::from_str_radix(&contents.middle.digest, 16).unwrap());
+    let held = Snapshot::take(log, Position { index: Index(contents.middle.index), digest }, contents.middle.value);
     let link = connect(&leader.url(), identity("from the middle")).unwrap();
     let follower = Follower::start_with(Replica::restore(1, held), link);
     let fresh = Follower::start(&leader.url(), "fresh");
     let next = client.submit(by("new", 1, Operation::Add(1))).await.unwrap().into_inner();
-    assert_eq!((next.index, next.value), (meaning.tail + 1, meaning.value + 1));
+    assert_eq!((next.index, next.value), (contents.tail + 1, contents.value + 1));
     for (follower, verdict) in [(follower, Verdict::Resumed), (fresh, Verdict::Snapshot(SnapshotReason::Fresh))] {
         follower.recorder.until_index(next.index).await;
         let welcomed = |notice: &Notice| matches!(notice, Notice::Welcomed(welcome) if welcome.verdict == verdict);
-        assert_eq!(follower.recorder.told(welcomed), 1, "{verdict:?}");
+        assert_eq!(follower.recorder.count(welcomed), 1, "{verdict:?}");
         assert_eq!(follower.recorder.read(|record| record.now.unwrap().value()), next.value);
     }
     leader.stop().await;
     verify(directory.path(), &mut report).unwrap();
 }
 
-/// Writes what [`every_recorded_log_opens_verifies_and_resumes`] reads, as this version writes it.
+/// Records a log of this version for [`every_recorded_log_opens_verifies_and_resumes`].
 #[tokio::test]
-#[ignore = "records this version's format into the folder named by RECORD"]
+#[ignore = "records this version's format into the folder in RECORD"]
 async fn record() {
     use Operation::{Add, Divide, Multiply, PowerOfTwo, SquareRoot, Subtract};
 
@@ -157,7 +157,7 @@ async fn record() {
     let directory = TempDir::new().unwrap();
     let leader = TestLeader::start(config(directory.path())).await;
     let mut client = CalculatorServiceClient::new(leader.channel().await);
-    // The floor rises to the end of the subtractions; what follows them is kept.
+    // The floor rises to the end of the subtractions; the events after them are kept.
     let kept =
         [PowerOfTwo, SquareRoot, Multiply(i64::from(i32::MAX)), Divide(-3), Subtract(-5), Add(i64::MAX), Divide(1)];
     for operation in (1..=9).map(Subtract).chain(kept) {
@@ -176,7 +176,7 @@ async fn record() {
     let status = client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
     fs::create_dir_all(folder.join("killed")).unwrap();
     fs::create_dir_all(folder.join("closed")).unwrap();
-    // The one who holds the lock, and what only speeds up the look into the write-ahead log, need not be there.
+    // Without the lock file, and without the index of the write-ahead log, which SQLite rebuilds.
     for file in ["log.sqlite", "log.sqlite-wal", "watermark"] {
         fs::copy(directory.path().join(file), folder.join("killed").join(file)).unwrap();
     }
@@ -187,7 +187,7 @@ async fn record() {
     let events = exported(directory.path());
     let middle = &events[events.len() / 2];
     let text = |of: &serde_json::Value, name: &str| of[name].as_str().unwrap().to_owned();
-    let meaning = Meaning {
+    let contents = Contents {
         log_id: status.log_id.iter().map(|byte| format!("{byte:02x}")).collect(),
         term: status.term,
         floor: status.floor,
@@ -202,5 +202,5 @@ async fn record() {
         },
         events,
     };
-    fs::write(folder.join("meaning.json"), serde_json::to_vec_pretty(&meaning).unwrap()).unwrap();
+    fs::write(folder.join("contents.json"), serde_json::to_vec_pretty(&contents).unwrap()).unwrap();
 }

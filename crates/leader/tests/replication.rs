@@ -1,4 +1,4 @@
-//! Replicas against a leader over real connections: what they hold, and how they get back in step.
+//! Replicas and a leader over real connections: what replicas hold, and how they recover.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod common;
@@ -70,7 +70,7 @@ async fn a_restarted_replica_joins_by_snapshot_and_is_live_in_under_a_second() {
     second_life.recorder.until_live().await;
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     let fresh = |notice: &Notice| matches!(notice, Notice::CaughtUp(resync) if resync.verdict == Verdict::Snapshot(SnapshotReason::Fresh));
-    assert_eq!(second_life.recorder.told(fresh), 1);
+    assert_eq!(second_life.recorder.count(fresh), 1);
     second_life.recorder.until_index(600).await;
     assert_nothing_was_missed(&second_life);
     leader.stop().await;
@@ -89,13 +89,13 @@ async fn a_cut_connection_resumes_with_no_snapshot_and_no_event_missed() {
         recorder.until("resumed", |record| record.notices.iter().filter(|n| resumed(n)).count() == cut).await;
     }
     follower.recorder.until_index(1_500).await;
-    assert_eq!(follower.recorder.snapshots_loaded(), 1, "only the first connection needed one");
+    assert_eq!(follower.recorder.snapshots_loaded(), 1, "a reconnect took a snapshot");
     assert_nothing_was_missed(&follower);
     leader.stop().await;
 }
 
 #[tokio::test]
-async fn a_leader_that_starts_a_new_log_is_noticed_also_when_that_log_is_already_longer() {
+async fn a_new_log_is_noticed_even_if_it_is_already_longer() {
     for new_log_rate in [10, 100_000] {
         let leader = TestLeader::start(config(Generator::Rate(1_000))).await;
         let (address, url) = (leader.address, leader.url());
@@ -106,13 +106,13 @@ async fn a_leader_that_starts_a_new_log_is_noticed_also_when_that_log_is_already
         follower.recorder.until("noticed", |record| record.state != Some(State::Live)).await;
         let held = follower.recorder.read(|record| record.now.unwrap().position().index);
 
-        // Somewhere else, so that the log grows before the replica hears of it.
+        // The address stays the same; at the high rate, the new log is longer than the old one before the replica is back.
         let leader = TestLeader::start_on(address, config(Generator::Rate(new_log_rate))).await;
         follower.recorder.until("new log", |record| record.now.is_some_and(|now| now.log() != old)).await;
-        let told = follower.recorder.told(|notice| matches!(notice, Notice::NewLog { old: o, .. } if *o == old));
+        let told = follower.recorder.count(|notice| matches!(notice, Notice::NewLog { old: o, .. } if *o == old));
         assert_eq!(told, 1);
         let other_log = |notice: &Notice| matches!(notice, Notice::Welcomed(w) if w.verdict == Verdict::Snapshot(SnapshotReason::OtherLog));
-        assert_eq!(follower.recorder.told(other_log), 1);
+        assert_eq!(follower.recorder.count(other_log), 1);
         follower.recorder.until_live().await;
         if new_log_rate > 1_000 {
             follower.recorder.until("longer", |record| record.now.unwrap().position().index > held).await;
@@ -121,7 +121,7 @@ async fn a_leader_that_starts_a_new_log_is_noticed_also_when_that_log_is_already
     }
 }
 
-/// The same when index comparison alone would see nothing: the new log is longer from the first word on.
+/// A comparison of indexes alone would see nothing: the new log is longer from the start.
 #[tokio::test]
 async fn a_longer_new_log_is_not_mistaken_for_a_continuation() {
     let short = TestLeader::start(config(Generator::Off)).await;
@@ -137,7 +137,7 @@ async fn a_longer_new_log_is_not_mistaken_for_a_continuation() {
     }
     let resumed = Follower::start_with(Replica::restore(1, held), connect(&long.url(), identity("moved")).unwrap());
     resumed.recorder.until_index(50).await;
-    assert_eq!(resumed.recorder.told(|notice| matches!(notice, Notice::NewLog { .. })), 1);
+    assert_eq!(resumed.recorder.count(|notice| matches!(notice, Notice::NewLog { .. })), 1);
     assert_eq!(resumed.recorder.read(|record| record.now.unwrap().value()), (1..=50).sum::<i64>());
     short.stop().await;
     long.stop().await;
@@ -154,7 +154,7 @@ async fn after(faults: &[LinkFault]) -> (TestLeader, Follower) {
     let follower = faulty_follower(&leader, &injector);
     follower.recorder.until_live().await;
     faults.iter().for_each(|fault| injector.lock().inject(*fault));
-    follower.recorder.until("all faults happened", |_| injector.lock().is_idle()).await;
+    follower.recorder.until("all faults injected", |_| injector.lock().is_idle()).await;
     let index = follower.recorder.read(|record| record.now.map_or(0, |now| now.position().index.0));
     follower.recorder.until_index(index + 100).await;
     follower.recorder.until_live().await;
@@ -164,14 +164,14 @@ async fn after(faults: &[LinkFault]) -> (TestLeader, Follower) {
 #[tokio::test]
 async fn a_lost_batch_is_a_gap_and_resumes_without_a_snapshot() {
     let (leader, follower) = after(&[LinkFault::Lose]).await;
-    assert_eq!(follower.recorder.told(|notice| matches!(notice, Notice::Gap { .. })), 1);
-    assert_eq!(follower.recorder.snapshots_loaded(), 1, "the first one only");
+    assert_eq!(follower.recorder.count(|notice| matches!(notice, Notice::Gap { .. })), 1);
+    assert_eq!(follower.recorder.snapshots_loaded(), 1, "the gap took a snapshot");
     assert_nothing_was_missed(&follower);
     leader.stop().await;
 }
 
 #[tokio::test]
-async fn a_lost_last_batch_is_noticed_by_the_next_heartbeat() {
+async fn the_next_heartbeat_reveals_that_the_last_batch_was_lost() {
     let leader = TestLeader::start(config(Generator::Off)).await;
     let injector = SharedInjector::default();
     let follower = faulty_follower(&leader, &injector);
@@ -180,15 +180,15 @@ async fn a_lost_last_batch_is_noticed_by_the_next_heartbeat() {
     leader.calls().submit(Operation::Add(5)).await.unwrap();
     follower.recorder.until_index(1).await;
     let gap = |notice: &Notice| matches!(notice, Notice::Gap { expected: Index(1), got: Index(2) });
-    assert_eq!(follower.recorder.told(gap), 1);
+    assert_eq!(follower.recorder.count(gap), 1);
     leader.stop().await;
 }
 
 #[tokio::test]
 async fn a_repeated_batch_is_ignored() {
     let (leader, follower) = after(&[LinkFault::Repeat, LinkFault::Repeat]).await;
-    assert_eq!(follower.recorder.told(|notice| matches!(notice, Notice::Duplicate { .. })), 2);
-    assert_eq!(follower.recorder.told(|notice| matches!(notice, Notice::Welcomed(_))), 1, "the link stays");
+    assert_eq!(follower.recorder.count(|notice| matches!(notice, Notice::Duplicate { .. })), 2);
+    assert_eq!(follower.recorder.count(|notice| matches!(notice, Notice::Welcomed(_))), 1, "the replica reconnected");
     assert_nothing_was_missed(&follower);
     leader.stop().await;
 }
@@ -196,7 +196,7 @@ async fn a_repeated_batch_is_ignored() {
 #[tokio::test]
 async fn exchanged_batches_are_a_gap_and_resume_without_a_snapshot() {
     let (leader, follower) = after(&[LinkFault::Exchange]).await;
-    assert_eq!(follower.recorder.told(|notice| matches!(notice, Notice::Gap { .. })), 1);
+    assert_eq!(follower.recorder.count(|notice| matches!(notice, Notice::Gap { .. })), 1);
     assert_eq!(follower.recorder.snapshots_loaded(), 1);
     assert_nothing_was_missed(&follower);
     leader.stop().await;
@@ -205,7 +205,7 @@ async fn exchanged_batches_are_a_gap_and_resume_without_a_snapshot() {
 #[tokio::test]
 async fn an_altered_batch_is_a_divergence_that_is_reported_and_healed_by_a_fresh_snapshot() {
     let (leader, follower) = after(&[LinkFault::Alter]).await;
-    assert_eq!(follower.recorder.told(|notice| matches!(notice, Notice::Diverged(_))), 1);
+    assert_eq!(follower.recorder.count(|notice| matches!(notice, Notice::Diverged(_))), 1);
     assert_eq!(follower.recorder.snapshots_loaded(), 2);
     let other = Follower::start(&leader.url(), "other");
     other.recorder.until_live().await;
@@ -218,7 +218,7 @@ async fn an_altered_batch_is_a_divergence_that_is_reported_and_healed_by_a_fresh
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_between_wire_and_engine_resumes() {
+async fn a_stream_cut_between_wire_and_engine_resumes() {
     let (leader, follower) = after(&[LinkFault::Cut, LinkFault::Cut]).await;
     assert_eq!(follower.recorder.snapshots_loaded(), 1);
     assert_nothing_was_missed(&follower);
@@ -226,7 +226,7 @@ async fn a_stream_that_is_cut_between_wire_and_engine_resumes() {
 }
 
 #[tokio::test]
-async fn a_replica_that_was_away_longer_than_history_reaches_gets_a_snapshot_as_compacted() {
+async fn a_replica_that_was_away_past_the_floor_gets_a_snapshot_as_compacted() {
     let mut short = config(Generator::Off);
     short.retain = std::num::NonZeroU64::new(10).unwrap();
     let leader = TestLeader::start(short).await;
@@ -242,6 +242,6 @@ async fn a_replica_that_was_away_longer_than_history_reaches_gets_a_snapshot_as_
     let back = Follower::start_with(Replica::restore(1, held), connect(&leader.url(), identity("back")).unwrap());
     back.recorder.until_index(31).await;
     let compacted = |notice: &Notice| matches!(notice, Notice::CaughtUp(r) if r.verdict == Verdict::Snapshot(SnapshotReason::Compacted));
-    assert_eq!(back.recorder.told(compacted), 1);
+    assert_eq!(back.recorder.count(compacted), 1);
     leader.stop().await;
 }

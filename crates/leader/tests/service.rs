@@ -1,4 +1,4 @@
-//! The calls beside the stream, in the forms that clients use.
+//! The calls beside the stream, made with tonic's client.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod common;
@@ -25,7 +25,7 @@ fn submit(operation: Operation) -> pb::SubmitRequest {
     Submission::from(operation).into()
 }
 
-/// The reason for programs and its metadata.
+/// The reason and metadata of `ErrorInfo`.
 fn info(status: &Status) -> (String, Vec<(String, String)>) {
     let info = status.get_details_error_info().unwrap();
     assert_eq!(info.domain, "calculator.v1");
@@ -34,12 +34,12 @@ fn info(status: &Status) -> (String, Vec<(String, String)>) {
     (info.reason, metadata)
 }
 
-fn told(reason: &str, metadata: &[(&str, &str)]) -> (String, Vec<(String, String)>) {
+fn expected_info(reason: &str, metadata: &[(&str, &str)]) -> (String, Vec<(String, String)>) {
     (reason.to_owned(), metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
 }
 
 #[tokio::test]
-async fn an_accepted_operation_is_answered_with_its_place_and_value() {
+async fn an_accepted_operation_is_answered_with_its_index_and_value() {
     let leader = TestLeader::start(config(Generator::Off)).await;
     let mut client = client(&leader).await;
     for (operation, expected) in [(Operation::Add(12), (1, 12)), (Operation::PowerOfTwo, (2, 144))] {
@@ -62,10 +62,10 @@ async fn refusals_have_the_status_codes_of_the_contract_and_change_nothing() {
         let status = client.submit(submit(operation)).await.unwrap_err();
         assert_eq!(status.code(), code, "{operation}");
         assert!(status.message().contains(words), "{}", status.message());
-        assert_eq!(info(&status), told(reason, &[("value", "-1")]));
+        assert_eq!(info(&status), expected_info(reason, &[("value", "-1")]));
     }
     let nothing = client.submit(pb::SubmitRequest::default()).await.unwrap_err();
-    assert_eq!((nothing.code(), info(&nothing)), (Code::InvalidArgument, told("INVALID_REQUEST", &[])));
+    assert_eq!((nothing.code(), info(&nothing)), (Code::InvalidArgument, expected_info("INVALID_REQUEST", &[])));
     let status = client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
     assert_eq!((status.tail, status.value, status.term), (1, -1, 1));
     leader.stop().await;
@@ -83,13 +83,13 @@ fn every_submit_error_has_its_code_and_reason() {
         (store(AppendError::Fenced(fenced)), Code::Unavailable, "STEPPED_DOWN", false),
     ] {
         let status = Status::from(error);
-        assert_eq!((status.code(), info(&status)), (code, told(reason, &[])));
+        assert_eq!((status.code(), info(&status)), (code, expected_info(reason, &[])));
         assert_eq!(status.get_details_retry_info().is_some(), retry, "{reason}");
     }
 }
 
 #[tokio::test]
-async fn a_repeated_submission_is_done_once_and_others_out_of_turn_are_refused() {
+async fn a_repeated_submission_is_committed_once_and_wrong_sequences_are_refused() {
     let leader = TestLeader::start(config(Generator::Off)).await;
     let mut client = client(&leader).await;
     let by = |id: &str, sequence, operation: Operation, expected_index| pb::SubmitRequest {
@@ -98,7 +98,7 @@ async fn a_repeated_submission_is_done_once_and_others_out_of_turn_are_refused()
         ..submit(operation)
     };
     for _ in 0..3 {
-        // The condition held when it was done, and is not looked at again.
+        // The expected index is not compared again for a repeat.
         let answer = client.submit(by("me", 1, Operation::Add(5), Some(0))).await.unwrap().into_inner();
         assert_eq!((answer.index, answer.value), (1, 5));
     }
@@ -107,16 +107,20 @@ async fn a_repeated_submission_is_done_once_and_others_out_of_turn_are_refused()
         (
             by("me", 1, Operation::Add(5), None),
             Code::FailedPrecondition,
-            told("STALE_SEQUENCE", &[("last_sequence", "2")]),
+            expected_info("STALE_SEQUENCE", &[("last_sequence", "2")]),
         ),
-        (by("me", 2, Operation::Add(9), None), Code::InvalidArgument, told("SEQUENCE_REUSED", &[("index", "2")])),
-        (by("you", 7, Operation::Add(1), None), Code::FailedPrecondition, told("UNKNOWN_PRODUCER", &[])),
-        (by("", 1, Operation::Add(1), None), Code::InvalidArgument, told("INVALID_REQUEST", &[])),
-        (by("me", 0, Operation::Add(1), None), Code::InvalidArgument, told("INVALID_REQUEST", &[])),
+        (
+            by("me", 2, Operation::Add(9), None),
+            Code::InvalidArgument,
+            expected_info("SEQUENCE_REUSED", &[("index", "2")]),
+        ),
+        (by("you", 7, Operation::Add(1), None), Code::FailedPrecondition, expected_info("UNKNOWN_PRODUCER", &[])),
+        (by("", 1, Operation::Add(1), None), Code::InvalidArgument, expected_info("INVALID_REQUEST", &[])),
+        (by("me", 0, Operation::Add(1), None), Code::InvalidArgument, expected_info("INVALID_REQUEST", &[])),
         (
             by("me", 3, Operation::Add(1), Some(1)),
             Code::FailedPrecondition,
-            told("INDEX_MISMATCH", &[("current_index", "2"), ("expected_index", "1")]),
+            expected_info("INDEX_MISMATCH", &[("current_index", "2"), ("expected_index", "1")]),
         ),
     ] {
         let status = client.submit(request).await.unwrap_err();
@@ -154,7 +158,7 @@ async fn history_is_read_page_by_page_and_ends_at_the_tail() {
 }
 
 #[tokio::test]
-async fn history_below_the_floor_is_out_of_range_and_the_message_says_where_it_starts() {
+async fn reads_below_the_floor_are_out_of_range_and_the_message_names_the_first_index() {
     let mut short = config(Generator::Off);
     short.retain = std::num::NonZeroU64::new(5).unwrap();
     let leader = TestLeader::start(short).await;
@@ -165,14 +169,14 @@ async fn history_below_the_floor_is_out_of_range_and_the_message_says_where_it_s
     let status = client.read_events(pb::ReadEventsRequest { first_index: 3, page_size: 0 }).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange);
     assert!(status.message().contains("history starts at index 16"), "{}", status.message());
-    assert_eq!(info(&status), told("COMPACTED", &[("floor", "15")]));
+    assert_eq!(info(&status), expected_info("COMPACTED", &[("floor", "15")]));
     let oldest = client.read_events(pb::ReadEventsRequest::default()).await.unwrap().into_inner();
     assert_eq!((oldest.first_index, oldest.operations.len(), oldest.floor), (16, 5, 15));
     leader.stop().await;
 }
 
 #[tokio::test]
-async fn the_leader_checks_the_digest_of_a_report_and_lists_who_follows() {
+async fn the_leader_checks_the_digest_of_a_report_and_lists_replicas_with_a_stream() {
     let leader = TestLeader::start(config(Generator::Rate(100))).await;
     let follower = Follower::start(&leader.url(), "replica-1");
     follower.recorder.until("in step", |record| record.standings.contains(&engine::Standing::InStep)).await;
@@ -200,12 +204,12 @@ async fn the_leader_checks_the_digest_of_a_report_and_lists_who_follows() {
     let replicas = client.list_replicas(pb::ListReplicasRequest {}).await.unwrap().into_inner().replicas;
     let summary: Vec<_> =
         replicas.iter().map(|r| (r.replica.as_ref().unwrap().name.as_str(), r.connected, r.standing())).collect();
-    assert_eq!(summary, [("replica-1", true, pb::Standing::InStep)], "a report makes nobody a replica");
+    assert_eq!(summary, [("replica-1", true, pb::Standing::InStep)], "a report without a stream was listed");
     leader.stop().await;
 }
 
 #[tokio::test]
-async fn made_up_replicas_cannot_have_the_store_read_and_an_honest_one_is_served_beside_them() {
+async fn reports_of_made_up_replicas_never_read_the_store_and_an_honest_one_is_served() {
     let directory = tempfile::tempdir().unwrap();
     let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
     let follower = Follower::start(&leader.url(), "replica-1");
@@ -219,7 +223,7 @@ async fn made_up_replicas_cannot_have_the_store_read_and_an_honest_one_is_served
     drop(follower);
     leader.stop().await;
 
-    // This one has nothing of it in memory.
+    // After the restart, no event is in memory.
     let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
     let client = client(&leader).await;
     let mut calls = client.clone();
@@ -238,7 +242,7 @@ async fn made_up_replicas_cannot_have_the_store_read_and_an_honest_one_is_served
     for made_up in 0..300 {
         let id = made_up.to_string();
         let refused = report(&id, 1, 0).await.unwrap_err();
-        assert_eq!((refused.code(), info(&refused)), (Code::ResourceExhausted, told("NOT_LOOKED_UP", &[])));
+        assert_eq!((refused.code(), info(&refused)), (Code::ResourceExhausted, expected_info("NOT_LOOKED_UP", &[])));
         assert!(refused.get_error_details().retry_info().is_some());
         assert_eq!(report(&id, 3, 0).await.unwrap(), pb::Standing::InStep, "the tail is in memory");
     }
@@ -247,12 +251,16 @@ async fn made_up_replicas_cannot_have_the_store_read_and_an_honest_one_is_served
     let mut stream = calls.subscribe(request).await.unwrap().into_inner();
     stream.message().await.unwrap().unwrap();
     assert_eq!(report("honest", 1, 0).await.unwrap(), pb::Standing::InStep);
-    assert_eq!(info(&report("honest", 2, 0).await.unwrap_err()), told("NOT_LOOKED_UP", &[]), "only now and then");
+    assert_eq!(
+        info(&report("honest", 2, 0).await.unwrap_err()),
+        expected_info("NOT_LOOKED_UP", &[]),
+        "two look-ups within 500 ms"
+    );
     let deadline = std::time::Instant::now() + common::PATIENCE;
     let standing = loop {
         match report("honest", 2, 1).await {
             Ok(standing) => break standing,
-            Err(refused) => assert!(std::time::Instant::now() < deadline, "never looked up again: {refused}"),
+            Err(refused) => assert!(std::time::Instant::now() < deadline, "no further look-up: {refused}"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
@@ -264,11 +272,15 @@ async fn made_up_replicas_cannot_have_the_store_read_and_an_honest_one_is_served
     drop(stream);
     let deadline = std::time::Instant::now() + common::PATIENCE;
     while list().await[0].connected {
-        assert!(std::time::Instant::now() < deadline, "it is listed as connected after its stream ended");
+        assert!(std::time::Instant::now() < deadline, "the replica is listed as connected after its stream ended");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let left = list().await.remove(0);
-    assert_eq!((left.standing(), left.position.unwrap().index), (pb::Standing::Diverged, 2), "its last position");
+    assert_eq!(
+        (left.standing(), left.position.unwrap().index),
+        (pb::Standing::Diverged, 2),
+        "the last report is not listed"
+    );
     leader.stop().await;
 }
 
@@ -292,7 +304,7 @@ async fn malformed_requests_are_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_leader_with_enough_subscribers_tells_more_to_come_back_later() {
+async fn a_subscriber_beyond_the_limit_gets_a_goodbye_with_a_retry_time() {
     let mut small = config(Generator::Off);
     small.max_subscribers = 1;
     let leader = TestLeader::start(small).await;
@@ -303,7 +315,7 @@ async fn a_leader_with_enough_subscribers_tells_more_to_come_back_later() {
     let Some(pb::subscribe_response::Frame::Goodbye(goodbye)) = frame else { panic!("{frame:?}") };
     assert_eq!(goodbye.reason(), pb::GoodbyeReason::Overloaded);
     assert!(goodbye.retry_after_ms > 0);
-    assert!(second.message().await.unwrap().is_none(), "the stream ends well");
+    assert!(second.message().await.unwrap().is_none(), "a frame followed the goodbye");
     leader.stop().await;
 }
 
@@ -314,7 +326,7 @@ async fn shutting_down_says_goodbye_to_everyone_and_takes_less_than_five_seconds
     for follower in &followers {
         follower.recorder.until_live().await;
     }
-    // Streams on one connection that nobody reads, and a connection that says nothing at all.
+    // Unread streams on one connection, and a connection that sends nothing.
     let channel = leader.channel().await;
     let mut unread = Vec::new();
     for _ in 0..50 {

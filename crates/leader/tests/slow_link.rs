@@ -30,7 +30,7 @@ async fn slow_link(leader: &TestLeader, bytes_per_second: u32) -> SlowLink {
 }
 
 fn welcomes(follower: &Follower) -> usize {
-    follower.recorder.told(|notice| matches!(notice, Notice::Welcomed(_)))
+    follower.recorder.count(|notice| matches!(notice, Notice::Welcomed(_)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,7 +49,7 @@ async fn a_replica_behind_a_link_slower_than_the_log_says_so_and_converges() {
             .read(|record| (record.now.map_or(0, |now| now.position().index.0), record.state, record.lag));
         let tail = status.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner().tail;
         tails.push((start.elapsed(), tail));
-        // Late is 2 s; the rest is for a machine that is busy.
+        // A replica is late after 2 s; the rest allows for a busy machine.
         let older = tails.iter().rev().find(|(at, _)| start.elapsed() - *at > Duration::from_millis(3_500));
         if older.is_some_and(|(_, tail)| applied < *tail) {
             saw_lag = true;
@@ -59,26 +59,26 @@ async fn a_replica_behind_a_link_slower_than_the_log_says_so_and_converges() {
             assert!(events <= tail - applied.min(tail) + 100, "{events} events behind at {applied} of {tail}");
             if exact && older.is_some_and(|(_, older)| *older == tail) && applied < tail {
                 saw_exact_lag = true;
-                // What was applied since the last look.
+                // Allows for events applied since the last report.
                 assert!(tail - applied <= events + 100, "{events} events behind at {applied} of {tail}");
             }
         }
         if applied == EVENTS && state == Some(State::Live) {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "it never converged: {applied} of {tail}");
+        assert!(start.elapsed() < Duration::from_secs(60), "the replica did not converge: {applied} of {tail}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(saw_lag && saw_exact_lag, "the link was not slower than the log");
-    assert_eq!(welcomes(&follower), 1, "it began again");
+    assert_eq!(welcomes(&follower), 1, "the replica reconnected");
     let late = Notice::StateChanged { from: State::Live, to: State::CatchingUp };
-    assert_eq!(follower.recorder.told(|notice| *notice == late), 1, "the state flickers");
+    assert_eq!(follower.recorder.count(|notice| *notice == late), 1, "the state changed back and forth");
     leader.stop().await;
 }
 
-/// What waited arrives as many small frames at once, which HTTP/2 may take for a flood.
+/// After a stall, many small frames arrive at once, which an HTTP/2 library may treat as an attack.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stall_on_the_way_cuts_no_stream() {
+async fn a_stall_of_the_link_cuts_no_stream() {
     const EVENTS: u64 = 6_000;
     let config =
         Config { count: Some(EVENTS), heartbeat_interval: Duration::from_secs(2), ..config(Generator::Rate(1_000)) };
@@ -87,19 +87,18 @@ async fn a_stall_on_the_way_cuts_no_stream() {
     let follower = Follower::start(&format!("http://{}", link.address), "stalled");
     follower.recorder.until_live().await;
     for _ in 0..2 {
-        // The next piece takes 1.3 s, and all that come after it nothing.
+        // The next piece takes 1.3 s. All later pieces then pass at once.
         link.set_speed(400);
         tokio::time::sleep(Duration::from_millis(500)).await;
         link.set_speed(u32::MAX);
         tokio::time::sleep(Duration::from_millis(1_500)).await;
     }
     follower.recorder.until_index(EVENTS).await;
-    assert_eq!(welcomes(&follower), 1, "it began again");
+    assert_eq!(welcomes(&follower), 1, "the replica reconnected");
     leader.stop().await;
 }
 
-/// A log of an earlier version, whose batches held up to 8,192 events: this one takes 8 s on the link, and a heartbeat is due
-/// every 200 ms.
+/// Batches of earlier versions hold up to 8,192 events. This one takes 8 s on the link, with a heartbeat every 200 ms.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_takes_longer_than_three_heartbeats_arrives() {
     let directory = tempfile::tempdir().unwrap();
@@ -135,6 +134,6 @@ async fn a_batch_that_takes_longer_than_three_heartbeats_arrives() {
     let follower = Follower::start_with(Replica::restore(1, origin), to_leader);
     follower.recorder.until_index(2_500).await;
     follower.recorder.until_live().await;
-    assert_eq!(welcomes(&follower), 1, "it began again");
+    assert_eq!(welcomes(&follower), 1, "the replica reconnected");
     leader.stop().await;
 }

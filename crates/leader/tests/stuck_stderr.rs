@@ -1,4 +1,4 @@
-//! The program when its log cannot be written, or is not read.
+//! The program when its log lines cannot be written or are not read.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs::File;
@@ -18,7 +18,7 @@ use wire::pb::calculator_service_client::CalculatorServiceClient;
 
 type Client = CalculatorServiceClient<Channel>;
 
-/// What the leader must do in; a worker that hangs takes for ever.
+/// The time limit for each step. A worker that hangs never finishes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Enough lines to fill the smallest pipe several times.
@@ -31,7 +31,7 @@ struct Leader {
 }
 
 impl Leader {
-    /// Starts the program with `stderr`. It cannot say where it listens, so the port is chosen here.
+    /// Starts the program with `stderr`. The test picks the port, because the program cannot report one.
     async fn start(mut command: Command, stderr: Stdio) -> Self {
         let address = free_address();
         let arguments = ["--listen", &address.to_string(), "--ephemeral", "--no-generator"];
@@ -64,7 +64,7 @@ impl Leader {
         CalculatorServiceClient::new(channel)
     }
 
-    /// Ends it, and returns how and how long that took.
+    /// Sends SIGTERM, and returns the exit status and how long the end took.
     async fn terminate(mut self) -> (ExitStatus, Duration) {
         let asked = Instant::now();
         kill_process(Pid::from_child(&self.process), Signal::TERM).unwrap();
@@ -80,13 +80,13 @@ impl Leader {
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        // It fails if the leader has ended, as it should.
+        // Fails if the leader has ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Below the ports that outgoing connections are given.
+/// Picks a port below the range for outgoing connections.
 fn free_address() -> SocketAddr {
     let mut tried = (0..100).map(|_| SocketAddr::from(([127, 0, 0, 1], rand::random_range(20_000..32_000))));
     tried.find(|address| std::net::TcpListener::bind(address).is_ok()).unwrap()
@@ -96,7 +96,7 @@ fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_calculator-leader"))
 }
 
-/// The smallest pipe that there is.
+/// A pipe of the smallest possible size.
 fn small_pipe() -> (File, Stdio) {
     let (reader, writer) = pipe().unwrap();
     fcntl_setpipe_size(&writer, 4096).unwrap();
@@ -113,7 +113,7 @@ async fn subscribe(mut client: Client, number: usize) -> Streaming<pb::Subscribe
     stream
 }
 
-/// Lets the leader log more than any pipe holds, and then do everything that a leader does.
+/// Makes the leader log more than a pipe holds, and then checks that it commits, streams and ends.
 async fn serves_and_ends(leader: Leader) {
     let client = leader.client().await;
     let work = async {
@@ -133,7 +133,7 @@ async fn serves_and_ends(leader: Leader) {
         assert!(leader.is_healthy().await);
         streams
     };
-    let streams = tokio::time::timeout(PATIENCE, work).await.expect("the leader stands still");
+    let streams = tokio::time::timeout(PATIENCE, work).await.expect("the leader hangs");
     let (status, took) = leader.terminate().await;
     assert_eq!(status.code(), Some(0), "{status}");
     assert!(took < Duration::from_secs(5), "{took:?}");
@@ -168,10 +168,10 @@ async fn a_closed_stderr_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lines_that_were_dropped_are_counted_and_told_when_there_is_room() {
+async fn dropped_lines_are_counted_and_reported_when_there_is_room() {
     let (mut reader, stderr) = small_pipe();
     let mut command = program();
-    // Every frame of HTTP/2 is a line: a call logs some ten KiB.
+    // Each HTTP/2 frame logs a line, so a call logs some ten KiB.
     command.env("RUST_LOG", "trace");
     let leader = Leader::start(command, stderr).await;
     let client = leader.client().await;
@@ -187,8 +187,8 @@ async fn lines_that_were_dropped_are_counted_and_told_when_there_is_room() {
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(5), "{took:?}");
     let log = reading.join().unwrap();
-    let told = log.lines().find(|line| line.contains("log lines were dropped")).expect("the drop is told");
-    let dropped: u64 = told.split("dropped=").nth(1).unwrap().trim().parse().unwrap();
-    assert!(dropped > 0, "{told}");
-    assert!(log.contains("saying goodbye"), "what was logged after the reader came back is there");
+    let line = log.lines().find(|line| line.contains("log lines were dropped")).expect("no line reports the drop");
+    let dropped: u64 = line.split("dropped=").nth(1).unwrap().trim().parse().unwrap();
+    assert!(dropped > 0, "{line}");
+    assert!(log.contains("saying goodbye"), "lines after the reader came back are missing");
 }

@@ -1,4 +1,5 @@
-//! Replicas and leaders of different ages: each ignores what it does not know, and does without what the other does not send.
+//! Replicas and leaders of different versions: each ignores unknown fields, and works without fields that the other does not
+//! send.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
@@ -23,7 +24,7 @@ use tonic::{Request, Response, Status};
 use wire::pb;
 use wire::pb::calculator_service_server::{CalculatorService, CalculatorServiceServer};
 
-/// The messages of the first version, of which a replica of that age knows nothing more.
+/// The messages of the first version, with only the fields that its replicas know.
 mod first {
     use wire::pb;
 
@@ -76,7 +77,7 @@ mod first {
     }
 }
 
-/// What a replica of the first version does with a welcome to a position at `applied`: the checks that it had.
+/// Whether a replica of the first version that stands at `applied` accepts a welcome. These are the checks of that version.
 fn first_version_accepts(welcome: &first::Welcome, applied: u64) -> bool {
     let possible = match (welcome.verdict(), welcome.snapshot_reason()) {
         (pb::Verdict::Resumed, _) => welcome.floor <= applied && applied <= welcome.tail,
@@ -90,7 +91,7 @@ fn first_version_accepts(welcome: &first::Welcome, applied: u64) -> bool {
 /// A replica of the first version.
 struct First {
     client: tonic::client::Grpc<Channel>,
-    /// Where it stands, and the value there.
+    /// Its position, and the value there.
     held: Option<(pb::LogPosition, i64)>,
 }
 
@@ -122,7 +123,7 @@ impl First {
                     self.held = Some((pb::LogPosition { log_id, index, digest }, value));
                 }
                 Some(first::Frame::Batch(batch)) => self.apply(batch),
-                // Frames that it has no use for here.
+                // Frames that it does not need here, or does not know.
                 None => {}
             }
             if self.held.as_ref().is_some_and(|held| held.0.index >= index) {
@@ -178,12 +179,12 @@ async fn a_replica_of_the_first_version_follows_resumes_and_reports() {
 }
 
 #[test]
-fn a_replica_of_the_first_version_takes_a_damaged_range_for_a_compacted_one() {
+fn a_replica_of_the_first_version_treats_a_damaged_range_as_compacted() {
     let welcome = Welcome {
         log: LogId(1),
         term: Term(2),
         tail: Index(50),
-        // Above the replica's index, which is 20, though the leader's own floor may be lower.
+        // Above the replica's index, 20, although the leader's own floor may be lower.
         floor: Index(21),
         heartbeat_interval: Duration::from_secs(1),
         durability: Durability::Fsync,
@@ -198,10 +199,10 @@ fn a_replica_of_the_first_version_takes_a_damaged_range_for_a_compacted_one() {
     };
     assert_eq!(old.snapshot_reason(), pb::SnapshotReason::Compacted);
     assert!(first_version_accepts(&old, 20));
-    assert!(!first_version_accepts(&old, 21), "which is why the floor is raised above the index");
+    assert!(!first_version_accepts(&old, 21), "the floor in the welcome must be above the replica's index");
 }
 
-/// A leader of the first version: it sends no field that came later. Its log has five events, each of which adds one.
+/// A leader of the first version, which sends no later fields. Its log has five events; each adds one.
 struct FirstLeader {
     log: LogId,
     reports: Arc<Mutex<Vec<pb::ReportProgressRequest>>>,
@@ -310,7 +311,7 @@ async fn a_replica_follows_a_leader_of_the_first_version() {
     assert_eq!((held.position(), held.value()), (end, 5));
     follower.recorder.until("in step", |record| record.standings.contains(&Standing::InStep)).await;
     let report = reports.lock().unwrap().first().cloned().unwrap();
-    assert_eq!(report.stream_id, 0, "the leader gave no name");
+    assert_eq!(report.stream_id, 0, "the leader sent no stream id");
     assert_eq!(report.position.unwrap().index, 5);
     serving.abort();
 }

@@ -1,16 +1,16 @@
-//! Which requests of browsers are answered.
+//! Decides which requests of browsers are answered.
 //!
-//! Any page that a person opens can send requests to any address that the person's browser reaches, this leader's among
-//! them. Two rules keep such pages out. Under the *host* rule a browser is answered only if it calls the leader by a name
-//! that no other site can have: a site whose name leads to this machine (DNS rebinding) would otherwise count as the
-//! leader's own page. Under the *origin* rule a call from the page of another site is refused. Browsers announce such a
-//! call twice: they ask for permission first, because no gRPC content type is one that a page may send without, and say
-//! in `Sec-Fetch-Site` where the page is from.
+//! Any page that a person opens can send requests to every address that the browser reaches, this leader's included. Two
+//! rules keep such pages out:
 //!
-//! `Origin` and `Host` are not compared: behind a proxy that puts in a `Host` of its own they differ for the leader's own
-//! page.
+//! - The *host* rule: the browser must call the leader by a name that no other site can have. Otherwise a site whose name
+//!   resolves to this machine (DNS rebinding) would count as the leader's own page.
+//! - The *origin* rule: calls from pages of other sites are refused. Browsers reveal such calls: they send a preflight,
+//!   because gRPC's content types need one, and name the page's site in `Sec-Fetch-Site`.
 //!
-//! Programs other than browsers are not concerned: they do not run what strangers wrote.
+//! `Origin` is not compared with `Host`: behind a proxy that sets its own `Host`, they differ for the leader's own page.
+//!
+//! The rules apply to browsers only. Other programs run no code of pages.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -29,7 +29,7 @@ use wire::status::status;
 
 use crate::rpc::edge::Form;
 
-/// What a page of another site may send, and read, if it is allowed to call.
+/// The headers that a page of an allowed site may send and read.
 const ALLOWED_HEADERS: [HeaderName; 4] = [
     header::CONTENT_TYPE,
     HeaderName::from_static("x-grpc-web"),
@@ -42,16 +42,16 @@ const EXPOSED_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("grpc-status-details-bin"),
 ];
 
-/// How much of a name or origin is repeated in a refusal.
+/// How many characters of a name or origin an error message repeats.
 const SHOWN: usize = 100;
 
 /// A name under which browsers may call the leader, beside the loopback names and addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostName(String);
 
-/// A text that is not a host's name.
+/// The text is not a host name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("give the name alone, such as calc.example.com, without http://, port or path")]
+#[error("give only the name, such as calc.example.com, without http://, port or path")]
 pub struct InvalidHostName;
 
 impl FromStr for HostName {
@@ -68,7 +68,7 @@ impl FromStr for HostName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
 
-/// A text that is not an origin.
+/// The text is not an origin.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("give what browsers send as Origin, such as https://example.com or http://127.0.0.1:3000, without a path")]
 pub struct InvalidOrigin;
@@ -89,13 +89,13 @@ impl FromStr for Origin {
         if host.is_empty() || authority.contains('@') {
             return Err(InvalidOrigin);
         }
-        // Browsers leave the scheme's own port out.
+        // Browsers omit the scheme's default port.
         let port = authority.strip_prefix(host).filter(|port| *port != default_port).unwrap_or_default();
         HeaderValue::from_str(&format!("{scheme}://{host}{port}")).map(Self).map_err(|_| InvalidOrigin)
     }
 }
 
-/// What the operator allows beside what is always allowed.
+/// What the operator allows beside the defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// Names of the leader.
@@ -104,46 +104,46 @@ pub struct Access {
     pub origins: Vec<Origin>,
 }
 
-/// Why a browser is not answered, and which flag changes it.
+/// Why a browser is not answered, and the flag that allows it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Denial {
-    /// It does not say which host it calls, or not clearly.
-    #[error("the request does not name a host that can be understood, which this leader needs to know from a browser")]
+    /// The request names no host, or not a valid one.
+    #[error("the request names no valid host, which this leader requires from browsers")]
     NoHost,
-    /// It calls the leader by a name that anybody could have.
+    /// The request uses a host name that another site could own.
     #[error(
-        "this leader does not answer browsers under the name {0:?}, because another site could have led them here. If \
-         it is a name of this leader, start it with `--host {0}`; or open it under its IP address or as localhost"
+        "this leader does not answer browsers under the name {0:?}, because another site could own that name. If it is a \
+         name of this leader, start it with `--host {0}`; or open it by its IP address or as localhost"
     )]
     Host(String),
-    /// The page that calls is of another site.
+    /// The call comes from a page of another site.
     #[error(
-        "this leader does not answer pages of other sites, such as {0}. If they may call it, start it with \
+        "this leader does not answer pages of other sites, such as {0}. To allow this site, start the leader with \
          `--allow-origin {0}`"
     )]
     Origin(String),
-    /// The page that calls is of a site that it does not name, as one in a file or a sandbox.
-    #[error("this leader does not answer pages that do not say which site they are from; open its own page instead")]
+    /// The call comes from a page without an origin, such as a file or a sandboxed frame.
+    #[error("this leader does not answer pages that send no origin; open the leader's own page instead")]
     NoOrigin,
 }
 
 impl Access {
-    /// Judges a request. One for the page is a browser's, whatever it says.
+    /// Judges a request. A request for the page always counts as a browser's.
     ///
     /// # Errors
     ///
-    /// [`Denial`] if it is a browser's and must not be answered.
+    /// [`Denial`] if the request is a browser's and breaks a rule.
     pub fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap, for_page: bool) -> Result<(), Denial> {
         let fetch_metadata = |name: &HeaderName| name.as_str().starts_with("sec-fetch-");
         if !for_page && !headers.contains_key(header::ORIGIN) && !headers.keys().any(fetch_metadata) {
             return Ok(());
         }
         self.judge_host(uri, headers)?;
-        // Nothing happens on GET and HEAD, and a link on another site may lead to the page.
+        // GET and HEAD change nothing, and links on other sites may lead to the page.
         if method == Method::GET || method == Method::HEAD { Ok(()) } else { self.judge_origin(method, headers) }
     }
 
-    /// HTTP/2 and proxies may name the host in the URI, and in a header as well: all have to be names of this leader.
+    /// HTTP/2 and proxies may name the host in the URI, in a header, or in both. Each must be a name of this leader.
     fn judge_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Denial> {
         let in_uri = uri.authority().map(|authority| Ok(authority.as_str()));
         let in_headers = headers.get_all(header::HOST).iter().map(HeaderValue::to_str);
@@ -159,7 +159,7 @@ impl Access {
         if named { Ok(()) } else { Err(Denial::NoHost) }
     }
 
-    /// No other site can have a loopback name or lead a name to be an address.
+    /// Whether `host` is a name of this leader. Addresses and loopback names always are: no other site can own them.
     fn is_own(&self, host: &str) -> bool {
         let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
@@ -176,19 +176,19 @@ impl Access {
         if !several && origin.is_some_and(|origin| self.origins.iter().any(|allowed| allowed.0 == *origin)) {
             return Ok(());
         }
-        // The leader's own page never asks for permission, and its calls come from the same origin.
-        let asks = method == Method::OPTIONS;
+        // The leader's own page never sends a preflight, and its calls are same-origin.
+        let preflight = method == Method::OPTIONS;
         let foreign = |site: &HeaderValue| *site != "same-origin" && *site != "none";
-        if several || asks || headers.get_all("sec-fetch-site").iter().any(foreign) {
+        if several || preflight || headers.get_all("sec-fetch-site").iter().any(foreign) {
             let origin = origin.and_then(|origin| origin.to_str().ok()).map(shown);
-            // Only one that the flag takes is worth naming.
+            // Names the origin only if `--allow-origin` would accept it.
             let named = origin.filter(|origin| origin.parse::<Origin>().is_ok());
             return Err(named.map_or(Denial::NoOrigin, Denial::Origin));
         }
         Ok(())
     }
 
-    /// Tells browsers what the allowed sites may do; nothing if there are none.
+    /// The CORS headers for the allowed sites; `None` if there are none.
     pub(crate) fn cors(&self) -> Option<CorsLayer> {
         if self.origins.is_empty() {
             return None;
@@ -200,7 +200,7 @@ impl Access {
 }
 
 impl Denial {
-    /// A status to a call, a page to everything else.
+    /// Answers a call with a status, and any other request with a page.
     fn answer(&self, form: Option<Form>) -> Response {
         if let Some(form) = form {
             let (reason, metadata) = match self {
@@ -218,12 +218,12 @@ impl Denial {
     }
 }
 
-/// Refuses what [`Access`] refuses.
+/// Refuses requests that break a rule of [`Access`].
 pub(crate) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     judged(&access, request, next, false).await
 }
 
-/// Refuses what [`Access`] refuses of requests for the page.
+/// The same as [`guard`], for routes of the page.
 pub(crate) async fn guard_page(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     let for_page = request.method() == Method::GET || request.method() == Method::HEAD;
     judged(&access, request, next, for_page).await
@@ -236,7 +236,7 @@ async fn judged(access: &Access, request: Request, next: Next, for_page: bool) -
     }
 }
 
-/// The host in `host[:port]`, in its normal form. `None` if it is empty or there is more.
+/// The normalised host in `host[:port]`. `None` if the host is empty or the text has other parts.
 fn host_of(authority: &str) -> Option<String> {
     let parsed: Authority = authority.parse().ok()?;
     let host = parsed.host();
@@ -247,12 +247,12 @@ fn host_of(authority: &str) -> Option<String> {
     (port_is_one && !host.is_empty()).then_some(host)
 }
 
-/// Names mean the same in any case, and with a dot at the end.
+/// The lower-case host without a dot at its end, which names the same host.
 fn normal(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// A part of a request as it may stand in a text.
+/// A part of a request, made safe for a message.
 fn shown(text: &str) -> String {
     text.chars().filter(char::is_ascii_graphic).take(SHOWN).collect()
 }

@@ -15,22 +15,22 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::http::access::{Access, guard_page};
 use crate::rpc::edge::no_such_service;
 
-/// What `cargo xtask web` builds. In a debug build the files are read from that folder when they are asked for.
+/// The output of `cargo xtask web`. A debug build reads the files from the folder at each request.
 #[derive(RustEmbed)]
 #[folder = "../../web/dist"]
 #[allow_missing = true]
 struct Dist;
 
-/// Scripts and connections of our own origin only; `wasm-unsafe-eval` is what compiling WebAssembly is called.
+/// Allows scripts and connections of our own origin only. WebAssembly needs `wasm-unsafe-eval`.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
 );
 
-const NOT_BUILT: &str = "The page is not part of this binary. Run `cargo xtask web` and build the leader again.\n";
+const NOT_BUILT: &str = "This binary was built without the page. Run `cargo xtask web` and build the leader again.\n";
 
-/// Serves the page and its files, compressed: static files only, because a stream would be compressed once for each
-/// subscriber. What is no request for the page comes here too, if nothing else takes it.
+/// Serves the page and its files, compressed. Only static files are compressed: a stream would be compressed once for each
+/// subscriber. Requests that match no other route also arrive here.
 pub(super) fn router(access: Arc<Access>) -> Router {
     let constant = SetResponseHeaderLayer::overriding;
     let layers = ServiceBuilder::new()
@@ -60,10 +60,10 @@ async fn serve(method: Method, uri: Uri, request: HeaderMap) -> Response {
     }
 }
 
-/// The file, or "not modified" if the browser has this very one. File names never change, so browsers must ask.
+/// The file, or "not modified" if the browser has it. File names stay the same, so browsers must ask each time.
 fn file_response(file: EmbeddedFile, request: &HeaderMap) -> Response {
     let tag: String = file.metadata.sha256_hash().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    // Weak, because compression changes the bytes but not the meaning.
+    // A weak tag, because compression changes the bytes but not the contents.
     let tag = format!("W/\"{tag}\"");
     let caching = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, "no-cache".to_owned())];
     let known = request.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());

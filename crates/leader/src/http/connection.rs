@@ -1,4 +1,4 @@
-//! Connections: how they are accepted, tuned and served, and what each may cost.
+//! Accepts, tunes and serves connections, and bounds what each may cost.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,33 +20,33 @@ use crate::http::listen;
 use crate::http::peer::{CallTasks, Calls, Judgement, Peer, PeerIo};
 use crate::http::readers::Place;
 
-/// How many calls one HTTP/2 connection may have under way. A page or a replica needs a handful; proxies and load tests
-/// put many subscribers on one connection, and open another when it is full.
+/// Concurrent calls on one HTTP/2 connection. A page or a replica needs a handful. Proxies and load tests put many
+/// subscribers on one connection, and open another when it is full.
 const CALLS_PER_CONNECTION: u32 = 1_024;
 
-/// The most bytes of a request's head. Ours have some hundred; a browser adds its cookies for the host.
+/// The most bytes in a request's head. Ours have some hundred; a browser adds its cookies for the host.
 const HEAD_BYTES: u32 = 16 << 10;
 
-/// How many calls a client may have taken back before they were looked at, until the connection is taken for an attack.
+/// Calls that a client may cancel before the server has handled them. With more, the connection counts as an attack.
 const CANCELLED_CALLS: usize = 256;
 
-/// How much may wait in the operating system to be sent. What waits there is old when it arrives: a slow link needs no more to
-/// stay busy.
+/// Unsent bytes that may wait in the operating system. A slow link needs no more to stay busy, and bytes that wait there
+/// arrive late.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 16 << 10;
 
-/// What one call's answer may hold in memory that was not sent yet, beside the one piece that is being sent, which is a
-/// span at most. A subscriber's next span is asked for when there is room again.
+/// Unsent bytes of one call's answer in memory, beside the span that is being sent. With less than this, the next span of a
+/// subscriber is requested.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// When a connection on which nothing is to be acknowledged is asked for a sign of life by TCP, and how often until it is
-/// given up. Together as long as a stream may be without progress.
+/// TCP keepalive for connections on which nothing waits for an acknowledgment. Together, these take as long as a stream may
+/// be without progress.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TRIES: u32 = 3;
 
-/// Serves `app` on every connection until told to stop; then waits for open ones to end, as long as it was told, and cuts
-/// the rest. Returns whether all ended by themselves. Connections that carry streams are served by `readers`.
+/// Serves `app` on every connection until `stopping` gives a grace time. Then waits that long for open connections to end,
+/// and cuts the rest. Returns whether all ended in time. `readers` serves connections that carry streams.
 pub(crate) async fn accept(
     listener: TcpListener,
     app: Router,
@@ -55,7 +55,7 @@ pub(crate) async fn accept(
     mut stopping: oneshot::Receiver<Duration>,
 ) -> bool {
     let (stop, stopped) = watch::channel(());
-    // Bounded by the operating system's limit of open files; dropping the set cuts what is left.
+    // The operating system's limit of open files bounds the set. Dropping it cuts the connections that are left.
     let mut connections = JoinSet::new();
     let mut failing = false;
     let grace = loop {
@@ -68,9 +68,9 @@ pub(crate) async fn accept(
                     connections.spawn(move_when_it_reads(place, serving));
                 }
                 Err(error) => {
-                    // Most often too many open files. Trying again at once would only burn the processor.
+                    // Usually too many open files, so a retry without a pause would only burn processor time.
                     if !std::mem::replace(&mut failing, true) {
-                        warn!(%error, "connections are not accepted at present: {}", listen::advice(&error));
+                        warn!(%error, "cannot accept connections: {}", listen::advice(&error));
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -84,7 +84,7 @@ pub(crate) async fn accept(
     tokio::time::timeout(grace, all_ended).await.is_ok()
 }
 
-/// Serves a connection here until it opens a stream, and from then on among the readers.
+/// Serves a connection here until it opens a stream, and then on the readers.
 async fn move_when_it_reads(place: Arc<Place>, serving: impl Future<Output = ()> + Send + 'static) {
     let mut serving = Box::pin(serving);
     tokio::select! {
@@ -98,10 +98,10 @@ async fn move_when_it_reads(place: Arc<Place>, serving: impl Future<Output = ()>
     moved.join_next().await;
 }
 
-/// Serves one connection until it ends, or `stopped` has no sender any more and what is under way is done.
+/// Serves one connection until it ends. Once the sender of `stopped` is dropped, finishes the calls in progress and closes.
 async fn serve(stream: TcpStream, app: Router, limits: Limits, place: Arc<Place>, mut stopped: watch::Receiver<()>) {
     if let Err(error) = tune(&stream) {
-        debug!(%error, "a connection could not be tuned");
+        debug!(%error, "cannot set socket options");
     }
     let socket = Arc::new(stream);
     let peer = Peer::new(&socket, limits);
@@ -135,7 +135,7 @@ async fn serve(stream: TcpStream, app: Router, limits: Limits, place: Arc<Place>
         Some(Err(error)) => debug!(%error, "a connection ended with an error"),
         None => {
             debug!("cut a connection");
-            // What it did not take must not stay in the system's memory until TCP gives up.
+            // Discards unsent bytes, which would otherwise stay in the system's memory until TCP gives up.
             let _ = SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
         }
     }
@@ -143,8 +143,8 @@ async fn serve(stream: TcpStream, app: Router, limits: Limits, place: Arc<Place>
 
 fn builder(place: Arc<Place>) -> Builder<CallTasks> {
     let mut builder = Builder::new(CallTasks(place));
-    // `Peer` keeps the time: hyper's limit begins only when it is known that HTTP/1 is spoken, and it also ends
-    // connections that merely wait for their next call.
+    // `Peer` times the heads: hyper's timeout starts only once it has recognised HTTP/1, and it also ends connections that
+    // wait for their next call.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES as usize);
     builder
         .http2()
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::http::readers::Readers;
 
-    /// Longer than any call takes that waits for nothing.
+    /// How long the stream blocks its thread: longer than any other call takes.
     const BLOCKED: Duration = Duration::from_secs(5);
 
     async fn call(channel: &Channel, path: &str) -> http::Response<tonic::body::Body> {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_is_answered_while_all_that_serves_streams_is_busy() {
+    async fn a_call_is_answered_while_all_threads_for_streams_are_busy() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (begun, mut blocking) = tokio::sync::mpsc::channel(1);
@@ -195,11 +195,11 @@ mod tests {
         let stream = move || async move {
             begun.send(std::thread::current().name().map(str::to_owned)).await.unwrap();
             tokio::task::yield_now().await;
-            // All of the one thread.
+            // Blocks the only thread.
             if released.lock().unwrap().recv_timeout(BLOCKED).is_ok() {
                 "released"
             } else {
-                "nobody was served meanwhile"
+                "the other call was not served"
             }
         };
         let app = Router::new().route(SubscribeService::PATH, post(stream)).route("/other", post(|| async { "other" }));
@@ -220,6 +220,6 @@ mod tests {
         assert_eq!(stream.await.unwrap(), "released");
         drop(writing);
         stop.send(Duration::from_secs(5)).unwrap();
-        assert!(accepting.await.unwrap(), "all connections end by themselves");
+        assert!(accepting.await.unwrap(), "a connection had to be cut");
     }
 }

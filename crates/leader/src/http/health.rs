@@ -1,7 +1,7 @@
 //! Health: whether this leader serves, and whether it can make operations durable.
 //!
-//! The two are separate because they call for different remedies. A leader that cannot write still serves replicas, history
-//! and the page. To restart it, or to send everybody elsewhere, would only end that too.
+//! The two are separate because a leader that cannot write still serves replicas, history and the page. A restart, or a load
+//! balancer that takes it out, would only end that too.
 
 use axum::Router;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use sequencer::WriteHealth;
 
-/// What health is judged by. Cheap to clone.
+/// The inputs of health checks. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     closing: watch::Receiver<bool>,
@@ -19,12 +19,12 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// `closing` turns true when the leader is about to go.
+    /// `closing` turns true when the leader shuts down.
     pub(crate) fn new(closing: watch::Receiver<bool>, writing: WriteHealth) -> Self {
         Self { closing, writing }
     }
 
-    /// `/healthz` tells whether the leader serves, `/healthz/write` whether it can also make operations durable.
+    /// `/healthz` says whether the leader serves, `/healthz/write` whether it can also make operations durable.
     pub(crate) fn router(self) -> Router {
         Router::new().route("/healthz", get(serves)).route("/healthz/write", get(writes)).with_state(self)
     }
@@ -47,12 +47,12 @@ impl Health {
         !*self.closing.borrow()
     }
 
-    /// Whether operations can be made durable, beside that it serves.
+    /// Whether operations can be made durable.
     pub(crate) fn writing(&self) -> &WriteHealth {
         &self.writing
     }
 
-    /// Waits until the leader is about to go; `false` if the server is gone.
+    /// Waits until the leader shuts down. Returns `false` if the server is gone.
     pub(crate) async fn closes(&mut self) -> bool {
         self.closing.changed().await.is_ok()
     }

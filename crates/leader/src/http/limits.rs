@@ -1,20 +1,20 @@
-//! How long others may take. docs/limits.md lists these beside the other bounds.
+//! How long clients may take. docs/limits.md lists these beside the other bounds.
 
 use std::time::Duration;
 
 use crate::roster::Patience;
 
-/// How long others may take. Only tests choose other numbers than the default.
+/// How long clients may take. Only tests change the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// From accepting a connection to the first complete head of a request; over HTTP/1.1 also from the first byte of a
+    /// From accepting a connection to the end of the first request's head. Over HTTP/1.1, also from the first byte of each
     /// later head to its end.
     pub head: Duration,
     /// From a request's head to the end of its body.
     pub body: Duration,
-    /// How long a connection may have no call under way.
+    /// How long a connection may be without a call in progress.
     pub idle: Duration,
-    /// How long a connection may take to end after it was asked to.
+    /// How long a connection may take to close after it was asked to.
     pub closing: Duration,
     /// How long a stream may be without progress. A connection whose host acknowledges nothing for `silent` is cut.
     pub streams: Patience,

@@ -1,4 +1,4 @@
-//! Where to listen, as people say it.
+//! The address to listen on, as `--listen` takes it.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use tokio::net::{TcpListener, lookup_host};
 
-/// A host and a port. A port alone means this machine only.
+/// A host and a port. A port alone means the loopback address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     host: String,
@@ -21,18 +21,18 @@ impl Listen {
         &self.host
     }
 
-    /// Listens on the first address of the host that can be had.
+    /// Listens on the first address of the host that is free.
     ///
     /// # Errors
     ///
-    /// If there is none, with each address that was tried.
+    /// If none is free; the error lists each address that was tried.
     pub async fn bind(&self) -> anyhow::Result<TcpListener> {
         const ADVICE: &str = "choose another address or port with --listen, such as 127.0.0.1:8080 or 0.0.0.0:8080";
 
         let found = lookup_host((self.host.as_str(), self.port)).await;
         let found = found.map_err(|error| anyhow::anyhow!("cannot listen on {self}: {error}; {ADVICE}"))?;
         let mut addresses: Vec<SocketAddr> = found.collect();
-        // Replicas that are told nothing ask 127.0.0.1, and names of this machine often mean ::1 as well.
+        // Replicas call 127.0.0.1 by default, and names of this machine often resolve to ::1 too.
         addresses.sort_by_key(SocketAddr::is_ipv6);
         addresses.dedup();
         let mut refusals = Vec::new();
@@ -59,17 +59,17 @@ impl fmt::Display for Listen {
     }
 }
 
-/// A text that is no place to listen on.
+/// Why a text is not an address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidListen {
     /// There is no port.
     #[error("there is no port; write it as in localhost:8080, 0.0.0.0:8080, [::1]:8080 or 8080")]
     NoPort,
-    /// The port is not one.
-    #[error("the port has to be a number from 0 to 65535, as in localhost:8080")]
+    /// The port is not a number up to 65535.
+    #[error("the port must be a number from 0 to 65535, as in localhost:8080")]
     Port,
-    /// The host cannot be one.
-    #[error("the host has to be a name or an address, as in localhost:8080, 0.0.0.0:8080 or [::1]:8080")]
+    /// The host is neither a name nor an address.
+    #[error("the host must be a name or an address, as in localhost:8080, 0.0.0.0:8080 or [::1]:8080")]
     Host,
 }
 
@@ -79,7 +79,7 @@ impl FromStr for Listen {
     fn from_str(text: &str) -> Result<Self, InvalidListen> {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let (host, port) = if is_number { ("", text) } else { text.rsplit_once(':').ok_or(InvalidListen::NoPort)? };
-        // The last part of an IPv6 address without brackets looks like a port.
+        // In an IPv6 address without brackets, the last group looks like a port.
         if text.parse::<Ipv6Addr>().is_ok() || text.ends_with(']') {
             return Err(InvalidListen::NoPort);
         }
@@ -108,13 +108,13 @@ pub fn url(address: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(host, address.port()))
 }
 
-/// What can be done about a connection that is not accepted.
+/// What to do when connections cannot be accepted.
 #[must_use]
 pub fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-        Some(rustix::io::Errno::MFILE) => "this process has as many open files as it may: raise `ulimit -n`",
-        Some(rustix::io::Errno::NFILE) => "the system has as many open files as it may",
-        _ => "it is tried again",
+        Some(rustix::io::Errno::MFILE) => "this process has reached its limit of open files: raise `ulimit -n`",
+        Some(rustix::io::Errno::NFILE) => "the system has reached its limit of open files",
+        _ => "trying again",
     }
 }
 
@@ -123,8 +123,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_read_as_people_write_them() {
-        for (text, place) in [
+    fn addresses_to_listen_on_are_parsed() {
+        for (text, parsed) in [
             ("127.0.0.1:8080", "127.0.0.1:8080"),
             ("localhost:8080", "localhost:8080"),
             ("my-host.example:0", "my-host.example:0"),
@@ -133,12 +133,12 @@ mod tests {
             ("[::1]:8080", "[::1]:8080"),
             ("[::]:8080", "[::]:8080"),
         ] {
-            assert_eq!(text.parse::<Listen>().unwrap().to_string(), place, "{text}");
+            assert_eq!(text.parse::<Listen>().unwrap().to_string(), parsed, "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_place_is_refused_with_an_example() {
+    fn other_texts_are_refused_with_an_example() {
         for (text, problem) in [
             ("", InvalidListen::NoPort),
             ("localhost", InvalidListen::NoPort),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_on_an_address_that_a_browser_can_open() {
+    fn the_address_of_the_page_opens_in_a_browser() {
         let url = |address: &str| url(address.parse().unwrap());
         assert_eq!(url("127.0.0.1:8080"), "http://127.0.0.1:8080");
         assert_eq!(url("192.0.2.1:80"), "http://192.0.2.1:80");

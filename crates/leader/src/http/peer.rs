@@ -1,4 +1,4 @@
-//! The other end of a connection: what it has done so far, and whether it is still there.
+//! The peer of a connection: what it has sent so far, and whether its host still answers.
 
 use std::future::Future;
 use std::io;
@@ -28,35 +28,36 @@ use crate::http::tcp;
 use crate::rpc::edge::Form;
 
 tokio::task_local! {
-    /// What cuts the call whose task this is; on an HTTP/1.1 connection, which has one call at a time, the connection.
+    /// Cuts the call that this task runs. Over HTTP/1.1, which has one call at a time, it cuts the connection.
     static CUT: Arc<Notify>;
 }
 
-/// The other end of a connection.
+/// The peer of a connection.
 #[derive(Debug)]
 pub(crate) struct Peer {
     limits: Limits,
-    /// Only borrowed, to look at: the connection closes when its owner drops it.
+    /// Weak, so that the connection closes when its owner drops it.
     socket: Weak<TcpStream>,
     /// Cuts the connection.
     cut: Arc<Notify>,
-    /// A call was cut. Where one is dead the others most likely are, so the connection ends with the last of them.
+    /// Set when a call was cut. The reader of one dead stream most likely reads no other, so the connection is cut after its
+    /// last call.
     suspect: AtomicBool,
-    /// A std lock: held for a few assignments, or a system call that does not wait.
+    /// A std lock: held for a few assignments, or a system call that does not block.
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Calls under way, until the last byte of their answers is taken.
+    /// Calls in progress. A call ends with the last byte of its answer.
     calls: usize,
-    /// When it was accepted, and later when the last call ended.
+    /// When the connection was accepted, or its last call ended.
     idle_since: Instant,
-    /// The first byte since then, on a connection that can only be about to make a call.
+    /// When the first byte of the current head arrived. For the first head, when the connection was accepted.
     head_since: Option<Instant>,
-    /// Until the first call, whatever arrives counts as the beginning of its head.
+    /// Known from the first call on. Before it, every byte counts as part of a head.
     version: Option<Version>,
-    /// Since when something waits for an acknowledgment, without any.
+    /// Since when bytes have waited for an acknowledgment.
     awaited_since: Option<Instant>,
     unacknowledged: Duration,
 }
@@ -64,11 +65,11 @@ struct State {
 /// What to do with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// Nothing, and to look again at that time.
+    /// Keep it, and judge it again at this time.
     Keep(Instant),
-    /// Nothing is under way: ask it to end.
+    /// Ask it to close: it is idle or its head is late.
     Close,
-    /// Its host is gone.
+    /// Cut it: its host is gone.
     Cut,
 }
 
@@ -92,12 +93,12 @@ impl Peer {
         })
     }
 
-    /// Runs what serves the connection, until something cuts it. Returns `None` then.
+    /// Runs `serving` until it ends or the connection is cut; returns `None` if it was cut.
     pub(crate) async fn until_cut<F: Future>(&self, serving: F) -> Option<F::Output> {
         cuttable(Arc::clone(&self.cut), serving).await
     }
 
-    /// Looks how things stand.
+    /// Decides what to do with the connection now.
     pub(crate) fn judge(&self) -> Judgement {
         self.look();
         let state = self.state();
@@ -120,7 +121,7 @@ impl Peer {
 
     fn heard(&self) {
         let mut state = self.state();
-        // Over HTTP/2 there is more than heads: whoever holds an idle connection open may answer pings.
+        // Over HTTP/2, bytes outside a call may also be pings or settings.
         if state.calls == 0 && state.version != Some(Version::HTTP_2) {
             state.head_since.get_or_insert_with(Instant::now);
         }
@@ -140,26 +141,25 @@ impl Peer {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No change under the lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Runs a future with what cuts it; returns `None` when it was cut.
+/// Runs a future until it ends or `cut` is notified; returns `None` if it was cut.
 async fn cuttable<F: Future>(cut: Arc<Notify>, future: F) -> Option<F::Output> {
-    let told = Arc::clone(&cut);
+    let notified = Arc::clone(&cut);
     CUT.scope(cut, async move {
         tokio::select! {
             biased;
-            () = told.notified() => None,
+            () = notified.notified() => None,
             done = future => Some(done),
         }
     })
     .await
 }
 
-/// Runs each call of an HTTP/2 connection as a task of its own that can be cut, whatever it waits for: one that waits for
-/// its reader's window is asked nothing otherwise.
+/// Runs each call of an HTTP/2 connection as a task that can be cut at any await, even while the call waits for its reader's
+/// window and polls nothing else.
 #[derive(Clone, Debug)]
 pub(crate) struct CallTasks(pub(crate) Arc<Place>);
 
@@ -172,7 +172,7 @@ where
     }
 }
 
-/// A call under way.
+/// A call in progress.
 #[derive(Debug)]
 struct Call {
     peer: Arc<Peer>,
@@ -194,7 +194,7 @@ impl Line for Call {
     }
 }
 
-/// Counts a call for as long as it lives.
+/// Counts a call until it is dropped.
 struct UnderWay(Arc<Peer>);
 
 impl UnderWay {
@@ -221,7 +221,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// Serves a connection's calls: counts them, bounds their requests in time, and tells streams whom they serve.
+/// Serves a connection's calls: counts them, bounds the time for their bodies, and adds a [`Caller`] to each request.
 #[derive(Clone)]
 pub(crate) struct Calls<S> {
     pub(crate) app: S,
@@ -229,7 +229,7 @@ pub(crate) struct Calls<S> {
     pub(crate) place: Arc<Place>,
 }
 
-// Not tower's trait: hyper-util's adapter gets to know of a call only in the call's own task, which is somewhere by then.
+// Not tower's trait: hyper-util's adapter calls it only inside the call's task, when it is too late to choose its threads.
 impl<S, B> hyper::service::Service<Request<B>> for Calls<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Future: Send> + Clone + Send + 'static,
@@ -240,7 +240,7 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        // hyper spawns the call's task after this.
+        // hyper spawns the call's task after this, by `CallTasks`.
         self.place.called(request.uri().path());
         let (app, peer) = (self.app.clone(), Arc::clone(&self.peer));
         let under_way = UnderWay::new(Arc::clone(&peer), request.version());
@@ -255,7 +255,7 @@ where
             }
             let mut response = app.oneshot(request).await?;
             if let (true, Some(form)) = (late.load(Ordering::Relaxed), form) {
-                // Layers in between have made something else of it.
+                // Layers in between may have turned the error into another answer.
                 response = form.answer(late_body());
             }
             Ok(response.map(|body| Body::new(CountedBody { body, _under_way: under_way })))
@@ -263,13 +263,13 @@ where
     }
 }
 
-/// A request's body, which fails if it does not arrive in time.
+/// A request's body that fails if it arrives too late.
 struct TimelyBody<B> {
     body: B,
     deadline: Instant,
-    /// Most bodies arrive with their heads and need none.
+    /// `None` until needed: most bodies arrive with their heads.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Set when it failed.
+    /// Set when the body was late.
     late: Arc<AtomicBool>,
 }
 
@@ -304,11 +304,11 @@ where
 }
 
 fn late_body() -> Status {
-    let message = "the request did not arrive in time: its head came, but not all of its body";
+    let message = "the request's body did not arrive in time";
     status(Code::DeadlineExceeded, "REQUEST_TOO_SLOW", &[], message)
 }
 
-/// An answer's body, during which its call is under way.
+/// An answer's body. Its call is in progress until it is dropped.
 struct CountedBody {
     body: Body,
     _under_way: UnderWay,
@@ -334,7 +334,7 @@ impl http_body::Body for CountedBody {
     }
 }
 
-/// A connection's bytes. The socket is shared so that [`Peer`] can look at it.
+/// Reads and writes a connection. It shares the socket with [`Peer`].
 pub(crate) struct PeerIo {
     pub(crate) socket: Arc<TcpStream>,
     pub(crate) peer: Arc<Peer>,

@@ -1,4 +1,4 @@
-//! Where streams are served: by threads of their own, so that no other call stands in line with those that read.
+//! The threads that serve streams, so that other calls do not wait behind them.
 
 use std::future::Future;
 use std::io;
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 /// The calls that move their connection to the readers.
 const STREAMS: [&str; 2] = [SubscribeService::PATH, "/sharedcalculator.Leader/StreamUpdates"];
 
-/// The threads that serve streams. Dropping it ends what they do.
+/// The threads that serve streams. Dropping it ends their tasks.
 #[derive(Debug)]
 pub(crate) struct Readers {
     handle: Handle,
@@ -43,13 +43,13 @@ impl Readers {
 impl Drop for Readers {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Waiting for the threads is not allowed inside another runtime.
+            // Inside another runtime, a shutdown that waits would panic.
             runtime.shutdown_background();
         }
     }
 }
 
-/// Where one connection is served: with all others until it opens a stream, and from then on among the readers.
+/// Where a connection is served: on the server's threads until it opens a stream, and then on the readers.
 #[derive(Debug)]
 pub(crate) struct Place {
     readers: Handle,
@@ -62,7 +62,7 @@ impl Place {
         Arc::new(Self { readers, reads: AtomicBool::new(false), moved: Notify::new() })
     }
 
-    /// Says that the connection got a call of `path`.
+    /// Notes a call of `path` on the connection.
     pub(crate) fn called(&self, path: &str) {
         if STREAMS.contains(&path) && !self.reads.swap(true, Ordering::Relaxed) {
             self.moved.notify_one();
@@ -73,12 +73,12 @@ impl Place {
         &self.readers
     }
 
-    /// Waits for the first stream. One task may wait for it.
+    /// Waits for the connection's first stream. Only one task may wait.
     pub(crate) async fn reads(&self) {
         self.moved.notified().await;
     }
 
-    /// Runs a call where its connection is served.
+    /// Spawns a call where its connection is served.
     pub(crate) fn spawn(&self, call: impl Future<Output: Send + 'static> + Send + 'static) {
         if self.reads.load(Ordering::Relaxed) {
             self.readers.spawn(call);

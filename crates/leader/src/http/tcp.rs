@@ -1,17 +1,17 @@
-//! What the system knows about a TCP connection.
+//! The system's view of a TCP connection.
 
 use tokio::net::TcpStream;
 
 /// Whether a peer's host answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answers {
-    /// Something was sent that the host should have acknowledged.
+    /// Whether sent bytes wait for the host's acknowledgment.
     pub(crate) awaited: bool,
     /// How long ago the host last acknowledged anything.
     pub(crate) last: std::time::Duration,
 }
 
-/// `None` where the system does not tell.
+/// Whether the host acknowledges what it is sent. `None` if the system does not say.
 #[cfg(target_os = "linux")]
 pub(crate) fn answers(stream: &TcpStream) -> Option<Answers> {
     use std::time::Duration;
@@ -20,13 +20,13 @@ pub(crate) fn answers(stream: &TcpStream) -> Option<Answers> {
 
     let info = linux::TcpInfo.get(stream).ok()?;
     let probes = info[0].to_ne_bytes()[linux::PROBES];
-    // A closed window is asked about now and then, up to two minutes apart, and one question or its answer may be lost.
-    // What was sent into an open window is sent again by TCP itself.
+    // TCP probes a closed window at intervals of up to two minutes, and one probe or its answer may get lost: so only a
+    // second unanswered probe counts.
     let awaited = info[linux::UNACKED] > 0 || probes > 1;
     Some(Answers { awaited, last: Duration::from_millis(info[linux::LAST_ACK_RECV].into()) })
 }
 
-/// `None`: the system does not tell.
+/// `None`: only Linux is supported.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn answers(_stream: &TcpStream) -> Option<Answers> {
     None
@@ -42,8 +42,8 @@ mod linux {
     #[derive(Clone, Copy)]
     pub(super) struct TcpInfo;
 
-    /// The beginning of `struct tcp_info`, which no version of Linux has changed, as 32-bit words. Later versions have
-    /// more, so the length that a C library knows is not the length that every system gives.
+    /// The beginning of `struct tcp_info` as 32-bit words. It is the same in every version of Linux; newer versions append
+    /// fields, so the struct's length in a C library may differ from the kernel's.
     type Words = [u32; 26];
 
     /// `tcpi_probes`: a byte of the first word.

@@ -1,4 +1,4 @@
-//! Who is on the roster: replicas with a stream, and for a minute those that had one.
+//! The members of the roster: replicas with a stream, and replicas that had one within the last minute.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,29 +9,29 @@ use wire::Identity;
 /// How long a replica without a stream is remembered.
 pub(crate) const MEMORY: Duration = Duration::from_secs(60);
 
-/// The most replicas that are remembered. At some 300 bytes each this bounds the roster to a few megabytes.
+/// The most replicas that are remembered. At some 300 bytes each, this bounds the roster to a few megabytes.
 pub(crate) const MAX_MEMBERS: usize = 20_000;
 
-/// The least time from one look into the store for a replica to the next: reports come every two seconds, and two pages
-/// may share an identity.
+/// The least time between two look-ups in the store for one replica. Reports come every two seconds, and two pages may share
+/// an identity.
 const LOOK_UP_PAUSE: Duration = Duration::from_millis(500);
 
 /// The members.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     records: BTreeMap<Identity, Record>,
-    /// Those without a stream, by when they left: who left first makes room first.
+    /// Replicas without a stream, by when they left. The first makes room for a new one.
     left: BTreeSet<(Instant, Identity)>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
-    /// More than one when a replica reconnects before its old stream is noticed to be dead, or two share an identity.
+    /// Several if a replica reconnects before its old stream ends, or if two replicas share an identity.
     pub(crate) streams: Vec<StreamId>,
     pub(crate) progress: Option<Progress>,
     /// When it last joined, reported or left.
     pub(crate) last_heard: Instant,
-    /// When the store was last looked into for it.
+    /// When its position was last looked up in the store.
     looked_up: Option<Instant>,
     looks_up: bool,
 }
@@ -44,13 +44,13 @@ pub(crate) struct Progress {
 }
 
 impl Members {
-    /// A stream was opened. Returns the replica's other streams, or `None` if there is no room: all members have streams.
-    /// A replica without an id is no member.
+    /// Adds a stream. Returns the replica's other streams, or `None` if the replica has no id, or if there is no room because
+    /// all members have streams.
     pub(crate) fn join(&mut self, identity: &Identity, stream: StreamId, now: Instant) -> Option<Vec<StreamId>> {
         if identity.id.is_empty() {
             return None;
         }
-        self.forget_the_silent(now);
+        self.forget_left(now);
         if !self.records.contains_key(identity) && self.records.len() >= MAX_MEMBERS {
             let (_, first) = self.left.pop_first()?;
             self.records.remove(&first);
@@ -66,7 +66,7 @@ impl Members {
         Some(others)
     }
 
-    /// A stream ended.
+    /// Removes a stream that ended.
     pub(crate) fn leave(&mut self, identity: &Identity, stream: StreamId, now: Instant) {
         let Some(record) = self.connected(identity) else { return };
         record.streams.retain(|open| *open != stream);
@@ -76,8 +76,7 @@ impl Members {
         }
     }
 
-    /// A replica told where it stands. A report makes nobody a member, and one that comes after the last stream ended does
-    /// not count.
+    /// Records a replica's report. Ignores reports of replicas without a stream.
     pub(crate) fn report(&mut self, identity: &Identity, progress: Progress, now: Instant) {
         if let Some(record) = self.connected(identity) {
             record.progress = Some(progress);
@@ -85,9 +84,9 @@ impl Members {
         }
     }
 
-    /// Whether the store may be looked into for the replica: if it has a stream, one look at a time and not too often.
-    /// [`looked_up`](Self::looked_up) says that it is done.
-    pub(crate) fn may_look_up(&mut self, identity: &Identity, now: Instant) -> bool {
+    /// Begins a look-up in the store, if the replica may have one: it has a stream, and no look-up is in progress or recent.
+    /// [`end_look_up`](Self::end_look_up) ends it.
+    pub(crate) fn begin_look_up(&mut self, identity: &Identity, now: Instant) -> bool {
         let Some(record) = self.connected(identity) else { return false };
         let rests = record.looked_up.is_some_and(|last| now.duration_since(last) < LOOK_UP_PAUSE);
         if record.looks_up || rests {
@@ -98,15 +97,15 @@ impl Members {
         true
     }
 
-    pub(crate) fn looked_up(&mut self, identity: &Identity) {
+    pub(crate) fn end_look_up(&mut self, identity: &Identity) {
         if let Some(record) = self.records.get_mut(identity) {
             record.looks_up = false;
         }
     }
 
-    /// Everybody, after those were forgotten that left too long ago.
+    /// Forgets replicas that left too long ago, and lists the others.
     pub(crate) fn list(&mut self, now: Instant) -> impl Iterator<Item = (&Identity, &Record)> {
-        self.forget_the_silent(now);
+        self.forget_left(now);
         self.records.iter()
     }
 
@@ -114,7 +113,7 @@ impl Members {
         self.records.get_mut(identity).filter(|record| !record.streams.is_empty())
     }
 
-    fn forget_the_silent(&mut self, now: Instant) {
+    fn forget_left(&mut self, now: Instant) {
         while self.left.first().is_some_and(|(left, _)| now.duration_since(*left) >= MEMORY) {
             if let Some((_, identity)) = self.left.pop_first() {
                 self.records.remove(&identity);
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_is_listed_for_a_minute_with_its_last_position() {
+    fn a_replica_that_left_is_listed_for_a_minute_with_its_last_position() {
         let (mut members, start) = (Members::default(), Instant::now());
         members.join(&identity("1"), StreamId(1), start).unwrap();
         members.report(&identity("1"), progress(7), start);
@@ -173,11 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn made_up_reports_and_nameless_streams_make_nobody_a_member() {
+    fn reports_without_a_stream_and_streams_without_an_id_add_no_member() {
         let (mut members, now) = (Members::default(), Instant::now());
         for id in 0..30_000 {
             members.report(&identity(&id.to_string()), progress(1), now);
-            assert!(!members.may_look_up(&identity(&id.to_string()), now));
+            assert!(!members.begin_look_up(&identity(&id.to_string()), now));
         }
         assert_eq!(members.join(&identity(""), StreamId(1), now), None);
         assert_eq!(listed(&mut members, now), []);
@@ -187,14 +186,14 @@ mod tests {
     }
 
     #[test]
-    fn those_that_left_first_make_room_and_those_with_streams_stay() {
+    fn the_first_to_leave_makes_room_and_connected_replicas_stay() {
         let (mut members, start) = (Members::default(), Instant::now());
         members.join(&identity("honest"), StreamId(0), start).unwrap();
         for id in 1..MAX_MEMBERS + 1_000 {
-            let (who, stream) = (identity(&format!("{id:05}")), StreamId(id as u64));
+            let (replica, stream) = (identity(&format!("{id:05}")), StreamId(id as u64));
             let now = start + Duration::from_micros(id as u64);
-            assert!(members.join(&who, stream, now).is_some());
-            members.leave(&who, stream, now);
+            assert!(members.join(&replica, stream, now).is_some());
+            members.leave(&replica, stream, now);
         }
         let now = start + Duration::from_secs(1);
         assert!(members.join(&identity("new"), StreamId(u64::MAX), now).is_some());
@@ -205,13 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn the_store_is_looked_into_for_one_replica_once_at_a_time_and_not_too_often() {
+    fn a_replica_gets_one_look_up_at_a_time_and_not_too_often() {
         let (mut members, start) = (Members::default(), Instant::now());
         members.join(&identity("1"), StreamId(1), start).unwrap();
-        assert!(members.may_look_up(&identity("1"), start));
-        assert!(!members.may_look_up(&identity("1"), start + LOOK_UP_PAUSE * 9), "one is under way");
-        members.looked_up(&identity("1"));
-        assert!(!members.may_look_up(&identity("1"), start + LOOK_UP_PAUSE / 2));
-        assert!(members.may_look_up(&identity("1"), start + LOOK_UP_PAUSE));
+        assert!(members.begin_look_up(&identity("1"), start));
+        assert!(!members.begin_look_up(&identity("1"), start + LOOK_UP_PAUSE * 9), "two look-ups at a time");
+        members.end_look_up(&identity("1"));
+        assert!(!members.begin_look_up(&identity("1"), start + LOOK_UP_PAUSE / 2));
+        assert!(members.begin_look_up(&identity("1"), start + LOOK_UP_PAUSE));
     }
 }

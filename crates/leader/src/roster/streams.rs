@@ -1,8 +1,8 @@
-//! The open streams: which of them progress, and which are over although nobody said so.
+//! The open streams: which of them progress, and which have lost their reader.
 //!
-//! A reader that vanished says nothing. A stream whose replica reports with the stream's id lives as long as the reports
-//! come, for a middlebox acknowledges bytes for the dead. Before the first such report, and for replicas that never send
-//! one, it lives as long as the reader's host acknowledges what it is sent. How slowly a reader reads is never judged.
+//! A reader that vanishes closes nothing. Once its replica has reported with the stream's id, a stream is judged by the
+//! reports alone, because a middlebox can acknowledge bytes for a dead reader. Before the first such report, it is judged by
+//! whether the reader's host acknowledges bytes. A slow reader is never ended.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,36 +12,35 @@ use std::time::{Duration, Instant};
 
 use engine::StreamId;
 
-/// The way to whoever reads a stream, as the server knows it.
+/// The connection to a stream's reader, as the server sees it.
 pub trait Line: fmt::Debug + Send + Sync {
-    /// Looks how the connection stands; [`unacknowledged`](Self::unacknowledged) tells what was seen.
+    /// Asks the system for the state of the connection, and updates [`unacknowledged`](Self::unacknowledged).
     fn look(&self);
 
-    /// For how long the reader's host has left something unacknowledged, at the last look. Zero if nothing waits for an
-    /// acknowledgment, or if the system does not tell.
+    /// How long bytes had waited for an acknowledgment at the last look. Zero if none wait, or if the system does not say.
     fn unacknowledged(&self) -> Duration;
 
-    /// Ends the call at once, whatever it waits for.
+    /// Ends the call at once.
     fn cut(&self);
 }
 
-/// A call's line, which the server puts among the extensions of its request.
+/// A call's line. The server adds it to the extensions of the request.
 #[derive(Clone, Debug)]
 pub struct Caller(pub Arc<dyn Line>);
 
 /// How long a stream may be without progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// After this long it is ended.
+    /// After this long, it ends.
     pub silent: Duration,
-    /// After this long its replica is listed as not connected, a newer stream of the replica takes its place, and it makes
-    /// room for another subscriber if there is none. Two reports and some slack.
+    /// After this long, its replica is listed as not connected, and the stream ends if the replica has a newer one or if a
+    /// new subscriber needs the room. Two reports and some slack.
     pub missing: Duration,
 }
 
 impl Patience {
-    /// With a heartbeat this rare, a replica may have nothing to acknowledge, and a hidden page nothing that wakes it, for
-    /// as long.
+    /// Raises both times to three heartbeats, because between two of them a replica may have nothing to acknowledge, and a
+    /// hidden page nothing that wakes it.
     #[must_use]
     pub fn with_heartbeat(self, interval: Duration) -> Self {
         Self { silent: self.silent.max(3 * interval), missing: self.missing.max(3 * interval) }
@@ -54,17 +53,17 @@ impl Default for Patience {
     }
 }
 
-/// There are as many streams as there may be, and all of them progress.
+/// The limit of streams is reached, and all of them progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crowded;
 
-/// Every open stream, named and unnamed.
+/// Every open stream, with and without an identity.
 #[derive(Debug)]
 pub(crate) struct Streams {
     patience: Patience,
-    /// Makes ids that nobody can guess, and so nobody can report for.
+    /// Makes ids that cannot be guessed, so that only the stream's reader can report for it.
     names: RandomState,
-    /// A std lock: held for a walk over the streams at most.
+    /// A std lock: held for one pass over the streams at most.
     open: Mutex<Table>,
 }
 
@@ -78,16 +77,16 @@ struct Table {
 struct Open {
     /// The replica's id; empty if it gave none.
     replica: String,
-    /// The newest report that named this stream.
+    /// When the newest report with this stream's id arrived.
     reported: Option<Instant>,
-    /// The replica has opened a newer one.
+    /// Whether the replica has a newer stream.
     superseded: bool,
-    /// `None` where there is no connection, as in tests.
+    /// `None` in tests without a connection.
     line: Option<Arc<dyn Line>>,
 }
 
 impl Open {
-    /// How long it has been without progress.
+    /// How long the stream has been without progress.
     fn silence(&self, now: Instant) -> Duration {
         match (self.reported, &self.line) {
             (Some(at), _) => now.saturating_duration_since(at),
@@ -97,7 +96,7 @@ impl Open {
     }
 }
 
-/// A stream that was ended for want of progress.
+/// A stream to end because it does not progress.
 #[derive(Debug)]
 pub(crate) struct Lost {
     pub(crate) replica: String,
@@ -118,7 +117,8 @@ impl Streams {
         Self { patience, names: RandomState::new(), open: Mutex::default() }
     }
 
-    /// Makes room for a stream of `replica`, if need be by ending the one that has been without progress for longest.
+    /// Adds a stream of `replica`. At the limit, the stream that has been without progress for longest makes room, and is
+    /// returned for the caller to cut.
     pub(crate) fn admit(
         &self,
         replica: &str,
@@ -145,7 +145,7 @@ impl Streams {
         Ok((id, made_room))
     }
 
-    /// The replica of these streams has opened a newer one.
+    /// Notes that the replica of these streams has a newer one.
     pub(crate) fn supersede(&self, older: &[StreamId]) {
         let mut table = self.table();
         for id in older {
@@ -155,7 +155,7 @@ impl Streams {
         }
     }
 
-    /// A replica reported where it stands on this stream.
+    /// Notes that a replica reported with this stream's id. Ignores a report of another replica.
     pub(crate) fn reported(&self, id: StreamId, replica: &str, now: Instant) {
         if let Some(open) = self.table().streams.get_mut(&id)
             && open.replica == replica
@@ -169,9 +169,9 @@ impl Streams {
         self.table().streams.get(&id).is_some_and(|open| open.silence(now) < self.patience.missing)
     }
 
-    /// Takes out the streams that are over.
+    /// Removes and returns the streams that have been without progress for too long. The caller cuts them.
     pub(crate) fn take_lost(&self, now: Instant) -> Vec<Lost> {
-        // Looking is a system call for each, so not under the lock.
+        // Each look is a system call, so it happens outside the lock.
         let lines: Vec<_> = self.table().streams.values().filter_map(|open| open.line.clone()).collect();
         for line in lines {
             line.look();
@@ -185,7 +185,7 @@ impl Streams {
         over.into_iter().filter_map(|id| table.take(id, now)).collect()
     }
 
-    /// A stream has ended.
+    /// Removes a stream that has ended.
     pub(crate) fn close(&self, id: StreamId) {
         self.table().streams.remove(&id);
     }
@@ -195,7 +195,6 @@ impl Streams {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // No change under the lock can panic half-way.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -213,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    /// A line that says what the test wants.
+    /// A line whose state the test sets.
     #[derive(Debug, Default)]
     struct Wire {
         unacknowledged: AtomicU64,
@@ -242,7 +241,7 @@ mod tests {
         }
     }
 
-    /// Streams, and a clock that the test turns.
+    /// Streams, and a clock that the test advances.
     struct World {
         streams: Streams,
         now: Instant,
@@ -279,7 +278,7 @@ mod tests {
         let mut world = World::new();
         let (_, wire) = world.open("a");
         world.wait(3_600);
-        assert!(!wire.is_cut(), "nothing waits for an acknowledgment");
+        assert!(!wire.is_cut(), "a stream on which nothing waits for an acknowledgment was cut");
         wire.stalls_for(29);
         world.wait(1);
         assert!(!wire.is_cut());
@@ -290,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_reported_lives_by_its_reports_alone() {
+    fn a_stream_that_reported_is_judged_by_its_reports_alone() {
         let mut world = World::new();
         let (id, wire) = world.open("a");
         world.report("a", id);
@@ -298,19 +297,19 @@ mod tests {
         world.wait(29);
         world.report("a", id);
         world.wait(29);
-        assert!(!wire.is_cut(), "a slow reader reports");
+        assert!(!wire.is_cut(), "a slow reader that reports was cut");
         wire.stalls_for(0);
         world.wait(1);
-        assert!(wire.is_cut(), "a middlebox acknowledges for the dead");
+        assert!(wire.is_cut(), "acknowledged bytes kept a stream without reports alive");
     }
 
     #[test]
-    fn a_report_for_another_replicas_stream_is_none() {
+    fn a_report_for_another_replicas_stream_does_not_count() {
         let mut world = World::new();
         let (id, wire) = world.open("a");
         world.report("b", id);
         world.wait(100);
-        assert!(!wire.is_cut(), "it is still judged by what is acknowledged");
+        assert!(!wire.is_cut(), "the report made the stream depend on reports");
     }
 
     #[test]
@@ -324,7 +323,7 @@ mod tests {
             world.report("a", second);
             world.wait(2);
         }
-        assert!(!first_wire.is_cut() && !second_wire.is_cut(), "a duplicated tab shares its id");
+        assert!(!first_wire.is_cut() && !second_wire.is_cut(), "a stream that reports was cut");
         for _ in 0..2 {
             world.report("a", second);
             world.wait(2);
@@ -338,7 +337,7 @@ mod tests {
         let ((older, older_wire), (_, newer_wire)) = (world.open("a"), world.open("a"));
         world.streams.supersede(&[older]);
         world.wait(60);
-        assert!(!older_wire.is_cut(), "it is read");
+        assert!(!older_wire.is_cut(), "an older stream that is read was cut");
         older_wire.stalls_for(6);
         newer_wire.stalls_for(6);
         world.wait(1);
@@ -346,11 +345,11 @@ mod tests {
     }
 
     #[test]
-    fn at_the_limit_the_one_longest_without_progress_makes_room() {
+    fn at_the_limit_the_stream_longest_without_progress_makes_room() {
         let world = World::new();
         let streams: Vec<_> = (0..10).map(|n| world.open(&n.to_string())).collect();
         let refused = world.streams.admit("new", None, 10, world.now).unwrap_err();
-        assert_eq!(refused, Crowded, "all progress");
+        assert_eq!(refused, Crowded);
         streams[3].1.stalls_for(7);
         streams[5].1.stalls_for(9);
         streams[7].1.stalls_for(5);
@@ -359,12 +358,12 @@ mod tests {
         assert!(streams[5].1.is_cut() && cut() == 1);
         world.open("newer");
         assert!(streams[3].1.is_cut() && cut() == 2);
-        assert_eq!(world.streams.admit("newest", None, 10, world.now).unwrap_err(), Crowded, "5 s may be a hiccup");
+        assert_eq!(world.streams.admit("newest", None, 10, world.now).unwrap_err(), Crowded, "5 s is too short");
         assert_eq!(world.streams.len(), 10);
     }
 
     #[test]
-    fn a_rare_heartbeat_makes_patient() {
+    fn a_rare_heartbeat_raises_the_limits() {
         let patience = Patience::default().with_heartbeat(Duration::from_secs(20));
         assert_eq!((patience.silent, patience.missing), (Duration::from_secs(60), Duration::from_secs(60)));
         assert_eq!(Patience::default().with_heartbeat(Duration::from_secs(1)), Patience::default());

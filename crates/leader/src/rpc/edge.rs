@@ -1,5 +1,5 @@
-//! What every gRPC call goes through before its service: which requests are calls, in which of gRPC's forms they come,
-//! and by when they want an answer.
+//! The edge that every gRPC call passes before its service: whether the request is a call, in which form of gRPC, and its
+//! deadline.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 use tower::Service;
 use wire::status::{invalid, status};
 
-/// How a call travels.
+/// The form of gRPC that a call uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// HTTP/2 with trailers.
@@ -31,8 +31,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// The form that a media type names, in any case and with any parameters. `None` if it is not gRPC, or carries
-    /// messages other than protobuf.
+    /// The form that a media type names. Ignores case and parameters. `None` if it is not gRPC with protobuf messages.
     fn of(media_type: &HeaderValue) -> Option<Self> {
         let essence = media_type.to_str().ok()?.split(';').next()?.trim().to_ascii_lowercase();
         match essence.strip_suffix("+proto").unwrap_or(&essence) {
@@ -49,7 +48,7 @@ impl Form {
         Self::of(named.next()?).filter(|_| named.next().is_none())
     }
 
-    /// The spelling that tonic knows.
+    /// The media type in the spelling that tonic expects.
     fn media_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Native => "application/grpc",
@@ -58,7 +57,7 @@ impl Form {
         })
     }
 
-    /// An answer that is nothing but `status`.
+    /// An answer that holds only `status`.
     pub(crate) fn answer(self, status: Status) -> Response {
         let mut response: Response = status.into_http();
         response.headers_mut().insert(header::CONTENT_TYPE, self.media_type());
@@ -66,8 +65,8 @@ impl Form {
     }
 }
 
-/// Lets calls through to a gRPC service, spelled as tonic expects them, and refuses everything else. Says on the answer
-/// that no proxy may hold it back or change it: it may be a stream.
+/// Passes calls to a gRPC service, with headers in the spelling that tonic expects, and refuses all other requests. Sets
+/// headers on the answer that forbid proxies to buffer or change it, because it may be a stream.
 pub(crate) async fn only_calls(mut request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         let text = "gRPC calls are made with POST.\n";
@@ -79,8 +78,8 @@ pub(crate) async fn only_calls(mut request: Request, next: Next) -> Response {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
     };
     if form == Form::Native && request.version() < Version::HTTP_2 {
-        let text = "application/grpc needs HTTP/2; a proxy in between has to speak it too (nginx: grpc_pass). Over \
-                    HTTP/1, use application/grpc-web.\n";
+        let text = "application/grpc needs HTTP/2, also from each proxy in between (nginx: grpc_pass). Over HTTP/1, use \
+                    application/grpc-web.\n";
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
     let headers = request.headers_mut();
@@ -95,7 +94,7 @@ pub(crate) async fn only_calls(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Answers calls to services that do not exist; what is not a call goes on.
+/// Answers calls to services that do not exist, and passes all other requests on.
 pub(crate) async fn no_such_service(request: Request, next: Next) -> Response {
     match Form::of_request(request.headers()) {
         Some(form) if request.method() == Method::POST => {
@@ -106,7 +105,7 @@ pub(crate) async fn no_such_service(request: Request, next: Next) -> Response {
     }
 }
 
-/// Keeps the deadlines that callers set. There is none of our own.
+/// Enforces the deadlines that callers set. The leader sets none.
 #[derive(Clone, Debug)]
 pub(crate) struct Deadlines<S>(pub(crate) S);
 
@@ -131,7 +130,7 @@ where
         if timeout.is_zero() {
             return Box::pin(std::future::ready(Ok(too_late().into_http())));
         }
-        // Made here, so that the time starts when the call arrives.
+        // The time starts when the call arrives.
         let mut deadline = Box::pin(tokio::time::sleep(timeout));
         let answering = self.0.call(request);
         Box::pin(async move {
@@ -147,15 +146,15 @@ where
 }
 
 fn too_late() -> Status {
-    let message = "the caller's deadline passed; an operation that was submitted may or may not be in the log";
+    let message = "the deadline in grpc-timeout passed; a submitted operation may or may not be in the log";
     status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", &[], message)
 }
 
-/// What the header `grpc-timeout` says: up to eight digits and a unit.
+/// Parses the header `grpc-timeout`: up to eight digits and a unit.
 fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let Some(header) = headers.get("grpc-timeout") else { return Ok(None) };
     parse_timeout(header).map(Some).ok_or_else(|| {
-        invalid("grpc-timeout is not a time: up to eight digits followed by one of H, M, S, m, u or n are expected")
+        invalid("grpc-timeout is not a time: write up to eight digits and then one of H, M, S, m, u or n")
     })
 }
 
@@ -177,9 +176,9 @@ fn parse_timeout(header: &HeaderValue) -> Option<Duration> {
     }
 }
 
-/// A body that ends with DEADLINE_EXCEEDED if it has not ended in time.
+/// A body that ends with DEADLINE_EXCEEDED at its deadline.
 struct UntilDeadline {
-    /// Dropped at the deadline: then a stream is over, whether or not its reader still reads.
+    /// Dropped at the deadline, which ends a stream even if its reader does not read.
     body: Option<Body>,
     deadline: Pin<Box<Sleep>>,
 }
@@ -191,7 +190,7 @@ impl http_body::Body for UntilDeadline {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
-        // The deadline comes first: a stream may always have something to send.
+        // Checks the deadline first, because a stream may always have something to send.
         if this.deadline.as_mut().poll(context).is_pending() {
             let frame = ready!(Pin::new(body).poll_frame(context));
             return Poll::Ready(frame);
@@ -211,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_is_known_in_any_case_and_with_parameters() {
+    fn media_types_are_recognised_in_any_case_and_with_parameters() {
         for (media_type, form) in [
             ("application/grpc", Some(Form::Native)),
             ("Application/gRPC+Proto", Some(Form::Native)),
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_are_read_as_the_protocol_writes_them() {
+    fn timeouts_are_parsed_as_grpc_defines_them() {
         for (text, expected) in [
             ("1H", Some(Duration::from_secs(3_600))),
             ("2M", Some(Duration::from_secs(120))),

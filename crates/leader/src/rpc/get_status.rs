@@ -1,4 +1,4 @@
-//! `GetStatus`: what the leader holds and how it is.
+//! `GetStatus`: the leader's state and health.
 
 use store::Damage;
 use wire::convert::log_id_bytes;
@@ -25,12 +25,12 @@ pub(super) fn answer(calculator: &Calculator) -> pb::GetStatusResponse {
     }
 }
 
-/// The first places of all that are damaged, and how many more there are.
+/// Lists the first damaged places, and the number of further ones.
 fn damage_text(damage: &[Damage]) -> String {
-    const TOLD: usize = 10;
-    let mut places: Vec<String> = damage.iter().take(TOLD).map(ToString::to_string).collect();
-    if damage.len() > TOLD {
-        places.push(format!("and {} places more", damage.len() - TOLD));
+    const LISTED: usize = 10;
+    let mut places: Vec<String> = damage.iter().take(LISTED).map(ToString::to_string).collect();
+    if damage.len() > LISTED {
+        places.push(format!("and {} more places", damage.len() - LISTED));
     }
     places.join("; ")
 }

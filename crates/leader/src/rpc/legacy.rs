@@ -1,11 +1,11 @@
-//! The original demo's service, so that its replicas can follow this leader without a change.
+//! The original demo's service, so that its unmodified replicas can follow this leader.
 //!
-//! That replica knows of one remedy: when a stream has ended, it asks for the current value and subscribes from there, at
-//! once. After an event out of order it waits for the end of the stream first. So a stream ends, with a status, wherever
-//! it would have to leave something out, and never because it has reached the tail.
+//! Such a replica can recover in one way only: when its stream ends, it asks for the current value and at once subscribes
+//! from there. After an event out of order, it first waits for the end of the stream. So a stream ends with a status before
+//! any event that it would have to skip, and never because it has reached the tail.
 //!
-//! It translates: batches from the feed become single events, whose `eventindex` counts from 0. Each subscriber's events
-//! are encoded for it alone, which is fine for the few that there are; everybody else uses `Subscribe`.
+//! The service translates batches from the feed into single events, whose `eventindex` counts from 0. It encodes them for
+//! each subscriber, which is cheap enough for the few that use it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ use wire::status::status;
 use super::status::read_status;
 use crate::roster::{Caller, Presence, Roster};
 
-/// How long a stream that cannot be had keeps its caller waiting: the original replica tries again without a pause.
+/// How long the answer to a refused stream is delayed, because the original replica retries without a pause.
 const TURNED_AWAY_AFTER: Duration = Duration::from_secs(1);
 
 /// Serves `sharedcalculator.Leader` from a feed.
@@ -37,7 +37,7 @@ pub struct Legacy {
 }
 
 impl Legacy {
-    /// Serves `feed`. Its streams count among those of `roster`, of which there may be `max_subscribers`.
+    /// Serves `feed`. Its streams count in `roster`, which admits at most `max_subscribers` streams in all.
     #[must_use]
     pub fn new(feed: Feed, roster: Roster, max_subscribers: usize) -> Self {
         Self { feed, roster, max_subscribers }
@@ -58,7 +58,7 @@ impl Leader for Legacy {
         let caller = request.extensions().get::<Caller>().cloned();
         let Ok(presence) = self.roster.join_unnamed(caller, self.max_subscribers) else {
             tokio::time::sleep(TURNED_AWAY_AFTER).await;
-            let message = "the leader has as many subscribers as it may; try again later";
+            let message = "the leader has its maximum number of subscribers; try again later";
             return Err(status(Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS", &[], message));
         };
         let from_index = request.into_inner().from_index;
@@ -67,7 +67,7 @@ impl Leader for Legacy {
         if from_index > events_so_far {
             return Err(beyond(from_index, events_so_far));
         }
-        // `eventindex` N is index N + 1, so "the next event wanted" is this index.
+        // `eventindex` N is our index N + 1.
         let first = Index(from_index).next();
         if first <= published.floor {
             return Err(gone(first, published.floor));
@@ -86,7 +86,7 @@ impl Leader for Legacy {
         _request: Request<GetMostRecentValueRequest>,
     ) -> Result<Response<GetMostRecentValueResponse>, Status> {
         if self.feed.is_closed() {
-            // After an error the original replica pauses before it tries again.
+            // After an error, the original replica pauses before it retries.
             return Err(shutting_down());
         }
         let tail = self.feed.published().tail;
@@ -100,13 +100,13 @@ impl Leader for Legacy {
 /// Single events, pulled from a cursor.
 struct Events {
     cursor: Cursor,
-    /// Events before it were not asked for, though they may share a batch with those that were.
+    /// The first event that was asked for. Earlier events of its batch are skipped.
     first: Index,
-    /// The event after those that were translated.
+    /// The next event to translate.
     next: Index,
-    /// What was translated and not sent yet: at most one span's worth.
+    /// Translated events that were not sent yet, at most one span's worth.
     ready: VecDeque<Event>,
-    /// How the stream ends once they are sent.
+    /// The status that ends the stream once they are sent.
     ends: Option<Status>,
     _presence: Presence,
 }
@@ -121,7 +121,7 @@ impl Events {
                 return Err(ends);
             }
             match self.cursor.next().await.map_err(|error| read_status(&error))? {
-                // There is no word for a snapshot that leads around damage.
+                // This protocol has no message for a snapshot.
                 Delivery::Frames(_) if let Some(damage) = self.cursor.damage() => {
                     return Err(read_status(&damage.clone().into()));
                 }
@@ -133,7 +133,7 @@ impl Events {
 
     fn translate(&mut self, mut span: Bytes) -> Result<(), Status> {
         while let Some(frame) = decode_next(&mut span).map_err(|error| undecodable(&error))? {
-            // There is no word for a snapshot or a heartbeat in this protocol.
+            // This protocol has no message for a snapshot or a heartbeat.
             let batch = match frame {
                 Frame::Batch(batch) => batch,
                 Frame::Snapshot(snapshot) => {
@@ -155,16 +155,16 @@ impl Events {
     }
 }
 
-/// The caller has followed another log.
+/// The caller followed another log, which was longer.
 fn beyond(from_index: u64, events: u64) -> Status {
     let message = format!(
-        "this log has {events} events, so there is none with eventindex {from_index} yet; ask GetMostRecentValue and \
-         start over from its latest_index"
+        "this log has {events} events, and none with eventindex {from_index} yet; call GetMostRecentValue and start over \
+         from its latest_index"
     );
     status(Code::FailedPrecondition, "BEYOND_TAIL", &[("latest_index", events.to_string())], &message)
 }
 
-/// History up to `floor` is no longer there.
+/// History up to `floor` was compacted away.
 fn gone(asked: Index, floor: Index) -> Status {
     read_status(&ReadError::Compacted(Compacted { asked, floor }))
 }

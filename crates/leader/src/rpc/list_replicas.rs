@@ -1,4 +1,4 @@
-//! `ListReplicas`: who follows, and where they are.
+//! `ListReplicas`: the replicas that follow, and their last reports.
 
 use engine::Standing;
 use wire::pb;

@@ -10,11 +10,11 @@ use wire::status::invalid;
 use super::Calculator;
 use super::status::read_status;
 
-/// What a page of history holds if the caller does not say.
+/// Events on a page if the request does not say.
 const DEFAULT_PAGE: usize = 1_000;
-/// The most that a page of history holds.
+/// The most events on a page.
 const MAX_PAGE: usize = 10_000;
-/// How many bytes of history are read from the store at a time.
+/// Bytes of history that are read from the store at a time.
 const READ_BYTES: usize = 64 << 10;
 
 pub(super) async fn answer(
@@ -44,8 +44,7 @@ pub(super) async fn answer(
     })
 }
 
-/// At most `page` of the oldest operations, and the index of the first. The floor may rise between looking for it
-/// and reading; then the look is repeated.
+/// At most `page` of the oldest operations, and the index of the first. Reads again if the floor rises meanwhile.
 async fn read_oldest(log: &dyn LogReader, page: usize) -> Result<(Index, Vec<Operation>), Status> {
     let mut first = log.floor().next();
     loop {
@@ -70,10 +69,10 @@ async fn read_operations(log: &dyn LogReader, first: Index, page: usize) -> Resu
             let decoded =
                 decode_next(&mut frame).map_err(|error| Corrupt { index: stored.first, what: error.to_string() })?;
             let Some(Frame::Batch(batch)) = decoded else {
-                let what = "what is stored is no batch".to_owned();
+                let what = "the stored bytes are not a batch".to_owned();
                 return Err(Corrupt { index: stored.first, what }.into());
             };
-            // The first batch may begin before the event that was asked for.
+            // The first batch may begin before `first`.
             let wanted = first.plus(operations.len() as u64).events_since(batch.first());
             let skip = usize::try_from(wanted).unwrap_or(usize::MAX);
             let room = page - operations.len();

@@ -1,4 +1,4 @@
-//! `ReportProgress`: how the position that a replica reports compares with the log.
+//! `ReportProgress`: compares a replica's position with the log.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::Calculator;
 use super::status::read_status;
 use crate::clock;
 
-/// When a report that was not looked up may be repeated: the next one is due then anyway.
+/// When to repeat a report that was not looked up. Replicas send the next one then anyway.
 const LOOK_UP_RETRY: Duration = Duration::from_secs(2);
 
 pub(super) async fn answer(
@@ -37,14 +37,14 @@ pub(super) async fn answer(
     })
 }
 
-/// From memory, or else from the store, which replicas without a stream have no right to.
+/// Judges the position from memory, or else from the store, but then only for replicas that have a stream.
 async fn judge(calculator: &Calculator, identity: &Identity, at: Resume) -> Result<Verdict, Status> {
     if let Some(verdict) = calculator.feed.judge_from_memory(at) {
         return Ok(verdict);
     }
     let Some(_look) = calculator.roster.look_up(identity) else {
-        let message = "the position is not among the newest events, and it is looked up only for replicas that have a \
-                       stream, twice a second at most";
+        let message = "the position is not among the newest events; older ones are looked up for replicas that have a \
+                       stream, at most twice a second";
         return Err(with_retry(Code::ResourceExhausted, "NOT_LOOKED_UP", &[], Some(LOOK_UP_RETRY), message));
     };
     calculator.feed.judge(at).await.map_err(|error| read_status(&error))

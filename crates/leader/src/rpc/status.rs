@@ -1,4 +1,4 @@
-//! Errors of reads as callers see them: a code and a reason for each. Those of submissions stand in `sequencer`.
+//! The gRPC code and reason for each read error. Those of submissions are in `sequencer`.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use store::ReadError;
 use tonic::{Code, Status};
 use wire::status::{status, with_retry};
 
-/// When to try again what failed for the moment.
+/// How long a caller should wait before it retries after a temporary failure.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
-/// Why history cannot be read.
+/// The status for a read error.
 #[must_use]
 pub fn read_status(error: &ReadError) -> Status {
     let message = error.to_string();

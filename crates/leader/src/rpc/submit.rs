@@ -1,4 +1,4 @@
-//! `Submit`: puts an operation into the log.
+//! `Submit`: appends an operation to the log.
 
 use engine::Submission;
 use tonic::Status;
@@ -10,7 +10,7 @@ use super::Calculator;
 pub(super) async fn answer(calculator: &Calculator, request: pb::SubmitRequest) -> Result<pb::SubmitResponse, Status> {
     let submission = Submission::try_from(request).map_err(|error| match error {
         DecodeError::Missing(_) => invalid(
-            "the request holds no operation: set one of add, subtract, multiply, divide, square_root, power_of_two",
+            "the request has no operation: set one of add, subtract, multiply, divide, square_root, power_of_two",
         ),
         error => invalid(&error.to_string()),
     })?;

@@ -1,7 +1,7 @@
-//! The `Subscribe` call, served straight from encoded frames.
+//! The `Subscribe` call, served from encoded frames.
 //!
-//! tonic's generated service would encode every message again for every subscriber. This service writes the shared
-//! bytes as they are: to HTTP, gRPC's framing is just a body.
+//! tonic's generated service would encode every message again for each subscriber. This service writes the shared bytes as
+//! they are: they are already in gRPC's framing, which is an ordinary HTTP body.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -29,10 +29,10 @@ use wire::{Identity, pb};
 use super::status::read_status;
 use crate::roster::{Caller, Presence, Roster};
 
-/// The largest request that is read; a well-formed one has under 300 bytes.
+/// The largest request, in bytes. A well-formed one has less than 300.
 const MAX_REQUEST_BYTES: usize = 4 << 10;
 
-/// When a subscriber that was turned away should come back.
+/// When a subscriber that was turned away should try again.
 const OVERLOADED_RETRY: Duration = Duration::from_secs(5);
 
 /// Serves `calculator.v1.CalculatorService/Subscribe`.
@@ -45,11 +45,10 @@ pub struct SubscribeService {
 }
 
 impl SubscribeService {
-    /// Where the service is mounted.
+    /// The path of the call.
     pub const PATH: &'static str = "/calculator.v1.CalculatorService/Subscribe";
 
-    /// Serves `feed` to at most `max_subscribers` at a time, which are listed in `roster`. `clock` tells the leader's
-    /// time.
+    /// Serves `feed`, with at most `max_subscribers` streams at a time in `roster`. `clock` gives the leader's time.
     pub fn new(
         feed: Feed,
         roster: Roster,
@@ -75,7 +74,7 @@ impl SubscribeService {
         }
         let name = identity.name.clone();
         let Ok(presence) = self.roster.join(identity, caller, self.max_subscribers) else {
-            info!(name, limit = self.max_subscribers, "turned a subscriber away: too many");
+            info!(name, limit = self.max_subscribers, "turned a subscriber away: too many subscribers");
             let goodbye = Goodbye { reason: GoodbyeReason::Overloaded, retry_after: OVERLOADED_RETRY };
             return Ok(respond(stream::iter([encode(&Frame::Goodbye(goodbye))])));
         };
@@ -87,7 +86,6 @@ impl SubscribeService {
     }
 }
 
-/// Parses at the edge: past here there is no generated type.
 fn parse(request: pb::SubscribeRequest) -> Result<(Identity, Option<Resume>), Status> {
     let identity =
         Identity::try_from(request.replica.unwrap_or_default()).map_err(|error| invalid(&error.to_string()))?;
@@ -95,7 +93,7 @@ fn parse(request: pb::SubscribeRequest) -> Result<(Identity, Option<Resume>), St
     Ok((identity, resume))
 }
 
-/// Answers as tonic's generated methods do to a compressed request; none of ours takes one.
+/// Refuses a compressed request, in the words of tonic's generated methods.
 fn refuse_compression(headers: &HeaderMap) -> Result<(), Status> {
     let Some(encoding) = headers.get("grpc-encoding").filter(|encoding| *encoding != "identity") else { return Ok(()) };
     let encoding = String::from_utf8_lossy(encoding.as_bytes());
@@ -104,7 +102,7 @@ fn refuse_compression(headers: &HeaderMap) -> Result<(), Status> {
     Err(status)
 }
 
-/// The opening, and then what the cursor delivers, up to and including a goodbye.
+/// Streams the opening and then what the cursor delivers, up to and including a goodbye.
 fn deliver(opening: Bytes, cursor: Cursor, presence: Presence) -> impl Stream<Item = Bytes> + Send {
     let state = Some((Some(opening), cursor, presence));
     stream::unfold(state, |state| async {
@@ -116,7 +114,7 @@ fn deliver(opening: Bytes, cursor: Cursor, presence: Presence) -> impl Stream<It
             Ok(Delivery::Frames(bytes)) => Some((bytes, Some((None, cursor, presence)))),
             Ok(Delivery::Goodbye(bytes)) => Some((bytes, None)),
             Err(error) => {
-                // The replica reconnects and resumes; the operator sees the store's own report.
+                // The replica reconnects and resumes; the store logs the error for the operator.
                 debug!(%error, "a stream ended because the store could not be read");
                 None
             }
@@ -124,7 +122,7 @@ fn deliver(opening: Bytes, cursor: Cursor, presence: Presence) -> impl Stream<It
     })
 }
 
-/// A gRPC response whose body is `frames` and then the trailer for "no error".
+/// A gRPC response with `frames` as its body, and a trailer with status OK.
 fn respond(frames: impl Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
     use futures_util::StreamExt;
 

@@ -1,4 +1,4 @@
-//! A leader in this process, replicas that remember everything, and a proxy whose connections can be cut.
+//! A leader in this process, replicas that record what they see, and a proxy whose connections can be cut.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
 
 pub mod raw;
@@ -24,7 +24,7 @@ use wire::pb::GetStatusRequest;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 use wire::{Identity, ReplicaKind};
 
-/// How long anything in these tests may take; reached only by a failure.
+/// The time limit for each step of these tests.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn config(generator: Generator) -> Config {
@@ -65,12 +65,12 @@ impl TestLeader {
     pub async fn start_on(address: SocketAddr, config: Config) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (shutdown, told) = oneshot::channel();
+        let (shutdown, signal) = oneshot::channel();
         let running = tokio::spawn(async move {
-            let told = async move {
-                let _ = told.await;
+            let shutdown = async move {
+                let _ = signal.await;
             };
-            leader::run(config, listener, told).await
+            leader::run(config, listener, shutdown).await
         });
         Self { address, shutdown, running }
     }
@@ -105,7 +105,7 @@ impl TestLeader {
         connect(&self.url(), identity("caller")).unwrap().calls()
     }
 
-    /// Stops it as Ctrl-C does and returns how long that took.
+    /// Stops the leader as Ctrl-C does, and returns how long that took.
     pub async fn stop(self) -> Duration {
         let start = Instant::now();
         self.shutdown.send(()).unwrap();
@@ -113,12 +113,12 @@ impl TestLeader {
         start.elapsed()
     }
 
-    /// Waits until it ends by itself, and returns why.
+    /// Waits until the leader ends on its own, and returns why.
     pub async fn ended(self) -> Result<(), RunError> {
         tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap()
     }
 
-    /// Ends it without a word, as SIGKILL does as far as its replicas can tell.
+    /// Ends the leader without a goodbye. To its replicas, this looks like SIGKILL.
     pub async fn kill(self) {
         self.running.abort();
         let _ = self.running.await;
@@ -129,13 +129,14 @@ pub fn identity(name: &str) -> Identity {
     Identity { id: format!("id-of-{name}"), name: name.to_owned(), kind: ReplicaKind::Native }
 }
 
-/// Everything a replica told and held.
+/// Everything that a replica held and noticed.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// Every value held, and the digest where a batch or snapshot ended.
+    /// Every value that was held.
     pub values: BTreeMap<(LogId, Index), i64>,
+    /// The digests where a batch or snapshot ended.
     pub digests: BTreeMap<(LogId, Index), Digest>,
-    /// Every index that was applied from a batch, in order.
+    /// The indexes that were applied from batches, in order.
     pub applied: Vec<Index>,
     pub notices: Vec<Notice>,
     pub standings: Vec<Standing>,
@@ -185,7 +186,11 @@ impl Recorder {
     pub async fn until(&self, what: &str, condition: impl Fn(&Record) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !self.read(&condition) {
-            assert!(Instant::now() < deadline, "never happened: {what}; told: {:#?}", self.read(|r| r.notices.clone()));
+            assert!(
+                Instant::now() < deadline,
+                "never happened: {what}; notices: {:#?}",
+                self.read(|r| r.notices.clone())
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -201,12 +206,13 @@ impl Recorder {
         .await;
     }
 
-    pub fn told(&self, matches: impl Fn(&Notice) -> bool) -> usize {
+    /// Counts the notices that match.
+    pub fn count(&self, matches: impl Fn(&Notice) -> bool) -> usize {
         self.read(|record| record.notices.iter().filter(|notice| matches(notice)).count())
     }
 
     pub fn snapshots_loaded(&self) -> usize {
-        self.told(|notice| matches!(notice, Notice::SnapshotLoaded { .. }))
+        self.count(|notice| matches!(notice, Notice::SnapshotLoaded { .. }))
     }
 }
 
@@ -229,7 +235,7 @@ impl Follower {
     }
 }
 
-/// Whether futures of a link can move between threads is known only for each link by itself.
+/// Starts a replica on a link. A trait, because only for a concrete link does the compiler know that its futures are `Send`.
 pub trait StartLink<L> {
     fn start_link(replica: Replica, link: L) -> Self;
 }

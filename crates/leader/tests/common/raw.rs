@@ -1,4 +1,4 @@
-//! Requests as no client library would send them.
+//! Raw requests, which no client library would send.
 
 use std::net::SocketAddr;
 
@@ -11,13 +11,13 @@ use tonic_types::StatusExt;
 
 use super::PATIENCE;
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     pub http: u16,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
-    /// Of HTTP/2, or of gRPC-Web's last frame.
+    /// HTTP/2's trailers, or those in gRPC-Web's last frame.
     pub trailers: HeaderMap,
 }
 
@@ -30,7 +30,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The gRPC status, wherever it is.
+    /// The gRPC status, from the trailers or the headers.
     pub fn status(&self) -> Status {
         let found = Status::from_header_map(&self.trailers).or_else(|| Status::from_header_map(&self.headers));
         found.unwrap_or_else(|| panic!("no gRPC status in {self:?}"))
@@ -77,7 +77,7 @@ pub async fn http2(leader: SocketAddr, method: &str, uri: &str, headers: &[(&str
         Answer { http: head.status.as_u16(), headers: head.headers, body: read, trailers }
     })
     .await
-    .expect("an answer in time")
+    .expect("no answer in time")
 }
 
 /// One request over HTTP/1, whose head is `head` without the empty line. Reads until the server closes.
@@ -88,8 +88,9 @@ pub async fn http1(leader: SocketAddr, head: &str, body: &[u8]) -> Answer {
     connection.write_all(request.as_bytes()).await.unwrap();
     connection.write_all(body).await.unwrap();
     let mut answer = Vec::new();
-    tokio::time::timeout(PATIENCE, connection.read_to_end(&mut answer)).await.expect("an answer").unwrap();
-    let head_end = answer.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4).expect("a head");
+    tokio::time::timeout(PATIENCE, connection.read_to_end(&mut answer)).await.expect("no answer in time").unwrap();
+    let head_end =
+        answer.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4).expect("the answer has no head");
     let mut lines = std::str::from_utf8(&answer[..head_end]).unwrap().trim_end().split("\r\n");
     let http = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let headers = header_map(lines);
@@ -121,7 +122,7 @@ fn unchunked(mut rest: &[u8]) -> Vec<u8> {
     payload
 }
 
-/// Takes gRPC-Web's last frame off a body that is not in base64.
+/// Removes gRPC-Web's last frame from a body that is not in base64, and returns its trailers.
 fn split_trailers(body: &mut Vec<u8>) -> HeaderMap {
     let mut at = 0;
     while let Some(prefix) = body.get(at..at + 5) {

@@ -1,4 +1,4 @@
-//! Logs as leaders leave them: one that was closed, and several whose leader was killed.
+//! Logs of one leader that closed its log, and of several that were killed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,7 @@ use wire::frame::encode_batch;
 
 use crate::damage::{DATABASE, FRAME_HEADER, PAGE, WAL, WAL_HEADER};
 
-/// Files as a leader left them, and what is in them.
+/// The files that a leader left, and their contents.
 pub(crate) struct Base {
     pub(crate) name: &'static str,
     pub(crate) files: TempDir,
@@ -33,7 +33,7 @@ pub(crate) struct Truth {
     /// What `export` prints.
     pub(crate) lines: Vec<u8>,
     pub(crate) producers: Vec<Submitted>,
-    /// All above the floor.
+    /// All batches above the floor.
     pub(crate) batches: Vec<StoredBatch>,
     pub(crate) floor: Snapshot,
     pub(crate) tail: Snapshot,
@@ -48,7 +48,7 @@ pub(crate) fn options(directory: &Path) -> Options {
     }
 }
 
-/// A leader that stores what it makes up.
+/// A leader that commits random operations.
 pub(crate) struct Leader<'a> {
     writer: Box<dyn LogWriter>,
     reader: Arc<dyn LogReader>,
@@ -74,13 +74,13 @@ impl<'a> Leader<'a> {
     pub(crate) fn commit(&mut self, batches: usize, random: &mut StdRng) -> Result<Vec<StoredBatch>, AppendError> {
         let mut stored = Vec::new();
         for _ in 0..batches {
-            // Most are small, as a leader's are.
+            // Most are small, like a leader's.
             let most = if random.random_bool(0.8) { 8 } else { 50 };
             let events = random.random_range(1..=most);
             let mut proposed = 0;
             while proposed < events {
-                let submission = self.make_up(random);
-                // The value overflows now and then, which is refused.
+                let submission = self.draw(random);
+                // The calculator refuses some: they overflow.
                 if self.sequencer.submit(&submission).is_ok() {
                     proposed += 1;
                 }
@@ -96,7 +96,7 @@ impl<'a> Leader<'a> {
         Ok(stored)
     }
 
-    fn make_up(&mut self, random: &mut StdRng) -> Submission {
+    fn draw(&mut self, random: &mut StdRng) -> Submission {
         let argument = if random.random_bool(0.9) { random.random_range(-9..=9) } else { random.random() };
         let operation = match random.random_range(0..8) {
             0..3 => Operation::Add(argument),
@@ -114,7 +114,7 @@ impl<'a> Leader<'a> {
     }
 }
 
-/// What leaders leave behind: one that closed its log, and several that were killed at different moments.
+/// The files of a leader that closed its log, and of several that were killed at different moments.
 pub(crate) fn bases(runtime: &Runtime, seed: u64) -> Vec<Base> {
     let mut random = StdRng::seed_from_u64(seed);
     let log = LogId(random.random());
@@ -122,7 +122,7 @@ pub(crate) fn bases(runtime: &Runtime, seed: u64) -> Vec<Base> {
     let mut keep = |name, directory: &Path| {
         let files = TempDir::new().unwrap();
         copy_files(directory, files.path());
-        // So that all runs with one seed draw the same places.
+        // The file's real contents differ between runs; a seed must draw the same places each time.
         fs::write(files.path().join("leader.lock"), "12345\n").unwrap();
         bases.push((name, files));
     };
@@ -134,7 +134,7 @@ pub(crate) fn bases(runtime: &Runtime, seed: u64) -> Vec<Base> {
     leader.commit(150, &mut random).unwrap();
     assert!(leader.reader.floor() > Index::ZERO, "nothing was compacted");
     keep("killed in its first life", directory);
-    assert_eq!(length(directory, DATABASE), PAGE as u64, "the write-ahead log was copied to the database already");
+    assert_eq!(length(directory, DATABASE), PAGE as u64, "the write-ahead log was already copied to the database");
     drop(leader);
 
     let mut leader = Leader::open(directory, log, runtime);
@@ -145,8 +145,8 @@ pub(crate) fn bases(runtime: &Runtime, seed: u64) -> Vec<Base> {
     checkpoint_in_part(interrupted.path());
     keep("killed while it copied the write-ahead log to the database", interrupted.path());
 
-    // SQLite copies the write-ahead log to the database when it has a thousand pages. It begins it anew, over the old
-    // one, with the commit after that.
+    // SQLite copies the write-ahead log to the database when it has a thousand pages. The next commit starts again at its
+    // beginning.
     let before = length(directory, WAL);
     while length(directory, WAL) < (1_000 * (PAGE + FRAME_HEADER) + WAL_HEADER) as u64 {
         leader.commit(1, &mut random).unwrap();
@@ -164,8 +164,8 @@ pub(crate) fn bases(runtime: &Runtime, seed: u64) -> Vec<Base> {
     bases.into_iter().map(|(name, files)| Base { name, truth: truth(&files, runtime), files }).collect()
 }
 
-/// Copies the older half of what is in the write-ahead log to the database, and of the rest every other page: so it
-/// looks when a leader is killed while SQLite does that.
+/// Copies the older half of the write-ahead log to the database, and every other page of the rest, as if a leader was killed
+/// during a checkpoint.
 fn checkpoint_in_part(directory: &Path) {
     let wal = fs::read(directory.join(WAL)).unwrap();
     let database = OpenOptions::new().write(true).open(directory.join(DATABASE)).unwrap();
@@ -178,7 +178,7 @@ fn checkpoint_in_part(directory: &Path) {
     }
 }
 
-/// What is in files that nobody damaged.
+/// The contents of undamaged files.
 fn truth(files: &TempDir, runtime: &Runtime) -> Truth {
     let copy = TempDir::new().unwrap();
     copy_files(files.path(), copy.path());

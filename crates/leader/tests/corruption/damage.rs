@@ -15,11 +15,11 @@ pub(crate) const WAL: &str = "log.sqlite-wal";
 /// A page of the database.
 pub(crate) const PAGE: usize = 4_096;
 
-/// What stands at the beginning of the write-ahead log, and before each page in it.
+/// Bytes of the header of the write-ahead log, and of the header before each page in it.
 pub(crate) const WAL_HEADER: usize = 32;
 pub(crate) const FRAME_HEADER: usize = 24;
 
-/// A file that is not empty: a large one more likely than a small one, and none too seldom.
+/// Picks a file that is not empty, mostly in proportion to its size, but small ones often enough.
 pub(crate) fn pick_file(directory: &Path, random: &mut StdRng) -> String {
     let mut files: Vec<(String, u64)> = fs::read_dir(directory)
         .unwrap()
@@ -43,7 +43,7 @@ pub(crate) fn pick_file(directory: &Path, random: &mut StdRng) -> String {
 
 pub(crate) struct Damage {
     pub(crate) file: String,
-    /// From here on, bytes counted from 0.
+    /// The first damaged byte, counted from 0.
     at: u64,
     what: What,
 }
@@ -58,7 +58,7 @@ impl Damage {
     pub(crate) fn flip(directory: &Path, file: String, random: &mut StdRng) -> Self {
         let length = fs::metadata(directory.join(&file)).unwrap().len();
         let any = random.random_range(0..length);
-        // Heads of pages and frames are a small share of a file and the larger share of what can go wrong.
+        // Headers of pages and frames are a small part of a file, but damage to them has more effects. So they are hit often.
         let head = match file.as_str() {
             DATABASE => any - any % PAGE as u64 + random.random_range(0..64),
             WAL => {
@@ -84,7 +84,7 @@ impl Damage {
         Self { file, at, what: What::Zero { length: usize::try_from(length - at).unwrap().min(512) } }
     }
 
-    /// Whether that changed anything.
+    /// Damages the file. Returns whether that changed a byte.
     pub(crate) fn apply(&self, directory: &Path) -> bool {
         let file = OpenOptions::new().read(true).write(true).open(directory.join(&self.file)).unwrap();
         let length = match self.what {

@@ -1,4 +1,4 @@
-//! Damage to the files of a log: whatever is altered, nothing is ever believed that was not committed.
+//! Damage to the files of a log: no reader ever accepts an event that was not committed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints what it counted")]
 
 mod bases;
@@ -36,7 +36,7 @@ fn a_thousand_flipped_bytes_are_harmless_or_refused_and_never_believed() {
 
     let mut counts: BTreeMap<(&str, String), BTreeMap<Outcome, u32>> = BTreeMap::new();
     for case in 0..FLIPPED + CUT + ZEROED {
-        // Each case draws by itself, so that one can be looked at alone.
+        // Each case has a seed of its own, so that it can run alone.
         let mut random = StdRng::seed_from_u64(seed.wrapping_add(case));
         let base = &bases[random.random_range(0..bases.len())];
         let copy = TempDir::new().unwrap();
@@ -69,30 +69,30 @@ fn a_thousand_flipped_bytes_are_harmless_or_refused_and_never_believed() {
         of_kind.filter_map(|(_, outcomes)| outcomes.get(&outcome)).sum::<u32>()
     };
     for outcome in [Outcome::Harmless, Outcome::RefusedAtOpen, Outcome::FoundWhenRead] {
-        assert!(flipped(outcome) > 10, "only {} of the flipped bytes came to {outcome:?}", flipped(outcome));
+        assert!(flipped(outcome) > 10, "only {} of the flipped bytes were {outcome:?}", flipped(outcome));
     }
 }
 
-/// What came of damage.
+/// The effect of damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
-    /// All that was committed is there, and nothing complains.
+    /// All events can be read, and nothing reports damage.
     Harmless,
-    /// All that was committed is there for whoever reads it, and `verify` complains of the rest of the database.
+    /// All events can be read; only `verify` reports damage.
     FoundByVerify,
     /// No leader starts.
     RefusedAtOpen,
-    /// A leader starts, and whoever reads the damaged place is told.
+    /// A leader starts, and reads of the damaged place fail.
     FoundWhenRead,
 }
 
-/// Does with damaged files what people and leaders do with a log. Panics if something is believed that is not `truth`.
+/// Verifies, exports and leads a damaged log. Panics if anything but `truth` is accepted.
 fn examine(directory: &Path, truth: &Truth, runtime: &Runtime, random: &mut StdRng) -> Outcome {
-    let verified = verify(directory, &mut Vec::new()).map_err(|error| told(&error));
+    let verified = verify(directory, &mut Vec::new()).map_err(|error| message(&error));
     let mut lines = Vec::new();
-    let exported = export(directory, &mut lines).map_err(|error| told(&error));
+    let exported = export(directory, &mut lines).map_err(|error| message(&error));
     if exported.is_ok() {
-        assert!(lines == truth.lines, "the events that are printed are not those that were committed");
+        assert!(lines == truth.lines, "the printed events differ from the committed ones");
     } else {
         assert!(truth.lines.starts_with(&lines), "an event was printed that was not committed");
         assert!(lines.last().is_none_or(|byte| *byte == b'\n'), "a line was cut off");
@@ -100,7 +100,7 @@ fn examine(directory: &Path, truth: &Truth, runtime: &Runtime, random: &mut StdR
     let opened = open_and_lead(directory, truth, runtime, random);
     match (verified, opened) {
         (Ok(()), opened) => {
-            assert!(exported.is_ok(), "verify found nothing, but the events cannot be printed");
+            assert!(exported.is_ok(), "verify found nothing, but export failed");
             assert_eq!(opened, Outcome::Harmless, "verify found nothing");
             Outcome::Harmless
         }
@@ -109,35 +109,35 @@ fn examine(directory: &Path, truth: &Truth, runtime: &Runtime, random: &mut StdR
     }
 }
 
-/// What a leader does: it opens the log, verifies its end, serves what replicas ask for, and goes on writing.
+/// Opens the log as a leader does: verifies its end, reads it for replicas, and writes more.
 fn open_and_lead(directory: &Path, truth: &Truth, runtime: &Runtime, random: &mut StdRng) -> Outcome {
     let opened = match SqliteStore::new(options(directory), LogId(0)).open_blocking() {
         Ok(opened) => opened,
         Err(error) => {
-            told(&error);
+            message(&error);
             return Outcome::RefusedAtOpen;
         }
     };
     if let Err(error) = runtime.block_on(check(&*opened.reader, opened.snapshot, opened.tail)) {
-        told(&error);
+        message(&error);
         return Outcome::RefusedAtOpen;
     }
-    assert!(opened.tail == truth.tail, "the log ends elsewhere");
-    assert!(opened.producers == truth.producers, "what producers did last is not what was committed");
+    assert!(opened.tail == truth.tail, "the log's tail differs from the committed one");
+    assert!(opened.producers == truth.producers, "the producers differ from the committed ones");
     assert_eq!(opened.reader.floor(), truth.floor.position().index);
     assert!(opened.term > truth.batches.last().unwrap().term);
 
     let whole = read_all(&*opened.reader, truth, runtime);
     ask_for_digests(&*opened.reader, truth, runtime, whole);
     let mut leader = Leader::new(opened, runtime);
-    let written = leader.commit(12, random).map_err(|error| told(&error));
+    let written = leader.commit(12, random).map_err(|error| message(&error));
     let end = leader.sequencer.committed();
     drop(leader);
     let after = written.and_then(|written| read_again(directory, truth, &written, end));
     if whole { after.map_or(Outcome::FoundWhenRead, |()| Outcome::Harmless) } else { Outcome::FoundWhenRead }
 }
 
-/// Reads as a replica far behind does. Returns whether it got to the end.
+/// Reads the log as for a replica that is far behind. Returns whether it reached the end.
 fn read_all(log: &dyn LogReader, truth: &Truth, runtime: &Runtime) -> bool {
     let mut next = truth.floor.position().index.next();
     let mut expected = truth.batches.iter();
@@ -151,22 +151,22 @@ fn read_all(log: &dyn LogReader, truth: &Truth, runtime: &Runtime) -> bool {
                 }
             }
             Err(error) => {
-                told(&error);
+                message(&error);
                 return false;
             }
         }
     }
-    assert_eq!(expected.next(), None, "the log is shorter than it was and passes as complete");
+    assert_eq!(expected.next(), None, "a shorter log was accepted as complete");
     true
 }
 
-/// Asks what is compared with what a replica holds: the digest where a batch ends, and none where none ends.
+/// Checks the digests with which replicas' positions are compared: one where a batch ends, none elsewhere.
 fn ask_for_digests(log: &dyn LogReader, truth: &Truth, runtime: &Runtime, whole: bool) {
     let ask = |index, expected| match runtime.block_on(log.digest_at(index)) {
-        Ok(digest) => assert_eq!(digest, expected, "the digest at index {index} is another"),
+        Ok(digest) => assert_eq!(digest, expected, "wrong digest at index {index}"),
         Err(error) => {
-            told(&error);
-            assert!(!whole, "the batch at index {index} was read before, and now: {error}");
+            message(&error);
+            assert!(!whole, "the batch at index {index} could be read before: {error}");
         }
     };
     for batch in truth.batches.iter().step_by(9) {
@@ -178,27 +178,27 @@ fn ask_for_digests(log: &dyn LogReader, truth: &Truth, runtime: &Runtime, whole:
     ask(truth.floor.position().index, Some(truth.floor.position().digest));
 }
 
-/// Reads what is there after a leader went on with damaged files.
+/// Reads the log after a leader wrote to the damaged files.
 fn read_again(directory: &Path, truth: &Truth, written: &[StoredBatch], end: Snapshot) -> Result<(), String> {
-    let mut reader = SqliteReader::open(directory).map_err(|error| told(&error))?;
+    let mut reader = SqliteReader::open(directory).map_err(|error| message(&error))?;
     assert!(reader.tail() == end, "the log does not end where the leader stopped");
     let from = reader.floor().position().index.next();
     let mut expected = truth.batches.iter().chain(written).skip_while(|batch| batch.first < from);
     let mut next = from;
     while next <= end.position().index {
-        for row in reader.rows(next, 10_000).map_err(|error| told(&error))? {
-            assert!(Some(&row.batch) == expected.next(), "the batch at index {next} is not what was committed");
+        for row in reader.rows(next, 10_000).map_err(|error| message(&error))? {
+            assert!(Some(&row.batch) == expected.next(), "the batch at index {next} differs from the committed one");
             next = row.batch.end.index.next();
         }
     }
-    assert_eq!(expected.next(), None, "the log is shorter than it was and passes as complete");
-    verify(directory, &mut Vec::new()).map_err(|error| told(&error))
+    assert_eq!(expected.next(), None, "a shorter log was accepted as complete");
+    verify(directory, &mut Vec::new()).map_err(|error| message(&error))
 }
 
-/// What an error says, which must be something, and not that our own code gave up.
-fn told(error: &dyn fmt::Display) -> String {
+/// An error's message. Panics if it has none, or reports a panic of our own code.
+fn message(error: &dyn fmt::Display) -> String {
     let text = error.to_string();
-    assert!(text.len() > 10, "a refusal without a reason: {text:?}");
+    assert!(text.len() > 10, "an error without a reason: {text:?}");
     assert!(!text.contains("panicked") && !text.contains("thread that writes it ended"), "{text}");
     text
 }

@@ -1,4 +1,4 @@
-//! Readers whose host vanishes without a word: a network of their own, whose cable is pulled.
+//! Readers whose host vanishes: a network namespace whose link is taken down.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,42 +15,42 @@ use wire::pb::calculator_service_client::CalculatorServiceClient;
 use crate::common::{PATIENCE, TestLeader};
 use crate::reports::impatient;
 
-/// Set for the process that runs inside.
+/// Set in the process that runs inside the namespace.
 const INSIDE: &str = "CALCULATOR_TEST_INSIDE_A_NETWORK";
 
-/// Runs the named test again, in a network namespace of its own where it may do what root may. With a user namespace
-/// anybody may have one; where those are not allowed, root may.
+/// Runs the named test again in a new network namespace, with root's rights there. With user namespaces, every user may
+/// create one. Without them, only root may.
 fn run_inside(test: &str) {
     let this = std::env::current_exe().unwrap();
-    let mut said = Vec::new();
+    let mut errors = Vec::new();
     for options in [&["--user", "--map-root-user", "--net"][..], &["--net"]] {
         let works = Command::new("unshare").args(options).args(["ip", "link", "set", "lo", "up"]).output();
-        let works = works.expect("the program `unshare` of the package util-linux is needed");
+        let works = works.expect("this test needs `unshare` of the package util-linux");
         if !works.status.success() {
-            said.push(String::from_utf8_lossy(&works.stderr).into_owned());
+            errors.push(String::from_utf8_lossy(&works.stderr).into_owned());
             continue;
         }
         let mut inside = Command::new("unshare");
         inside.args(options).arg(&this).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
-        assert!(inside.status().unwrap().success(), "see above");
+        assert!(inside.status().unwrap().success(), "the test failed inside the namespace; see above");
         return;
     }
     panic!(
-        "this test makes networks of its own, for which it needs `ip` of the package iproute2, and user namespaces or to be \
-         root: {said:?}"
+        "this test creates network namespaces, which needs `ip` of the package iproute2, and user namespaces or root: \
+         {errors:?}"
     );
 }
 
-/// A host at the other end of a cable.
+/// A host at the other end of a link.
 struct Host {
-    /// Keeps the namespace.
+    /// A process that keeps the namespace alive.
     holder: Child,
 }
 
 impl Host {
     const LEADER: &str = "10.77.0.1";
 
-    /// This side gets the address [`Host::LEADER`].
+    /// Creates the host and the link to it. This side gets the address [`Host::LEADER`].
     fn connect() -> Self {
         let mut holder = Command::new("unshare")
             .args(["--net", "sh", "-c", "echo up && exec sleep 120"])
@@ -75,10 +75,10 @@ impl Host {
         run("nsenter", &[&["--target", &id, "--net"], command].concat());
     }
 
-    /// A connection from the host to here.
+    /// Opens a connection from the host to this side.
     fn dial(&self, address: SocketAddr) -> TcpStream {
         let namespace = File::open(format!("/proc/{}/ns/net", self.holder.id())).unwrap();
-        // A thread of its own, because it does not come back.
+        // Uses a new thread, because a thread cannot return from the namespace once it has joined it.
         let dialing = std::thread::spawn(move || {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             TcpStream::connect_timeout(&address, PATIENCE).unwrap()
@@ -86,7 +86,7 @@ impl Host {
         dialing.join().unwrap()
     }
 
-    /// From here on it hears and says nothing.
+    /// Takes the link down.
     fn vanish(&self) {
         self.inside(&["ip", "link", "set", "far", "down"]);
     }
@@ -101,18 +101,18 @@ impl Drop for Host {
 
 fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output();
-    let output = output.unwrap_or_else(|error| panic!("`{program}` is needed: {error}"));
+    let output = output.unwrap_or_else(|error| panic!("this test needs `{program}`: {error}"));
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A subscription over HTTP/1.1, as a browser makes it.
+/// A browser's subscription over HTTP/1.1.
 const BROWSER: &[u8] = b"POST /calculator.v1.CalculatorService/Subscribe HTTP/1.1\r\nHost: 10.77.0.1\r\n\
     Content-Type: application/grpc-web+proto\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0";
 
 #[tokio::test]
-async fn subscribers_whose_host_vanishes_are_gone_and_so_is_their_memory() {
+async fn streams_and_sockets_of_a_vanished_host_end() {
     if std::env::var_os(INSIDE).is_none() {
-        run_inside("network::subscribers_whose_host_vanishes_are_gone_and_so_is_their_memory");
+        run_inside("network::streams_and_sockets_of_a_vanished_host_end");
         return;
     }
     let host = Host::connect();
@@ -121,8 +121,8 @@ async fn subscribers_whose_host_vanishes_are_gone_and_so_is_their_memory() {
     let mut client = CalculatorServiceClient::new(leader.channel().await);
     let mut subscribers = async || client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner().subscribers;
 
-    // One that reads until the end, one that has read nothing so that its window is closed, and two over one HTTP/2
-    // connection that their library reads.
+    // One subscriber that reads, one that reads nothing, so that its window closes, and two on one HTTP/2 connection, which
+    // their library reads.
     let mut reading = host.dial(leader.address);
     let mut unread = host.dial(leader.address);
     reading.write_all(BROWSER).unwrap();
@@ -144,7 +144,7 @@ async fn subscribers_whose_host_vanishes_are_gone_and_so_is_their_memory() {
         streams.push(CalculatorServiceClient::new(channel.clone()).subscribe(request).await.unwrap());
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(subscribers().await, 4, "all are there while their host is");
+    assert_eq!(subscribers().await, 4, "a stream ended while its host was there");
 
     host.vanish();
     let start = Instant::now();
@@ -154,12 +154,12 @@ async fn subscribers_whose_host_vanishes_are_gone_and_so_is_their_memory() {
     }
     let took = start.elapsed();
     println!("gone after {took:?}");
-    assert!(took > Duration::from_secs(3), "{took:?} may be a hiccup");
+    assert!(took > Duration::from_secs(3), "{took:?} is too early: the link may come back");
     assert!(took < Duration::from_secs(12), "{took:?}");
-    // The system holds nothing for them either.
+    // The system has closed their sockets too.
     let left = || {
         let sockets = Command::new("ss").args(["-Htn", "state", "established", "dst", "10.77.0.2"]).output();
-        String::from_utf8(sockets.expect("`ss` of the package iproute2 is needed").stdout).unwrap()
+        String::from_utf8(sockets.expect("this test needs `ss` of the package iproute2").stdout).unwrap()
     };
     while !left().is_empty() {
         assert!(start.elapsed() < PATIENCE, "connections to the host are still open:\n{}", left());

@@ -1,4 +1,4 @@
-//! Readers behind something that takes bytes for them: only their reports tell whether they live.
+//! Readers behind a middlebox that acknowledges bytes for them: only their reports show that they are alive.
 
 use std::time::{Duration, Instant};
 
@@ -26,13 +26,13 @@ fn replica(id: &str) -> pb::Replica {
     pb::Replica { id: id.to_owned(), name: id.to_owned(), kind: pb::ReplicaKind::Native.into() }
 }
 
-/// A stream, and what its replica needs for reports.
+/// A stream, and the report that its replica sends.
 struct Subscribed {
     frames: Streaming<pb::SubscribeResponse>,
     report: pb::ReportProgressRequest,
 }
 
-/// Subscribes and reads the welcome and the snapshot, and nothing more.
+/// Subscribes and reads only the welcome and the snapshot.
 async fn subscribe(client: &mut Client, id: &str) -> Subscribed {
     let request = pb::SubscribeRequest { replica: Some(replica(id)), resume_from: None };
     let mut frames = client.subscribe(request).await.unwrap().into_inner();
@@ -53,13 +53,13 @@ async fn subscribers(client: &mut Client) -> u32 {
     client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner().subscribers
 }
 
-/// Whether the replica is listed as connected; false as well if it is not listed.
+/// Whether the replica is listed as connected. False if it is not listed.
 async fn connected(client: &mut Client, id: &str) -> bool {
     let list = client.list_replicas(pb::ListReplicasRequest {}).await.unwrap().into_inner().replicas;
     list.iter().any(|listed| listed.connected && listed.replica.as_ref().is_some_and(|replica| replica.id == id))
 }
 
-/// Waits until there are as many subscribers, and returns how long that took.
+/// Waits until there are `count` subscribers. Returns how long that took.
 async fn until_subscribers(client: &mut Client, count: u32) -> Duration {
     let start = Instant::now();
     while subscribers(client).await != count {
@@ -70,8 +70,8 @@ async fn until_subscribers(client: &mut Client, count: u32) -> Duration {
 }
 
 #[tokio::test]
-async fn a_stream_whose_reports_cease_ends_alone_although_its_bytes_are_taken() {
-    // So much is sent that the stream nobody reads is out of its window, and cannot be told anything in its queue.
+async fn a_stream_whose_reports_cease_ends_alone_although_its_bytes_are_acknowledged() {
+    // At this rate the unread stream's window fills, so that no frame can end the stream: it must be reset.
     let leader = TestLeader::start(impatient(Generator::Rate(20_000))).await;
     let channel = leader.channel().await;
     let mut client = Client::new(channel.clone());
@@ -89,15 +89,18 @@ async fn a_stream_whose_reports_cease_ends_alone_although_its_bytes_are_taken() 
         }
         client.report_progress(alive.report.clone()).await.unwrap();
         let reading = async { while alive.frames.message().await.unwrap().is_some() {} };
-        assert!(tokio::time::timeout(Duration::from_millis(200), reading).await.is_err(), "the living one ended");
+        assert!(
+            tokio::time::timeout(Duration::from_millis(200), reading).await.is_err(),
+            "the stream that reports ended"
+        );
     }
     let took = start.elapsed();
     println!("not connected after {listed_until:?}, gone after {took:?}");
-    assert!(took > Duration::from_secs(3) && took < Duration::from_secs(10), "it ended after {took:?}");
-    assert!(listed_until < Duration::from_secs(4), "it was listed as connected for {listed_until:?}");
-    // It was reset, and the connection serves its other calls.
+    assert!(took > Duration::from_secs(3) && took < Duration::from_secs(10), "the dead stream ended after {took:?}");
+    assert!(listed_until < Duration::from_secs(4), "the dead replica was listed as connected for {listed_until:?}");
+    // The stream was reset, and the connection still serves its other calls.
     let rest = async { while dead.frames.message().await.is_ok_and(|frame| frame.is_some()) {} };
-    tokio::time::timeout(PATIENCE, rest).await.expect("the dead stream was reset");
+    tokio::time::timeout(PATIENCE, rest).await.expect("the dead stream was not reset");
     assert!(alive.frames.message().await.unwrap().is_some());
     leader.stop().await;
 }
@@ -106,12 +109,12 @@ async fn a_stream_whose_reports_cease_ends_alone_although_its_bytes_are_taken() 
 async fn a_slow_reader_is_not_cut_off_with_or_without_reports() {
     let leader = TestLeader::start(impatient(Generator::Rate(20_000))).await;
     let mut client = Client::new(leader.channel().await);
-    // One that reads nothing and never reports; its window closes within a moment, and its system goes on saying so.
+    // One reads nothing and never reports. Its window closes at once, and its system answers every probe of it.
     let mut silent = TcpStream::connect(leader.address).await.unwrap();
     let head = "POST /calculator.v1.CalculatorService/Subscribe HTTP/1.1\r\nHost: localhost\r\n\
                 Content-Type: application/grpc-web+proto\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0";
     silent.write_all(head.as_bytes()).await.unwrap();
-    // And one on a connection of its own that reads nothing, and reports.
+    // The other, on a connection of its own, reads nothing but reports.
     let mut reporting = subscribe(&mut Client::new(leader.channel().await), "slow").await;
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(10) {
@@ -147,7 +150,7 @@ async fn an_older_stream_of_a_replica_ends_first_and_a_duplicated_tab_keeps_both
     }
     assert!(
         start.elapsed() < Duration::from_millis(3_900),
-        "it took {:?}, as long as without a newer",
+        "it took {:?}, as long as without a newer stream",
         start.elapsed()
     );
     assert!(connected(&mut client, "tab").await);
@@ -155,7 +158,7 @@ async fn an_older_stream_of_a_replica_ends_first_and_a_duplicated_tab_keeps_both
 }
 
 #[tokio::test]
-async fn the_stalls_of_one_replica_lock_nobody_out() {
+async fn the_stalls_of_one_replica_lock_no_other_out() {
     let leader = TestLeader::start(Config { max_subscribers: 10, ..impatient(Generator::Off) }).await;
     let mut client = Client::new(leader.channel().await);
     let mut stalled = Vec::new();
@@ -166,7 +169,7 @@ async fn the_stalls_of_one_replica_lock_nobody_out() {
         stalled.push((connection, stream));
     }
     assert_eq!(subscribers(&mut client).await, 10);
-    // As a replica does: it tries until it is let in.
+    // Tries again until it is admitted, as a replica does.
     let start = Instant::now();
     loop {
         let request = pb::SubscribeRequest { replica: Some(replica("honest")), resume_from: None };
@@ -179,7 +182,7 @@ async fn the_stalls_of_one_replica_lock_nobody_out() {
         assert!(start.elapsed() < Duration::from_millis(3_500), "still locked out");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    println!("let in after {:?}", start.elapsed());
+    println!("admitted after {:?}", start.elapsed());
     until_subscribers(&mut client, 0).await;
     leader.stop().await;
 }

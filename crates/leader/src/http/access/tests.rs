@@ -1,4 +1,4 @@
-//! Tables of requests, and what becomes of them.
+//! Tables of requests and how they are judged.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn judge(method: &Method, uri: &str, lines: &[(&'static str, &str)], for_page: b
 }
 
 #[test]
-fn a_browser_is_answered_under_names_that_no_other_site_can_have() {
+fn browsers_are_answered_under_names_that_no_other_site_can_own() {
     for (host, allowed) in [
         ("localhost", true),
         ("localhost:8080", true),
@@ -66,12 +66,12 @@ fn a_browser_is_answered_under_names_that_no_other_site_can_have() {
             assert!(judge(&method, "/x", &lines, for_page).is_ok() == allowed);
         }
         let native = judge(&Method::POST, "/x", &[("host", host)], false);
-        assert_eq!(native, Ok(()), "a program that is no browser, with Host {host:?}");
+        assert_eq!(native, Ok(()), "a program other than a browser, with Host {host:?}");
     }
 }
 
 #[test]
-fn every_place_that_names_a_host_has_to_name_the_leader() {
+fn the_uri_and_every_host_header_must_name_the_leader() {
     for (uri, hosts, allowed) in [
         ("http://localhost:8080/x", vec![], true),
         ("http://localhost:8080/x", vec!["localhost:8080"], true),
@@ -93,7 +93,7 @@ fn calls_come_from_the_leaders_own_page_or_from_sites_that_are_allowed() {
     const OWN: (&str, &str) = ("host", "127.0.0.1:8080");
     for (lines, allowed) in [
         (vec![("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")], true),
-        // Behind a proxy that sends its own Host, with and without fetch metadata, which browsers send to some URLs only.
+        // Behind a proxy that sets its own Host. Browsers send fetch metadata to https and loopback URLs only.
         (vec![("origin", "https://calc.public.example"), ("sec-fetch-site", "same-origin")], true),
         (vec![("origin", "http://calc.public.example")], true),
         (vec![("sec-fetch-site", "none")], true),
@@ -115,7 +115,7 @@ fn calls_come_from_the_leaders_own_page_or_from_sites_that_are_allowed() {
 }
 
 #[test]
-fn what_a_refusal_tells_to_allow_can_be_allowed() {
+fn the_flags_accept_every_name_that_a_denial_suggests() {
     for origin in
         ["https://evil.example", "http://[::1]:3000", "null", "", "file://", "https://a b", "\u{fc}", "https://x@y"]
     {
@@ -134,7 +134,7 @@ fn what_a_refusal_tells_to_allow_can_be_allowed() {
 }
 
 #[test]
-fn only_allowed_sites_get_permission_to_call() {
+fn only_preflights_of_allowed_sites_succeed() {
     for (origin, allowed) in [
         ("https://app.example", true),
         ("https://evil.example", false),
@@ -153,7 +153,7 @@ fn a_link_on_another_site_may_lead_to_the_page() {
 }
 
 #[test]
-fn refusals_name_the_flag_and_repeat_little() {
+fn denials_name_the_flag_and_shorten_long_names() {
     let long = format!("{}.example", "a".repeat(200));
     let Err(refusal) = judge(&Method::GET, "/", &[("host", &long)], true) else { panic!("allowed") };
     assert!(refusal.to_string().contains("--host aaa") && refusal.to_string().len() < 500, "{refusal}");
@@ -163,7 +163,7 @@ fn refusals_name_the_flag_and_repeat_little() {
 }
 
 #[test]
-fn flags_are_read_as_browsers_write_names_and_origins() {
+fn host_names_and_origins_are_parsed_as_browsers_send_them() {
     for (text, valid) in [
         ("calc.example.com", true),
         ("Calc", true),
