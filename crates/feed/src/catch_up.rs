@@ -64,7 +64,6 @@ impl CatchUp {
         }
     }
 
-    /// Waits for a turn.
     pub(crate) async fn turn(&self) -> Turn<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let waiting = Waiting(&self.waiting);

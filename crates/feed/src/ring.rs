@@ -9,7 +9,6 @@ use engine::{Digest, Index, Position};
 /// Bytes of memory that a frame takes beside its contents: its entry, its place among the batches, and the allocation.
 const OVERHEAD: usize = 128;
 
-/// A frame in the ring.
 #[derive(Clone, Debug)]
 struct Entry {
     /// The newest event that a subscriber has after this frame.
@@ -17,7 +16,6 @@ struct Entry {
     bytes: Bytes,
 }
 
-/// A batch's place in the ring.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     first: Index,
@@ -29,7 +27,6 @@ struct Place {
 #[derive(Debug)]
 pub(crate) struct Ring {
     entries: VecDeque<Entry>,
-    /// The sequence number of the oldest entry.
     oldest: u64,
     /// The batches among the entries, so that a search need not skip heartbeats one by one.
     batches: VecDeque<Place>,

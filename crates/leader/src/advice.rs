@@ -4,7 +4,6 @@ use std::path::Path;
 
 use store::sqlite::{Cause, OpenError};
 
-/// The error, followed by advice.
 pub(crate) fn with_advice(error: &OpenError) -> String {
     match error {
         OpenError::Files { .. } => format!(
@@ -31,7 +30,6 @@ pub(crate) fn with_advice(error: &OpenError) -> String {
     }
 }
 
-/// Advice about damage to the log in `directory`.
 pub(crate) fn about_damage(directory: &Path) -> String {
     let directory = directory.display();
     format!(

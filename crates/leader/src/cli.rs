@@ -54,9 +54,9 @@ pub struct Cli {
 /// Tasks for a log beside leading it.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Check every page, row and event of a log, and report; a leader may run meanwhile
+    /// Check every page, row and event of a log; a leader may run at the same time
     Verify(LogArgs),
-    /// Print the events of a log as JSON, one a line; a leader may run meanwhile
+    /// Print the events of a log as JSON, one a line; a leader may run at the same time
     Export(LogArgs),
 }
 

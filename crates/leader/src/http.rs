@@ -108,7 +108,6 @@ impl Server {
     }
 }
 
-/// Routes to a gRPC service.
 fn grpc<S: Calls + NamedService>(service: S) -> Router {
     calls(&format!("/{}/{{*method}}", S::NAME), service)
 }
@@ -118,7 +117,6 @@ fn calls(path: &str, service: impl Calls) -> Router {
     Router::new().route_service(path, GrpcWebLayer::new().layer(Deadlines(service))).layer(from_fn(only_calls))
 }
 
-/// A service as tonic generates them.
 trait Calls:
     tower::Service<
         http::Request<Body>,

@@ -14,7 +14,6 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 /// Bytes that may wait for a reader of standard error: some five thousand lines. Further lines are dropped and counted.
 const QUEUE_BYTES: usize = 1 << 20;
 
-/// The filter without `RUST_LOG`.
 const DEFAULT_FILTER: &str = "info";
 
 /// Sends log lines and panics to standard error, without waiting for its reader.
@@ -60,10 +59,11 @@ fn is_colourful() -> bool {
 fn dropped(lines: u64) -> String {
     let mut line = String::new();
     let _: fmt::Result = SystemTime.format_time(&mut Writer::new(&mut line));
-    line + &format!("  WARN log lines were dropped: nobody read them, or they could not be written dropped={lines}")
+    line + &format!(
+        "  WARN log lines were dropped: they were not read in time, or could not be written dropped={lines}"
+    )
 }
 
-/// Passes each formatted line to the outlet.
 struct Line(Outlet);
 
 impl Write for Line {

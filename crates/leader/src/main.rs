@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     if let Err(error) = &done {
         log.line(format!("error: {}", printable(&format!("{error:#}"))));
     }
-    // An error means that nobody read the last lines in time; the process ends anyway.
+    // An error means that the last lines were not read in time; the process ends anyway.
     let _ = log.flush(FLUSH_LOG);
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

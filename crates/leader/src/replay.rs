@@ -6,14 +6,13 @@ use store::{LogReader, ReadError, StoredBatch};
 use thiserror::Error;
 use wire::frame::{FrameError, decode_next};
 
-/// How many bytes of history are read at a time.
 const READ_BYTES: usize = 1 << 20;
 
 /// Why a stored log does not replay.
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// The floor rose past the next event.
-    #[error("a leader compacted the events up to index {0} away meanwhile; run this again")]
+    #[error("a leader compacted the events up to index {0} away during this run; run it again")]
     CompactedMeanwhile(Index),
     /// The log cannot be read, or a row is damaged.
     #[error(transparent)]
@@ -64,14 +63,12 @@ pub enum ReplayError {
     },
 }
 
-/// A batch that was replayed.
 pub(crate) struct Replayed {
     pub(crate) batch: Batch,
     pub(crate) value_before: i64,
     pub(crate) digest_before: Digest,
 }
 
-/// Replays batches one by one from a snapshot.
 struct Replay {
     at: Snapshot,
     term: Term,
@@ -82,7 +79,6 @@ impl Replay {
         Self { at: start, term: Term(0) }
     }
 
-    /// The index of the next event.
     fn next_index(&self) -> Index {
         self.at.position().index.next()
     }
@@ -110,7 +106,6 @@ impl Replay {
         Ok(Replayed { batch, value_before, digest_before })
     }
 
-    /// Checks that the replay ended at `tail`.
     fn finish(&self, tail: Snapshot) -> Result<(), ReplayError> {
         if self.at == tail { Ok(()) } else { Err(ReplayError::Mismatch { at: tail.position().index }) }
     }
@@ -153,7 +148,6 @@ impl DirectoryReplay {
         Self { reader, replay: Replay::new(start), ready: Vec::new().into_iter() }
     }
 
-    /// The state after the last replayed batch.
     pub(crate) fn at(&self) -> Snapshot {
         self.replay.at
     }

@@ -23,7 +23,6 @@ use crate::rpc::Calculator;
 use crate::thread::Thread;
 use crate::{clock, generator, http, scrub};
 
-/// How often the roster looks for lost streams.
 const CHECK_STREAMS: Duration = Duration::from_secs(1);
 
 /// How long open connections may take to end: replicas that are behind get the events that they lack, and then the goodbye.
@@ -174,7 +173,6 @@ async fn beat(feed: Feed, interval: Duration) {
     }
 }
 
-/// Ends streams whose readers are gone.
 async fn check_streams(roster: Roster) {
     let mut ticks = tokio::time::interval(CHECK_STREAMS);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -18,7 +18,6 @@ pub(crate) struct Thread<T> {
 }
 
 impl<T: Send + 'static> Thread<T> {
-    /// Starts `future` on a thread called `name`.
     pub(crate) fn run(name: &str, future: impl Future<Output = T> + Send + 'static) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (done, result) = oneshot::channel();
@@ -32,7 +31,7 @@ impl<T: Send + 'static> Thread<T> {
             });
             drop(runtime);
             if let Some(ended) = ended {
-                // An error means that nobody waits for the result.
+                // An error means that the receiver is gone.
                 let _ = done.send(ended);
             }
         })?;

@@ -20,13 +20,11 @@ use wire::pb;
 const SERVICE: &str = "/calculator.v1.CalculatorService";
 const GRPC: (&str, &str) = ("content-type", "application/grpc");
 
-/// A call over HTTP/2.
 async fn call(leader: &TestLeader, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let uri = format!("http://{}{SERVICE}/{method}", leader.address);
     http2(leader.address, "POST", &uri, &[&[GRPC], headers].concat(), body).await
 }
 
-/// A call over HTTP/1.1 with the content type `media_type`.
 async fn web_call(leader: &TestLeader, method: &str, media_type: &str, more: &str, body: &[u8]) -> Answer {
     let head = format!("POST {SERVICE}/{method} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}{more}");
     http1(leader.address, &head, body).await

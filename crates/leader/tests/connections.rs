@@ -17,7 +17,6 @@ use wire::pb;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// A `SETTINGS` frame without settings.
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 const SUBMIT: &str = "/calculator.v1.CalculatorService/Submit";
 const SUBSCRIBE: &str = "/calculator.v1.CalculatorService/Subscribe";

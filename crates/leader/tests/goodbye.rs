@@ -1,4 +1,4 @@
-//! The goodbye comes last, and a subscriber that never reads delays nobody's.
+//! The goodbye comes last, and a subscriber that never reads does not delay the goodbyes of others.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;

@@ -25,7 +25,6 @@ use tonic_health::pb::health_client::HealthClient;
 use wire::pb;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 
-/// A disk that does not answer while `answers` is false.
 struct Disk {
     inner: Box<dyn LogWriter>,
     answers: Arc<watch::Sender<bool>>,
@@ -68,7 +67,6 @@ impl World {
         Self { disk_answers, server, address, channel }
     }
 
-    /// The status code and the body.
     async fn get(&self, path: &str) -> (u16, String) {
         let mut connection = TcpStream::connect(self.address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");

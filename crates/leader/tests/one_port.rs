@@ -30,7 +30,6 @@ async fn http1(leader: &TestLeader, head: &str, body: &[u8], enough: impl Fn(&[u
     answer
 }
 
-/// The payload of a chunked HTTP/1.1 answer.
 fn chunks(answer: &[u8]) -> Vec<u8> {
     let mut rest = &answer[head_end(answer)..];
     let mut payload = Vec::new();

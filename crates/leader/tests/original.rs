@@ -82,7 +82,6 @@ impl Original {
         self.next += 1;
     }
 
-    /// The original's main loop.
     async fn follow_to(&mut self, until: u64) {
         while self.next < until {
             let mut events = self.start_over().await.unwrap();

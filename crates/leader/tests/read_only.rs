@@ -39,7 +39,6 @@ fn on_read_only_file_system(directory: &Path, command: &str) -> Output {
     panic!("this test mounts a tmpfs, which needs user namespaces or root: {errors:?}");
 }
 
-/// The log of a killed leader.
 fn killed() -> TempDir {
     let directory = TempDir::new().unwrap();
     let wal = directory.path().join("log.sqlite-wal");

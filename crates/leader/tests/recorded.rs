@@ -23,7 +23,6 @@ use tempfile::TempDir;
 use wire::pb;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
 
-/// The contents of a recorded directory.
 #[derive(Debug, Deserialize, Serialize)]
 struct Contents {
     log_id: String,
@@ -32,11 +31,9 @@ struct Contents {
     tail: u64,
     value: i64,
     digest: String,
-    /// The newest submission of each producer.
     producers: Vec<Submitted>,
     /// A position in the middle, from which a replica resumes.
     middle: Place,
-    /// The lines of `export`, one for each event.
     events: Vec<serde_json::Value>,
 }
 

@@ -11,7 +11,6 @@ use engine::{Index, LinkFault, LogId, Operation, Replica, SnapshotReason, Verdic
 use follower::{FaultyLink, SharedInjector, connect};
 use leader::config::Generator;
 
-/// The log that the follower holds.
 fn log_of(follower: &Follower) -> LogId {
     follower.recorder.read(|record| record.now.unwrap().log())
 }
@@ -109,8 +108,8 @@ async fn a_new_log_is_noticed_even_if_it_is_already_longer() {
         // The address stays the same; at the high rate, the new log is longer than the old one before the replica is back.
         let leader = TestLeader::start_on(address, config(Generator::Rate(new_log_rate))).await;
         follower.recorder.until("new log", |record| record.now.is_some_and(|now| now.log() != old)).await;
-        let told = follower.recorder.count(|notice| matches!(notice, Notice::NewLog { old: o, .. } if *o == old));
-        assert_eq!(told, 1);
+        let noticed = follower.recorder.count(|notice| matches!(notice, Notice::NewLog { old: o, .. } if *o == old));
+        assert_eq!(noticed, 1);
         let other_log = |notice: &Notice| matches!(notice, Notice::Welcomed(w) if w.verdict == Verdict::Snapshot(SnapshotReason::OtherLog));
         assert_eq!(follower.recorder.count(other_log), 1);
         follower.recorder.until_live().await;

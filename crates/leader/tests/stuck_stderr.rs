@@ -24,7 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Enough lines to fill the smallest pipe several times.
 const STREAMS: usize = 200;
 
-/// A leader that is killed when the test ends.
 struct Leader {
     process: Child,
     address: SocketAddr,
@@ -96,14 +95,12 @@ fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_calculator-leader"))
 }
 
-/// A pipe of the smallest possible size.
 fn small_pipe() -> (File, Stdio) {
     let (reader, writer) = pipe().unwrap();
     fcntl_setpipe_size(&writer, 4096).unwrap();
     (reader.into(), writer.into())
 }
 
-/// Opens a stream and reads its first frame.
 async fn subscribe(mut client: Client, number: usize) -> Streaming<pb::SubscribeResponse> {
     let name = format!("{number:064}");
     let replica = pb::Replica { id: number.to_string(), name, kind: pb::ReplicaKind::Native.into() };

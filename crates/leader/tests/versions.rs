@@ -88,7 +88,6 @@ fn first_version_accepts(welcome: &first::Welcome, applied: u64) -> bool {
     possible && welcome.floor <= welcome.tail
 }
 
-/// A replica of the first version.
 struct First {
     client: tonic::client::Grpc<Channel>,
     /// Its position, and the value there.

@@ -37,7 +37,6 @@ pub struct Committer {
     notes: Notes,
 }
 
-/// What the committer does next.
 enum Next {
     Stop(AppendError),
     CarryOut,

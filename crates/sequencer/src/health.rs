@@ -48,7 +48,6 @@ pub(crate) fn channel() -> (Notes, WriteHealth) {
 }
 
 impl Notes {
-    /// Whether the last commit or probe failed.
     pub(crate) fn is_troubled(&self) -> bool {
         self.problem.borrow().is_some()
     }
@@ -75,7 +74,6 @@ impl Notes {
     }
 }
 
-/// A commit or probe in progress.
 pub(crate) struct Underway<'a>(&'a Mutex<Option<Instant>>);
 
 impl Drop for Underway<'_> {

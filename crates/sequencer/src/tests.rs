@@ -94,11 +94,9 @@ async fn drawn_operations_that_the_calculator_refuses_are_skipped() {
     assert_eq!(feed.published().tail.position().index, Index(1));
 }
 
-/// Controls how a store behaves.
 struct Script {
     /// The error of every commit except the first.
     error: Mutex<Option<AppendError>>,
-    /// While false, commits hang.
     answers: watch::Sender<bool>,
     lost: LostSender,
     reader: Arc<dyn LogReader>,

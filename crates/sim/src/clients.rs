@@ -29,7 +29,6 @@ const TRIES: i64 = 3;
 /// How many arguments each client has for itself.
 const ARGUMENTS: i64 = 1_000_000;
 
-/// All clients.
 pub(crate) struct Clients {
     env: Rc<Env>,
     disk: Disk,
@@ -160,7 +159,6 @@ impl Client {
     }
 }
 
-/// Calls to a leader, one attempt each.
 struct Calls {
     clients: Rc<Clients>,
     random: RefCell<StdRng>,

@@ -38,12 +38,10 @@ pub(crate) struct Contents {
     pub(crate) cut_off: Vec<Term>,
     /// The terms of leaders that had a commit of unknown outcome.
     pub(crate) failed: Vec<Term>,
-    /// Leaders that have the log open.
     open: Vec<(Term, LostSender)>,
     random: StdRng,
 }
 
-/// The current faults of the disk.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DiskFaults {
     pub(crate) full: bool,
@@ -51,7 +49,6 @@ pub(crate) struct DiskFaults {
     pub(crate) slow: Duration,
     /// The next commit fails with an unknown outcome; the flag says whether it is written.
     pub(crate) fails_next: Option<bool>,
-    /// Nothing can be read.
     pub(crate) unreadable: bool,
 }
 
@@ -136,7 +133,6 @@ impl Contents {
         self.commits.last().map_or_else(|| Snapshot::take(self.log, Position::origin(self.log), 0), |last| last.tail)
     }
 
-    /// The newest snapshot.
     fn snapshot(&self) -> Snapshot {
         self.snapshot_before(0)
     }

@@ -49,7 +49,6 @@ impl Env {
         self.executor.abort(task);
     }
 
-    /// The time since the world began.
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
     }

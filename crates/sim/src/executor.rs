@@ -15,7 +15,6 @@ use std::task::{Context, Poll, Wake, Waker};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// Names a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TaskId(u64);
 

@@ -19,7 +19,6 @@ pub struct Nature {
     pub altering_links: bool,
 }
 
-/// Something that a replica saw.
 #[derive(Clone, Debug)]
 pub(crate) enum Seen {
     /// It started, with at most the state that it had saved.
@@ -60,7 +59,6 @@ pub(crate) enum Outcome {
     Unknown,
 }
 
-/// A leader's goodbye.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closed {
     pub(crate) term: Term,
@@ -88,7 +86,6 @@ pub(crate) struct Healed {
     pub(crate) takes_operations: bool,
 }
 
-/// The whole record.
 #[derive(Debug)]
 pub(crate) struct History {
     pub(crate) nature: Nature,
@@ -132,7 +129,6 @@ impl History {
         }
     }
 
-    /// Adds a line to the trace.
     pub(crate) fn trace(&mut self, now: Duration, what: &str) {
         let _ = writeln!(self.trace, "{:>10.3} {what}", now.as_secs_f64());
     }
@@ -153,7 +149,6 @@ impl History {
     }
 }
 
-/// The committed log, event by event.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     events: Vec<(Event, Digest)>,
@@ -188,7 +183,6 @@ impl Truth {
         self.events.get(at).map(|(event, _)| *event)
     }
 
-    /// The value and digest after `index`.
     pub(crate) fn state(&self, index: Index) -> Option<(i64, Digest)> {
         if index == Index::ZERO {
             return Some((0, self.start));

@@ -26,7 +26,6 @@ const MUST_KNOW: Duration = Duration::from_secs(2);
 /// Numbers the runs of leader processes, from 1. Terms cannot serve: an invariant checks that they differ.
 pub(crate) type Life = u64;
 
-/// All leaders.
 pub(crate) struct Leaders {
     env: Rc<Env>,
     disk: Disk,
@@ -90,7 +89,6 @@ impl Leaders {
         self.dead.borrow().contains(&life)
     }
 
-    /// Starts another leader, which opens the log.
     pub(crate) fn start(self: &Rc<Self>) {
         let life = self.count.get() + 1;
         self.count.set(life);

@@ -32,7 +32,6 @@ const IN_FLIGHT: usize = 8;
 
 type Frames = mpsc::Sender<Result<Frame, LinkError>>;
 
-/// The state of all links.
 pub(crate) struct Network {
     env: Rc<Env>,
     leaders: Rc<Leaders>,
@@ -115,7 +114,6 @@ pub(crate) fn latency(random: &mut StdRng) -> Duration {
     Duration::from_micros(micros)
 }
 
-/// A replica's link to the leader.
 pub(crate) struct SimLink {
     network: Rc<Network>,
     replica: usize,
@@ -186,7 +184,6 @@ impl Link for SimLink {
     }
 }
 
-/// The replica's end of a stream.
 pub(crate) struct SimFrames {
     received: mpsc::Receiver<Result<Frame, LinkError>>,
     network: Rc<Network>,
@@ -209,7 +206,6 @@ impl Drop for SimFrames {
     }
 }
 
-/// Carries a cursor's frames to a replica.
 struct Pump {
     network: Rc<Network>,
     replica: usize,
@@ -282,7 +278,6 @@ impl Pump {
     }
 }
 
-/// Reports to the leader that the newest stream comes from.
 pub(crate) struct SimReporter {
     network: Rc<Network>,
     replica: usize,

@@ -17,7 +17,6 @@ use crate::history::Seen;
 use crate::leaders::Leaders;
 use crate::network::{Network, SimLink};
 
-/// All replicas.
 pub(crate) struct Replicas {
     env: Rc<Env>,
     disk: Disk,
@@ -77,7 +76,6 @@ impl Replicas {
         }
     }
 
-    /// Kills replica `number` and starts it again after `pause`.
     pub(crate) fn restart(self: &Rc<Self>, number: usize, keeps_state: bool, pause: Duration) {
         self.env.trace(&format!("replica {number} is killed (keeps its state: {keeps_state})"));
         let place = self.all.borrow().get(number).copied();
@@ -95,11 +93,9 @@ impl Replicas {
     }
 }
 
-/// Records what a replica does.
 struct Watcher {
     replicas: Rc<Replicas>,
     number: usize,
-    /// The term in the last welcome.
     follows: Option<Term>,
 }
 

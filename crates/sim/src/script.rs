@@ -28,7 +28,6 @@ const STRAGGLERS: Duration = Duration::from_secs(15);
 /// How long a leader keeps running after its goodbye, so that its streams can end.
 const STREAMS_END: Duration = Duration::from_millis(300);
 
-/// All actors.
 struct World {
     env: Rc<Env>,
     disk: Disk,
@@ -38,7 +37,6 @@ struct World {
     clients: Rc<Clients>,
 }
 
-/// Runs the world of `seed`.
 pub(crate) fn run(seed: u64) -> WorldReport {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let Ok(runtime) = runtime else { unreachable!("a runtime without I/O needs nothing from the system") };

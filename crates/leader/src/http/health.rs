@@ -19,7 +19,6 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// `closing` turns true when the leader shuts down.
     pub(crate) fn new(closing: watch::Receiver<bool>, writing: WriteHealth) -> Self {
         Self { closing, writing }
     }
@@ -42,12 +41,10 @@ impl Health {
         }
     }
 
-    /// Whether the leader serves.
     pub(crate) fn serves(&self) -> bool {
         !*self.closing.borrow()
     }
 
-    /// Whether operations can be made durable.
     pub(crate) fn writing(&self) -> &WriteHealth {
         &self.writing
     }

@@ -10,7 +10,6 @@ use crate::rpc::subscribe::SubscribeService;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 
-/// The calls that move their connection to the readers.
 const STREAMS: [&str; 2] = [SubscribeService::PATH, "/sharedcalculator.Leader/StreamUpdates"];
 
 /// The threads that serve streams. Dropping it ends their tasks.
@@ -34,7 +33,6 @@ impl Readers {
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
-    /// Spawns on these threads.
     pub(crate) fn handle(&self) -> Handle {
         self.handle.clone()
     }

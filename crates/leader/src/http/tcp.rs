@@ -48,7 +48,6 @@ mod linux {
 
     /// `tcpi_probes`: a byte of the first word.
     pub(super) const PROBES: usize = 3;
-    /// `tcpi_unacked`.
     pub(super) const UNACKED: usize = 6;
     /// `tcpi_last_ack_recv`, in milliseconds.
     pub(super) const LAST_ACK_RECV: usize = 14;

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use engine::{Resume, StreamId, Verdict};
 use wire::Identity;
 
-/// How long a replica without a stream is remembered.
 pub(crate) const MEMORY: Duration = Duration::from_secs(60);
 
 /// The most replicas that are remembered. At some 300 bytes each, this bounds the roster to a few megabytes.
@@ -66,7 +65,6 @@ impl Members {
         Some(others)
     }
 
-    /// Removes a stream that ended.
     pub(crate) fn leave(&mut self, identity: &Identity, stream: StreamId, now: Instant) {
         let Some(record) = self.connected(identity) else { return };
         record.streams.retain(|open| *open != stream);

@@ -79,14 +79,12 @@ struct Open {
     replica: String,
     /// When the newest report with this stream's id arrived.
     reported: Option<Instant>,
-    /// Whether the replica has a newer stream.
     superseded: bool,
     /// `None` in tests without a connection.
     line: Option<Arc<dyn Line>>,
 }
 
 impl Open {
-    /// How long the stream has been without progress.
     fn silence(&self, now: Instant) -> Duration {
         match (self.reported, &self.line) {
             (Some(at), _) => now.saturating_duration_since(at),
@@ -145,7 +143,6 @@ impl Streams {
         Ok((id, made_room))
     }
 
-    /// Notes that the replica of these streams has a newer one.
     pub(crate) fn supersede(&self, older: &[StreamId]) {
         let mut table = self.table();
         for id in older {
@@ -164,7 +161,6 @@ impl Streams {
         }
     }
 
-    /// Whether the stream is open and progresses.
     pub(crate) fn progresses(&self, id: StreamId, now: Instant) -> bool {
         self.table().streams.get(&id).is_some_and(|open| open.silence(now) < self.patience.missing)
     }
@@ -185,7 +181,6 @@ impl Streams {
         over.into_iter().filter_map(|id| table.take(id, now)).collect()
     }
 
-    /// Removes a stream that has ended.
     pub(crate) fn close(&self, id: StreamId) {
         self.table().streams.remove(&id);
     }

@@ -42,7 +42,6 @@ impl Form {
         }
     }
 
-    /// The form of a request, if it is a call.
     pub(crate) fn of_request(headers: &HeaderMap) -> Option<Self> {
         let mut named = headers.get_all(header::CONTENT_TYPE).iter();
         Self::of(named.next()?).filter(|_| named.next().is_none())
@@ -57,7 +56,6 @@ impl Form {
         })
     }
 
-    /// An answer that holds only `status`.
     pub(crate) fn answer(self, status: Status) -> Response {
         let mut response: Response = status.into_http();
         response.headers_mut().insert(header::CONTENT_TYPE, self.media_type());

@@ -25,7 +25,6 @@ pub(super) fn answer(calculator: &Calculator) -> pb::GetStatusResponse {
     }
 }
 
-/// Lists the first damaged places, and the number of further ones.
 fn damage_text(damage: &[Damage]) -> String {
     const LISTED: usize = 10;
     let mut places: Vec<String> = damage.iter().take(LISTED).map(ToString::to_string).collect();

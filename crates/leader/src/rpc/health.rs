@@ -16,7 +16,6 @@ use crate::http::health::Health;
 /// The service name under which `grpc.health.v1` says whether operations can be made durable.
 pub const WRITING: &str = "calculator.v1.CalculatorService/Submit";
 
-/// How often the health service is updated.
 const UPDATE_EVERY: Duration = Duration::from_millis(200);
 
 /// Updates `grpc.health.v1`, and logs once when a commit hangs and once when it finishes. Returns when the server is gone.

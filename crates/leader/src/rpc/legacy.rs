@@ -97,12 +97,10 @@ impl Leader for Legacy {
     }
 }
 
-/// Single events, pulled from a cursor.
 struct Events {
     cursor: Cursor,
     /// The first event that was asked for. Earlier events of its batch are skipped.
     first: Index,
-    /// The next event to translate.
     next: Index,
     /// Translated events that were not sent yet, at most one span's worth.
     ready: VecDeque<Event>,

@@ -12,9 +12,7 @@ use super::status::read_status;
 
 /// Events on a page if the request does not say.
 const DEFAULT_PAGE: usize = 1_000;
-/// The most events on a page.
 const MAX_PAGE: usize = 10_000;
-/// Bytes of history that are read from the store at a time.
 const READ_BYTES: usize = 64 << 10;
 
 pub(super) async fn answer(
@@ -55,7 +53,6 @@ async fn read_oldest(log: &dyn LogReader, page: usize) -> Result<(Index, Vec<Ope
     }
 }
 
-/// At most `page` operations from `first` on.
 async fn read_operations(log: &dyn LogReader, first: Index, page: usize) -> Result<Vec<Operation>, ReadError> {
     let mut operations = Vec::new();
     while operations.len() < page {

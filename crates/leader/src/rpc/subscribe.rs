@@ -32,7 +32,6 @@ use crate::roster::{Caller, Presence, Roster};
 /// The largest request, in bytes. A well-formed one has less than 300.
 const MAX_REQUEST_BYTES: usize = 4 << 10;
 
-/// When a subscriber that was turned away should try again.
 const OVERLOADED_RETRY: Duration = Duration::from_secs(5);
 
 /// Serves `calculator.v1.CalculatorService/Subscribe`.

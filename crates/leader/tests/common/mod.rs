@@ -206,7 +206,6 @@ impl Recorder {
         .await;
     }
 
-    /// Counts the notices that match.
     pub fn count(&self, matches: impl Fn(&Notice) -> bool) -> usize {
         self.read(|record| record.notices.iter().filter(|notice| matches(notice)).count())
     }

@@ -11,7 +11,6 @@ use tonic_types::StatusExt;
 
 use super::PATIENCE;
 
-/// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     pub http: u16,

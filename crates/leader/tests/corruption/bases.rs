@@ -22,7 +22,6 @@ use wire::frame::encode_batch;
 
 use crate::damage::{DATABASE, FRAME_HEADER, PAGE, WAL, WAL_HEADER};
 
-/// The files that a leader left, and their contents.
 pub(crate) struct Base {
     pub(crate) name: &'static str,
     pub(crate) files: TempDir,
@@ -30,7 +29,6 @@ pub(crate) struct Base {
 }
 
 pub(crate) struct Truth {
-    /// What `export` prints.
     pub(crate) lines: Vec<u8>,
     pub(crate) producers: Vec<Submitted>,
     /// All batches above the floor.
@@ -48,7 +46,6 @@ pub(crate) fn options(directory: &Path) -> Options {
     }
 }
 
-/// A leader that commits random operations.
 pub(crate) struct Leader<'a> {
     writer: Box<dyn LogWriter>,
     reader: Arc<dyn LogReader>,

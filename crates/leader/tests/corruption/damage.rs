@@ -12,7 +12,6 @@ use rand::rngs::StdRng;
 pub(crate) const DATABASE: &str = "log.sqlite";
 pub(crate) const WAL: &str = "log.sqlite-wal";
 
-/// A page of the database.
 pub(crate) const PAGE: usize = 4_096;
 
 /// Bytes of the header of the write-ahead log, and of the header before each page in it.

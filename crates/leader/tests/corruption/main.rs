@@ -73,7 +73,6 @@ fn a_thousand_flipped_bytes_are_harmless_or_refused_and_never_believed() {
     }
 }
 
-/// The effect of damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     /// All events can be read, and nothing reports damage.

@@ -75,7 +75,6 @@ impl Host {
         run("nsenter", &[&["--target", &id, "--net"], command].concat());
     }
 
-    /// Opens a connection from the host to this side.
     fn dial(&self, address: SocketAddr) -> TcpStream {
         let namespace = File::open(format!("/proc/{}/ns/net", self.holder.id())).unwrap();
         // Uses a new thread, because a thread cannot return from the namespace once it has joined it.
@@ -86,7 +85,6 @@ impl Host {
         dialing.join().unwrap()
     }
 
-    /// Takes the link down.
     fn vanish(&self) {
         self.inside(&["ip", "link", "set", "far", "down"]);
     }

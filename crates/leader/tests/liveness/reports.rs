@@ -26,7 +26,6 @@ fn replica(id: &str) -> pb::Replica {
     pb::Replica { id: id.to_owned(), name: id.to_owned(), kind: pb::ReplicaKind::Native.into() }
 }
 
-/// A stream, and the report that its replica sends.
 struct Subscribed {
     frames: Streaming<pb::SubscribeResponse>,
     report: pb::ReportProgressRequest,
