@@ -7,7 +7,7 @@ use crate::client::OPERATIONS;
 
 /// A world to explore: what is in it, and how often each thing may happen.
 #[derive(Debug)]
-pub struct Config {
+pub struct WorldConfig {
     /// One word.
     pub name: &'static str,
     /// What can happen in it.
@@ -33,8 +33,8 @@ const ROOT: (Operation, bool) = (Operation::SquareRoot, false);
 const ADD_NEXT: (Operation, bool) = (Operation::Add(1_000), true);
 
 /// The worlds of the checks, the smallest first.
-pub const WORLDS: [Config; 5] = [
-    Config {
+pub const WORLDS: [WorldConfig; 5] = [
+    WorldConfig {
         name: "altering",
         about: "a link that alters, and a replica that restarts",
         forgetful: false,
@@ -53,7 +53,7 @@ pub const WORLDS: [Config; 5] = [
         ring_frames: 1,
         link_frames: 2,
     },
-    Config {
+    WorldConfig {
         name: "producer",
         about: "a producer whose calls and answers are late and lost, and leaders that fail",
         forgetful: false,
@@ -74,7 +74,7 @@ pub const WORLDS: [Config; 5] = [
         ring_frames: 1,
         link_frames: 2,
     },
-    Config {
+    WorldConfig {
         name: "forgetful",
         about: "a log that forgets what was not synced when the power is cut",
         forgetful: true,
@@ -92,7 +92,7 @@ pub const WORLDS: [Config; 5] = [
         ring_frames: 2,
         link_frames: 2,
     },
-    Config {
+    WorldConfig {
         name: "link",
         about: "a link that drops, repeats, exchanges and cuts, and leaders that are replaced",
         forgetful: false,
@@ -114,7 +114,7 @@ pub const WORLDS: [Config; 5] = [
         ring_frames: 2,
         link_frames: 3,
     },
-    Config {
+    WorldConfig {
         name: "together",
         about: "a producer and a replica, and whatever can fail",
         forgetful: false,

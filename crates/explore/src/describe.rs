@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::action::Action;
 use crate::heal;
-use crate::invariants::Violation;
+use crate::invariants::BrokenPromise;
 use crate::sights::Sights;
 use crate::world::World;
 
@@ -29,7 +29,7 @@ fn line(
     number: usize,
     world: &mut World,
     action: Action,
-    carry_out: impl FnOnce(&mut World) -> Result<(), Violation>,
+    carry_out: impl FnOnce(&mut World) -> Result<(), BrokenPromise>,
 ) -> String {
     let carried_out = catch_unwind(AssertUnwindSafe(|| carry_out(world)));
     let broke = !matches!(carried_out, Ok(Ok(())));

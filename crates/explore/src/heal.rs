@@ -2,7 +2,7 @@
 
 use crate::action::Action;
 use crate::budget::Budget;
-use crate::invariants::Violation;
+use crate::invariants::BrokenPromise;
 use crate::log::Luck;
 use crate::sights::Sights;
 use crate::world::{Calm, World};
@@ -17,7 +17,7 @@ pub(crate) fn begin(world: &World) -> World {
 /// # Errors
 ///
 /// The promise that the step breaks.
-pub(crate) fn carry_out(world: &mut World, action: Action) -> Result<(), Violation> {
+pub(crate) fn carry_out(world: &mut World, action: Action) -> Result<(), BrokenPromise> {
     world.calm = match (world.calm, action) {
         (_, Action::Draw(_)) => Calm::PutLast,
         (_, Action::Beat(_)) => Calm::Beaten,

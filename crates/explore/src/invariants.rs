@@ -22,28 +22,28 @@ const ORDER: &str = "floor <= snapshot <= applied <= tail";
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
+pub struct BrokenPromise {
     /// Which promise.
     pub invariant: &'static str,
     /// How.
     pub what: String,
 }
 
-fn broken(invariant: &'static str, what: impl Into<String>) -> Violation {
-    Violation { invariant, what: what.into() }
+fn broken(invariant: &'static str, what: impl Into<String>) -> BrokenPromise {
+    BrokenPromise { invariant, what: what.into() }
 }
 
-fn keep(holds: bool, invariant: &'static str, what: impl FnOnce() -> String) -> Result<(), Violation> {
+fn keep(holds: bool, invariant: &'static str, what: impl FnOnce() -> String) -> Result<(), BrokenPromise> {
     if holds { Ok(()) } else { Err(broken(invariant, what())) }
 }
 
 /// The code asserted something that does not hold.
-pub(crate) fn panicked(what: String) -> Violation {
+pub(crate) fn panicked(what: String) -> BrokenPromise {
     broken("nothing panics", what)
 }
 
 /// What is true of every state.
-pub(crate) fn check(world: &World) -> Result<(), Violation> {
+pub(crate) fn check(world: &World) -> Result<(), BrokenPromise> {
     let log = &*world.log;
     check_held(world, log)?;
     for (_, leader) in world.running() {
@@ -61,14 +61,14 @@ pub(crate) fn check(world: &World) -> Result<(), Violation> {
     (0..world.client.begun()).try_for_each(|number| check_fate(world, number))
 }
 
-fn check_held(world: &World, log: &Log) -> Result<(), Violation> {
+fn check_held(world: &World, log: &Log) -> Result<(), BrokenPromise> {
     let Some(held) = world.replica.held() else { return Ok(()) };
     keep(log.has(held) || log.lost(held), PREFIX, || {
         format!("the replica holds {} at {}, which the log does not", held.value(), held.position())
     })
 }
 
-fn check_published(log: &Log, leader: &Leader) -> Result<(), Violation> {
+fn check_published(log: &Log, leader: &Leader) -> Result<(), BrokenPromise> {
     let (term, published) = (leader.term(), leader.published());
     keep(log.has(published), DURABLE, || {
         format!("the leader of term {term} published up to {}, which is not in the log", published.position())
@@ -77,7 +77,7 @@ fn check_published(log: &Log, leader: &Leader) -> Result<(), Violation> {
     keep(floor <= tail, ORDER, || format!("the floor of the leader of term {term} is {floor} and its tail {tail}"))
 }
 
-fn check_fate(world: &World, number: usize) -> Result<(), Violation> {
+fn check_fate(world: &World, number: usize) -> Result<(), BrokenPromise> {
     let (operation, _) = world.config.operations[number];
     let places = || world.log.places(operation);
     let times = places().count();
@@ -98,7 +98,7 @@ fn check_fate(world: &World, number: usize) -> Result<(), Violation> {
 }
 
 /// A leader answers.
-pub(crate) fn check_answer(log: &Log, leader: &Leader, answer: &Result<Event, No>) -> Result<(), Violation> {
+pub(crate) fn check_answer(log: &Log, leader: &Leader, answer: &Result<Event, No>) -> Result<(), BrokenPromise> {
     match answer {
         Ok(event) => {
             keep(log.events().any(|durable| durable == *event), DURABLE, || {
@@ -115,7 +115,7 @@ pub(crate) fn check_answer(log: &Log, leader: &Leader, answer: &Result<Event, No
 }
 
 /// What a refusal rests on is durable.
-fn check_rejection(log: &Log, leader: &Leader, why: &Rejection) -> Result<(), Violation> {
+fn check_rejection(log: &Log, leader: &Leader, why: &Rejection) -> Result<(), BrokenPromise> {
     match why {
         Rejection::Mismatch(mismatch) => {
             let (current, tail) = (mismatch.current, log.tail().position().index);
@@ -139,7 +139,7 @@ fn check_rejection(log: &Log, leader: &Leader, why: &Rejection) -> Result<(), Vi
 }
 
 /// What was submitted after something else was answered comes after it in the log.
-pub(crate) fn check_order(client: &Client, event: Event) -> Result<(), Violation> {
+pub(crate) fn check_order(client: &Client, event: Event) -> Result<(), BrokenPromise> {
     let earlier = (0..client.begun()).filter_map(|number| match client.fate(number) {
         Fate::Done(done) => Some(done.index),
         _ => None,
@@ -150,16 +150,16 @@ pub(crate) fn check_order(client: &Client, event: Event) -> Result<(), Violation
     })
 }
 
-pub(crate) fn abandoned_is_elsewhere(index: Index) -> Violation {
+pub(crate) fn abandoned_is_elsewhere(index: Index) -> BrokenPromise {
     broken(ACKNOWLEDGED, format!("an operation that was given up is said to be at {index}, and is not there"))
 }
 
-pub(crate) fn ended_without_a_reason() -> Violation {
+pub(crate) fn ended_without_a_reason() -> BrokenPromise {
     broken(LEADERS, "the batch does not follow the tail of the log")
 }
 
 /// A subscription ends with a goodbye.
-pub(crate) fn check_goodbye(leader: &Leader, subscription: &Subscription) -> Result<(), Violation> {
+pub(crate) fn check_goodbye(leader: &Leader, subscription: &Subscription) -> Result<(), BrokenPromise> {
     let (tail, next) = (leader.closed_at().unwrap_or(Index::ZERO), subscription.next());
     keep(next > tail, GOODBYES, || {
         format!("the goodbye was sent before event {next}; events up to {tail} are published")
@@ -167,7 +167,7 @@ pub(crate) fn check_goodbye(leader: &Leader, subscription: &Subscription) -> Res
 }
 
 /// A replica tells something.
-pub(crate) fn check_notice(world: &World, notice: &Notice) -> Result<(), Violation> {
+pub(crate) fn check_notice(world: &World, notice: &Notice) -> Result<(), BrokenPromise> {
     match notice {
         Notice::Welcomed(welcome) => {
             let (term, before) = (welcome.term, world.replica.welcomed);
@@ -193,7 +193,7 @@ pub(crate) fn check_notice(world: &World, notice: &Notice) -> Result<(), Violati
 }
 
 /// What a replica holds changed to `held`.
-pub(crate) fn check_progress(world: &World, held: Snapshot) -> Result<(), Violation> {
+pub(crate) fn check_progress(world: &World, held: Snapshot) -> Result<(), BrokenPromise> {
     let (index, before) = (held.position().index, world.replica.newest_held);
     let allowed = index >= before || alters(world) || world.log.has_lost();
     keep(allowed, TERMS, || format!("the replica went back from {before} to {index}"))
@@ -204,7 +204,7 @@ fn alters(world: &World) -> bool {
 }
 
 /// A world that was healed is at rest, or it `comes_back` to a state that it was in before and so is never at rest.
-pub(crate) fn check_rest(world: &World, comes_back: bool) -> Result<(), Violation> {
+pub(crate) fn check_rest(world: &World, comes_back: bool) -> Result<(), BrokenPromise> {
     let fail = |what: String| Err(broken(CONVERGENCE, what));
     let (state, held) = (world.replica.state().name(), world.replica.held());
     if comes_back {

@@ -70,6 +70,6 @@ mod step;
 mod stream;
 mod world;
 
-pub use invariants::Violation;
-pub use search::{Bound, Broken, Report, explore};
+pub use invariants::BrokenPromise;
+pub use search::{Bound, Broken, Exploration, explore};
 pub use sights::{Sight, Sights};

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use engine::fault::Fault;
-use explore::config::{Config, WORLDS};
-use explore::{Bound, Report, Sights, explore};
+use explore::config::{WORLDS, WorldConfig};
+use explore::{Bound, Exploration, Sights, explore};
 
 /// Four million states take about a gigabyte.
 const STATES: usize = 20_000_000;
@@ -20,7 +20,7 @@ const STATES: usize = 20_000_000;
 struct Args {
     /// Only the worlds of these names
     #[arg(long, value_name = "NAME", value_parser = world)]
-    world: Vec<&'static Config>,
+    world: Vec<&'static WorldConfig>,
 
     /// Let this many more failures happen in each world
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 }
 
 /// Searches the worlds, some at the same time, and prints what came of each.
-fn search(args: &Args, worlds: &[&'static Config]) -> Vec<Report> {
+fn search(args: &Args, worlds: &[&'static WorldConfig]) -> Vec<Exploration> {
     let threads = u32::try_from(args.threads.clamp(1, worlds.len().max(1))).unwrap_or(1);
     let more = args.more.max(u8::from(args.minutes.is_some()));
     let end = args.minutes.map(|minutes| Instant::now() + Duration::from_secs(minutes * 60));
@@ -103,8 +103,8 @@ fn search(args: &Args, worlds: &[&'static Config]) -> Vec<Report> {
     reports.into_inner().unwrap_or_default()
 }
 
-fn print(config: &Config, failures: u8, report: &Report) {
-    let Report { states, steps, depth, healing, rest, complete, took, .. } = report;
+fn print(config: &WorldConfig, failures: u8, report: &Exploration) {
+    let Exploration { states, steps, depth, healing, rest, complete, took, .. } = report;
     let extent = if *complete { "all" } else { "the nearest" };
     println!("{}: {}; failures: up to {failures}", config.name, config.about);
     println!(
@@ -129,7 +129,7 @@ fn switch(fault: Option<Fault>) {
 #[cfg(not(feature = "faults"))]
 fn switch(_fault: Option<Fault>) {}
 
-fn world(text: &str) -> Result<&'static Config, String> {
+fn world(text: &str) -> Result<&'static WorldConfig, String> {
     let names = || WORLDS.iter().map(|config| config.name).collect::<Vec<_>>().join(", ");
     WORLDS.iter().find(|config| config.name == text).ok_or_else(|| format!("choose from {}", names()))
 }

@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crate::action::Action;
-use crate::config::Config;
-use crate::invariants::{self, Violation};
+use crate::config::WorldConfig;
+use crate::invariants::{self, BrokenPromise};
 use crate::sights::Sights;
 use crate::world::World;
 use crate::{describe, heal};
@@ -26,7 +26,7 @@ pub struct Bound {
 
 /// What came of a search.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct Exploration {
     /// How many states were visited. Each was judged, and healed to see whether it comes to rest.
     pub states: usize,
     /// How many steps were taken from them.
@@ -51,14 +51,14 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
     /// Which one, and how.
-    pub violation: Violation,
+    pub violation: BrokenPromise,
     /// The shortest way there, a line for each step.
     pub path: Vec<String>,
 }
 
 /// Visits every state of the world of `config` within `bound`, nearest first, until a promise is broken.
 #[must_use]
-pub fn explore(config: &'static Config, bound: Bound) -> Report {
+pub fn explore(config: &'static WorldConfig, bound: Bound) -> Exploration {
     let started = Instant::now();
     let first = || World::new(config, bound.failures);
     let mut search = Search::new(first());
@@ -66,7 +66,7 @@ pub fn explore(config: &'static Config, bound: Bound) -> Report {
     let complete = search.queue.is_empty() && found.is_none();
     let broken = found
         .map(|Found { violation, way, healing }| Broken { path: describe::path(first(), &way, &healing), violation });
-    Report {
+    Exploration {
         states: search.reached.len(),
         steps: search.steps,
         depth: search.depth,
@@ -117,7 +117,7 @@ struct Search {
 
 /// A broken promise.
 struct Found {
-    violation: Violation,
+    violation: BrokenPromise,
     /// The steps that lead there.
     way: Vec<Action>,
     /// The steps of healing that follow.
@@ -170,7 +170,7 @@ impl Search {
 
     /// Heals a world, and sees whether it comes to rest as it should. What was met while healing another one is not gone
     /// through again.
-    fn heal(&mut self, world: &World) -> Result<(), (Violation, Vec<Action>)> {
+    fn heal(&mut self, world: &World) -> Result<(), (BrokenPromise, Vec<Action>)> {
         let mut world = heal::begin(world);
         let (mut way, mut prints) = (Vec::new(), Vec::new());
         let mut rest = 0;
@@ -220,7 +220,7 @@ impl Search {
 }
 
 /// An assertion that fails in the code under test is a broken promise.
-fn catch<T>(does: impl FnOnce() -> Result<T, Violation>) -> Result<T, Violation> {
+fn catch<T>(does: impl FnOnce() -> Result<T, BrokenPromise>) -> Result<T, BrokenPromise> {
     catch_unwind(AssertUnwindSafe(does)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

@@ -6,7 +6,7 @@ use follower::producer::{Settled, Step};
 
 use crate::action::{Action, Seat};
 use crate::client::{Client, Fate};
-use crate::invariants::{self, Violation};
+use crate::invariants::{self, BrokenPromise};
 use crate::leader::{Answers, Leader};
 use crate::part::Part;
 use crate::replica::{Follower, Reaction};
@@ -20,7 +20,7 @@ impl World {
     /// # Errors
     ///
     /// The promise that this breaks.
-    pub(crate) fn carry_out(&mut self, action: Action, seen: &mut Sights) -> Result<(), Violation> {
+    pub(crate) fn carry_out(&mut self, action: Action, seen: &mut Sights) -> Result<(), BrokenPromise> {
         if let Some(kind) = action.kind()
             && self.calm == Calm::No
         {
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    fn answer(&mut self, seat: Seat, answers: Answers) -> Result<(), Violation> {
+    fn answer(&mut self, seat: Seat, answers: Answers) -> Result<(), BrokenPromise> {
         for (attempt, answer) in answers {
             if let Some(leader) = self.leader(seat) {
                 invariants::check_answer(&self.log, leader, &answer)?;
@@ -162,7 +162,7 @@ impl World {
         client.send(attempt.unwrap_or_default());
     }
 
-    fn settle(&mut self, step: Option<Step>, seen: &mut Sights) -> Result<(), Violation> {
+    fn settle(&mut self, step: Option<Step>, seen: &mut Sights) -> Result<(), BrokenPromise> {
         let Some(step) = step else { return Ok(()) };
         let client: &mut Client = self.client.change();
         let number = client.begun() - 1;
@@ -205,7 +205,7 @@ impl World {
         }
     }
 
-    fn connect(&mut self, seat: Seat, seen: &mut Sights) -> Result<(), Violation> {
+    fn connect(&mut self, seat: Seat, seen: &mut Sights) -> Result<(), BrokenPromise> {
         let before = self.replica.held();
         let reaction = self.replica.change().handle_timeout();
         let Some(subscribe) = reaction.connects else { return Ok(()) };
@@ -217,7 +217,7 @@ impl World {
         Ok(())
     }
 
-    fn push(&mut self) -> Result<(), Violation> {
+    fn push(&mut self) -> Result<(), BrokenPromise> {
         let Some(seat) = self.serving() else { return Ok(()) };
         let (Some(stream), Some(leader)) = (&mut self.stream, &mut self.leaders[usize::from(seat)]) else {
             return Ok(());
@@ -234,7 +234,7 @@ impl World {
         Ok(())
     }
 
-    fn deliver(&mut self, frame: &Frame, seen: &mut Sights) -> Result<(), Violation> {
+    fn deliver(&mut self, frame: &Frame, seen: &mut Sights) -> Result<(), BrokenPromise> {
         self.replica_does(seen, |replica| replica.handle_frame(frame.clone()))
     }
 
@@ -242,7 +242,7 @@ impl World {
         &mut self,
         seen: &mut Sights,
         does: impl FnOnce(&mut Follower) -> Reaction,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), BrokenPromise> {
         let before = self.replica.held();
         let reaction = does(self.replica.change());
         let disconnects = reaction.disconnects;
@@ -258,7 +258,7 @@ impl World {
         reaction: &Reaction,
         before: Option<engine::Snapshot>,
         seen: &mut Sights,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), BrokenPromise> {
         for notice in &reaction.notices {
             seen.note_notice(notice);
             invariants::check_notice(self, notice)?;

@@ -6,7 +6,7 @@ use engine::replica::State;
 use crate::action::{Action, Seat};
 use crate::budget::{Budget, Kind};
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::WorldConfig;
 use crate::leader::Leader;
 use crate::log::{Log, Luck};
 use crate::part::{Part, fingerprint};
@@ -19,7 +19,7 @@ pub(crate) const DRAWN: Operation = Operation::Add(9);
 /// Everything at one moment. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
-    pub(crate) config: &'static Config,
+    pub(crate) config: &'static WorldConfig,
     pub(crate) log: Part<Log>,
     /// Those that run, in the order in which they started.
     pub(crate) leaders: [Option<Part<Leader>>; 2],
@@ -44,7 +44,7 @@ pub(crate) enum Calm {
 }
 
 impl World {
-    pub(crate) fn new(config: &'static Config, failures: u8) -> Self {
+    pub(crate) fn new(config: &'static WorldConfig, failures: u8) -> Self {
         Self {
             config,
             log: Part::new(Log::new(config.forgetful)),
