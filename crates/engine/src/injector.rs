@@ -115,7 +115,7 @@ fn altered(batch: Batch) -> Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Heartbeat, Index, LogId, Position, Term, Timestamp};
+    use crate::{Digest, Heartbeat, Index, LogId, Position, Term, Timestamp};
 
     /// The log of this test: event `n` squares the value, which is 0 and stays it.
     fn batch(index: u64) -> Frame {
@@ -205,5 +205,15 @@ mod tests {
         injector.begin_stream();
         injector.handle_frame(batch(2));
         assert_eq!([injector.poll_frame(), injector.poll_frame()], [Some(batch(2)), None]);
+    }
+
+    #[test]
+    fn every_operation_is_altered() {
+        for operation in [Operation::Add(1), Operation::Add(i64::MAX), Operation::Subtract(1), Operation::SquareRoot] {
+            let batch = Batch::new(Term(1), Index(1), vec![operation, operation], Digest(7), Timestamp(0)).unwrap();
+            let altered = altered(batch.clone());
+            assert_ne!(altered.operations()[0], operation);
+            assert_eq!((altered.operations()[1], altered.digest()), (operation, batch.digest()));
+        }
     }
 }

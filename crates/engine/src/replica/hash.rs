@@ -46,7 +46,8 @@ mod tests {
     use std::time::Duration;
 
     use super::Replica;
-    use crate::{LogId, Moment, Position, Snapshot};
+    use crate::replica::table::{replica_in, welcome};
+    use crate::{Frame, LogId, Moment, Position, Snapshot, Verdict, Welcome};
 
     fn hash(replica: &Replica) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -75,5 +76,24 @@ mod tests {
         let mut gave_up = asking(1, 7, 0);
         gave_up.handle_closed(Moment::default());
         assert_ne!(hash(&asking(1, 7, 0)), hash(&gave_up));
+    }
+
+    #[test]
+    fn what_a_stream_has_come_to_makes_a_difference() {
+        let (awaits, _) = replica_in("awaiting snapshot");
+        let states = ["catching up", "live", "late"].map(|state| hash(&replica_in(state).0));
+        assert!(states.iter().all(|state| *state != hash(&awaits)));
+        assert!(states[0] != states[1] && states[1] != states[2]);
+        // The same position and state, on streams with other heartbeats.
+        let welcomed = |seconds| {
+            let (mut replica, now) = replica_in("connecting");
+            let heartbeat_interval = Duration::from_secs(seconds);
+            let welcome = Welcome { heartbeat_interval, ..welcome(Verdict::Resumed) };
+            replica.handle_frame(Frame::Welcome(welcome), now);
+            while replica.poll_notice().is_some() {}
+            hash(&replica)
+        };
+        assert_eq!(welcomed(1), welcomed(1));
+        assert_ne!(welcomed(1), welcomed(9));
     }
 }
