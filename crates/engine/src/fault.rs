@@ -3,6 +3,11 @@
 //! They exist only with the feature `faults`. Without it [`active`] is always `false`, and the compiler drops what depends on
 //! it.
 
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
 /// A fault that can be switched on. Each one breaks a promise of the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
@@ -74,6 +79,32 @@ impl Fault {
     ];
 }
 
+/// The name on a command line: `skip-gap-check` for `SkipGapCheck`.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, letter) in format!("{self:?}").chars().enumerate() {
+            if letter.is_uppercase() && place > 0 {
+                f.write_str("-")?;
+            }
+            write!(f, "{}", letter.to_lowercase())?;
+        }
+        Ok(())
+    }
+}
+
+/// A text that names no fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("choose from {}", Fault::ALL.map(|fault| fault.to_string()).join(", "))]
+pub struct UnknownFault;
+
+impl FromStr for Fault {
+    type Err = UnknownFault;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|fault| fault.to_string() == text).ok_or(UnknownFault)
+    }
+}
+
 #[cfg(feature = "faults")]
 thread_local! {
     static ACTIVE: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
@@ -98,4 +129,19 @@ pub fn active(fault: Fault) -> bool {
 #[inline(always)]
 pub const fn active(_fault: Fault) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_found_by_its_name() {
+        for fault in Fault::ALL {
+            assert_eq!(fault.to_string().parse(), Ok(fault));
+        }
+        assert_eq!(Fault::SkipGapCheck.to_string(), "skip-gap-check");
+        assert_eq!("skip".parse::<Fault>(), Err(UnknownFault));
+        assert!(UnknownFault.to_string().contains("never-stale"));
+    }
 }

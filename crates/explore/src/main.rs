@@ -39,7 +39,7 @@ struct Args {
     threads: usize,
 
     /// Switch a deliberate fault on, such as skip-gap-check; needs `--features faults`
-    #[arg(long, value_name = "NAME", value_parser = fault)]
+    #[arg(long, value_name = "NAME")]
     fault: Option<Fault>,
 }
 
@@ -132,21 +132,4 @@ fn switch(_fault: Option<Fault>) {}
 fn world(text: &str) -> Result<&'static WorldConfig, String> {
     let names = || WORLDS.iter().map(|config| config.name).collect::<Vec<_>>().join(", ");
     WORLDS.iter().find(|config| config.name == text).ok_or_else(|| format!("choose from {}", names()))
-}
-
-/// `SkipGapCheck` as people type it: `skip-gap-check`.
-fn name(fault: Fault) -> String {
-    let mut name = String::new();
-    for letter in format!("{fault:?}").chars() {
-        if letter.is_uppercase() && !name.is_empty() {
-            name.push('-');
-        }
-        name.extend(letter.to_lowercase());
-    }
-    name
-}
-
-fn fault(text: &str) -> Result<Fault, String> {
-    let names = || Fault::ALL.map(name).join(", ");
-    Fault::ALL.into_iter().find(|fault| name(*fault) == text).ok_or_else(|| format!("choose from {}", names()))
 }

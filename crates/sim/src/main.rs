@@ -23,7 +23,7 @@ struct Args {
     seeds: Option<Range<u64>>,
 
     /// Switch on a deliberate fault, such as skip-gap-check; needs `cargo run -p sim --features faults`
-    #[arg(long, value_name = "NAME", value_parser = fault)]
+    #[arg(long, value_name = "NAME")]
     fault: Option<Fault>,
 }
 
@@ -91,7 +91,7 @@ fn print_violations(report: &WorldReport, fault: Option<Fault>) -> bool {
 fn command(worlds: &str, fault: Option<Fault>) -> String {
     match fault {
         None => format!("cargo run -p sim -- {worlds}"),
-        Some(fault) => format!("cargo run -p sim --features faults -- {worlds} --fault {}", name(fault)),
+        Some(fault) => format!("cargo run -p sim --features faults -- {worlds} --fault {fault}"),
     }
 }
 
@@ -111,21 +111,4 @@ fn range(text: &str) -> Result<Range<u64>, String> {
     let (start, end) = text.split_once("..").ok_or_else(wrong)?;
     let (start, end) = (start.parse().map_err(|_| wrong())?, end.parse().map_err(|_| wrong())?);
     if start < end { Ok(start..end) } else { Err(wrong()) }
-}
-
-/// The name for the command line: `skip-gap-check` for `SkipGapCheck`.
-fn name(fault: Fault) -> String {
-    let mut name = String::new();
-    for letter in format!("{fault:?}").chars() {
-        if letter.is_uppercase() && !name.is_empty() {
-            name.push('-');
-        }
-        name.extend(letter.to_lowercase());
-    }
-    name
-}
-
-fn fault(text: &str) -> Result<Fault, String> {
-    let names = || Fault::ALL.map(name).join(", ");
-    Fault::ALL.into_iter().find(|fault| name(*fault) == text).ok_or_else(|| format!("choose from {}", names()))
 }

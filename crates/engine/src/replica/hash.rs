@@ -4,8 +4,8 @@ use std::hash::{Hash, Hasher};
 
 use super::{Link, Replica, Session};
 
-/// Covers what decides what a replica does with its next input. What only says when things happened is left out, and so is
-/// what the replica only tells: whoever explores its states would meet the same one again and again.
+/// Covers the fields that decide how a replica handles its next input. Leaves out when things happened and what is only
+/// reported: with these, a search of all states would take equal states for different ones.
 impl Hash for Replica {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let Self {
