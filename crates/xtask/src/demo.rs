@@ -135,7 +135,7 @@ impl<'a> Demo<'a> {
         self.console.line(text.to_owned());
     }
 
-    /// Returns only when something fails or the leader ends.
+    /// Returns only when something fails, or the leader ends before it is ready.
     async fn start_and_watch(&mut self) -> Result<()> {
         // Checked before the leader starts: on a port in use, another program would answer in its place.
         let port_is_free = is_free(self.address());
@@ -150,16 +150,12 @@ impl<'a> Demo<'a> {
         self.say(&self.banner(&programs));
         loop {
             let ended = next_end(&mut self.running).await?;
-            if ended.name == LEADER {
-                return Err(leader_ended(&ended));
-            }
-            self.say(&format!(
-                "{} (pid {}) ended: {}. The others go on; this starts another one:\n  {}",
-                ended.name,
-                ended.pid,
-                ended.status,
-                self.command_for_a_replica()
-            ));
+            let (others, command) = if ended.name == LEADER {
+                ("The replicas keep trying; this starts it again", self.command_for_the_leader())
+            } else {
+                ("The others go on; this starts another one", self.command_for_a_replica())
+            };
+            self.say(&format!("{} (pid {}) ended: {}. {others}:\n  {command}", ended.name, ended.pid, ended.status));
         }
     }
 
@@ -218,6 +214,9 @@ impl<'a> Demo<'a> {
             text += &format!("  tail -f {}   (each value that {name} holds)\n", self.workspace.shown(log));
             text += &format!("  kill -9 {pid}   (kills {name}; the others go on)\n");
         }
+        if let [leader, ..] = programs {
+            text += &format!("  kill -9 {}   (kills the leader; the demo says how to start it again)\n", leader.pid);
+        }
         text += &format!("  {}   (starts another replica, which catches up)\n", self.command_for_a_replica());
         if !self.args.ephemeral {
             text += &format!("  {}   (prints the log)\n", self.command_for_an_export());
@@ -232,6 +231,16 @@ impl<'a> Demo<'a> {
     fn command_for_a_replica(&self) -> String {
         let program = self.workspace.bin_dir(self.args.dev).join("calculator-replica");
         format!("{} --leader {}", self.workspace.shown(&program), self.url())
+    }
+
+    fn command_for_the_leader(&self) -> String {
+        let program = self.workspace.bin_dir(self.args.dev).join("calculator-leader");
+        let log = if self.args.ephemeral {
+            "--ephemeral".to_owned()
+        } else {
+            format!("--data-dir {}", self.workspace.shown(&self.data_dir()))
+        };
+        format!("{} --listen {} {log}", self.workspace.shown(&program), self.address())
     }
 
     fn command_for_an_export(&self) -> String {
