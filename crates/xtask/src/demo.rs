@@ -223,7 +223,7 @@ impl<'a> Demo<'a> {
             let data = self.data_dir();
             text += &format!("\nThe log is in {}; the next demo continues it.\n", self.workspace.shown(&data));
         }
-        text += "\nCtrl-C ends everything.\n";
+        text += "\nCtrl-C ends everything that the demo started.\n";
         text
     }
 
