@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use engine::{Event, Operation};
+use engine::{Digest, Event, Index, Operation};
 
 use crate::known::Known;
 
@@ -102,6 +102,26 @@ pub fn known(count: Known) -> String {
     }
 }
 
+/// `#1,234`.
+#[must_use]
+pub fn index(index: Index) -> String {
+    format!("#{}", grouped_count(index.0))
+}
+
+/// `#1,234`, or `#1,234 to #1,240`.
+#[must_use]
+pub fn range(first: Index, last: Index) -> String {
+    if first == last { index(first) } else { format!("{} to {}", index(first), index(last)) }
+}
+
+/// The ends of a digest, for a quick look: `b918…e29f`.
+#[must_use]
+pub fn short_digest(digest: Digest) -> String {
+    let hex = digest.to_string();
+    let (start, end) = (hex.get(..4).unwrap_or(&hex), hex.get(hex.len().saturating_sub(4)..).unwrap_or(""));
+    format!("{start}…{end}")
+}
+
 /// `1 event`, `57 events`.
 #[must_use]
 pub fn events(count: u64) -> String {
@@ -152,8 +172,6 @@ impl fmt::Display for TimeOfDay {
 
 #[cfg(test)]
 mod tests {
-    use engine::{Index, Operation};
-
     use super::*;
 
     #[test]
@@ -179,12 +197,15 @@ mod tests {
     fn one_event_is_not_many() {
         assert_eq!(events(1), "1 event");
         assert_eq!(events(1_057), "1,057 events");
+        assert_eq!(range(Index(7), Index(7)), "#7");
+        assert_eq!(range(Index(999), Index(1_000)), "#999 to #1,000");
     }
 
     #[test]
     fn hex_digits_come_in_fours() {
         assert_eq!(in_fours("0123456789abcdef"), "0123 4567 89ab cdef");
         assert_eq!(in_fours(""), "");
+        assert_eq!(short_digest(Digest(0x0123_4567_89ab_cdef)), "0123…cdef");
     }
 
     #[test]

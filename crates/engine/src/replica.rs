@@ -356,8 +356,8 @@ impl Replica {
         self.give_up(now);
     }
 
-    fn gap(&mut self, expected: Index, got: Index, now: Moment) {
-        self.notices.push_back(Notice::Gap { expected, got });
+    fn gap(&mut self, expected: Index, got: Index, by_heartbeat: bool, now: Moment) {
+        self.notices.push_back(Notice::Gap { expected, got, by_heartbeat });
         self.give_up(now);
     }
 

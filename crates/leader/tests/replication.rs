@@ -178,7 +178,7 @@ async fn the_next_heartbeat_reveals_that_the_last_batch_was_lost() {
     injector.lock().inject(LinkFault::Lose);
     leader.calls().submit(Operation::Add(5)).await.unwrap();
     follower.recorder.until_index(1).await;
-    let gap = |notice: &Notice| matches!(notice, Notice::Gap { expected: Index(1), got: Index(2) });
+    let gap = |notice: &Notice| matches!(notice, Notice::Gap { expected: Index(1), got: Index(2), by_heartbeat: true });
     assert_eq!(follower.recorder.count(gap), 1);
     leader.stop().await;
 }

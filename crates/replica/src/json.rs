@@ -60,6 +60,7 @@ enum Line {
     Gap {
         expected_index: u64,
         got_index: u64,
+        by_heartbeat: bool,
     },
     Diverged {
         reason: String,
@@ -138,7 +139,9 @@ pub fn notice(notice: &Notice, replica: &Replica) -> Option<String> {
         Notice::CaughtUp(resync) => live(resync, replica),
         Notice::LagChanged => return None,
         Notice::Duplicate { first, last } => Line::Duplicate { first_index: first.0, last_index: last.0 },
-        Notice::Gap { expected, got } => Line::Gap { expected_index: expected.0, got_index: got.0 },
+        Notice::Gap { expected, got, by_heartbeat } => {
+            Line::Gap { expected_index: expected.0, got_index: got.0, by_heartbeat: *by_heartbeat }
+        }
         Notice::Diverged(divergence) => Line::Diverged { reason: divergence.to_string() },
         Notice::StaleLeader { seen, got } => Line::StaleLeader { seen_term: seen.0, got_term: got.0 },
         Notice::Goodbye(goodbye) => {

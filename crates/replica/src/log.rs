@@ -33,10 +33,14 @@ pub fn notice(notice: &Notice, replica: &Replica) -> Option<String> {
         ),
         Notice::CaughtUp(resync) => resynced(resync, replica),
         Notice::Duplicate { first, last } => format!("Ignored a duplicate: events {first} to {last}"),
-        Notice::Gap { expected, got } if expected.0 == 0 => {
+        Notice::Gap { expected, got, .. } if expected.0 == 0 => {
             format!("Gap: event {got} came before the snapshot; asking again")
         }
-        Notice::Gap { expected, got } => {
+        Notice::Gap { expected, got, by_heartbeat: true } => {
+            let (tail, held) = (got.0.saturating_sub(1), replica.position().index);
+            format!("Gap: the log ends at event {tail}, but {expected} did not come; resuming from {held}")
+        }
+        Notice::Gap { expected, got, .. } => {
             format!("Gap: event {got} came, but {expected} is missing; resuming from {}", replica.position().index)
         }
         Notice::Diverged(divergence) => format!("Diverged: {divergence}; taking a fresh snapshot"),

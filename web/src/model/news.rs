@@ -7,7 +7,7 @@ use engine::{GoodbyeReason, Index, Resume, Standing};
 
 use super::Numbers;
 use super::status::Tone;
-use crate::format::{self, TimeOfDay};
+use crate::format::{self, TimeOfDay, index, range};
 
 /// How many items there are at most: enough to understand an incident afterwards.
 pub const CAPACITY: usize = 30;
@@ -83,10 +83,10 @@ pub(crate) fn describe(
         Notice::Duplicate { first, last } => {
             (format!("The leader sent {} again. Ignored.", range(*first, *last)), Tone::Idle)
         }
-        Notice::Gap { expected: Index::ZERO, got } => {
+        Notice::Gap { expected: Index::ZERO, got, .. } => {
             (format!("The promised snapshot did not come; {} came instead. Asking again.", index(*got)), Tone::Warn)
         }
-        Notice::Gap { expected, got } => {
+        Notice::Gap { expected, got, .. } => {
             let missing = range(*expected, Index(got.0.saturating_sub(1).max(expected.0)));
             (format!("A gap: {missing} did not arrive. Reconnecting to resume from {applied}."), Tone::Warn)
         }
@@ -147,14 +147,6 @@ pub(crate) fn describe_standing(standing: Standing, at: Resume) -> Option<String
         Standing::Ahead => Some(format!("The leader says that this tab is ahead of it at {at}.")),
         Standing::Diverged => Some(format!("The leader says that this tab holds something else at {at}.")),
     }
-}
-
-fn index(index: Index) -> String {
-    format!("#{}", format::grouped_count(index.0))
-}
-
-fn range(first: Index, last: Index) -> String {
-    if first == last { index(first) } else { format!("{} to {}", index(first), index(last)) }
 }
 
 /// The start of a log id: enough to tell two of them apart.

@@ -58,6 +58,8 @@ pub enum Notice {
         expected: Index,
         /// The event that came instead, or that comes after those a heartbeat showed to be missing.
         got: Index,
+        /// Whether a heartbeat showed it, so that no event came instead.
+        by_heartbeat: bool,
     },
     /// The replica's state is not the leader's: it was dropped.
     Diverged(Divergence),

@@ -110,10 +110,10 @@ impl Replica {
             return;
         };
         if session.awaits_snapshot {
-            return self.gap(Index::ZERO, batch.first(), now);
+            return self.gap(Index::ZERO, batch.first(), false, now);
         }
         let Some(held) = self.held else {
-            return self.gap(Index::ZERO, batch.first(), now);
+            return self.gap(Index::ZERO, batch.first(), false, now);
         };
         let expected = held.position.index.next();
         if batch.last() < expected && !fault::active(Fault::ApplyDuplicates) {
@@ -122,7 +122,7 @@ impl Replica {
         }
         // A batch that starts earlier and ends later has other bounds than what was applied. A resume repairs that.
         if batch.first() != expected && !fault::active(Fault::SkipGapCheck) && !fault::active(Fault::ApplyDuplicates) {
-            return self.gap(expected, batch.first(), now);
+            return self.gap(expected, batch.first(), false, now);
         }
         // History may be of any earlier term, but along a log terms never go back.
         if batch.term() < held.term && !fault::active(Fault::AcceptLowerTerm) {
@@ -172,7 +172,7 @@ impl Replica {
         // Everything up to the heartbeat's tail was sent before it, so what is missing now is lost.
         let applied = self.position().index;
         if awaits_snapshot || heartbeat.tail > applied {
-            return self.gap(applied.next(), heartbeat.tail.next(), now);
+            return self.gap(applied.next(), heartbeat.tail.next(), true, now);
         }
         // It was sent before something that is held: a repetition, which says nothing about the present.
         if heartbeat.tail < applied {
