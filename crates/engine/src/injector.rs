@@ -1,4 +1,5 @@
-//! Faults of a link, on purpose: between the wire and the replica, batches are lost, repeated, exchanged or altered.
+//! Faults of a link, on purpose: between the wire and the replica, batches are lost, repeated, exchanged or altered, and
+//! the link is cut.
 
 use std::collections::VecDeque;
 
@@ -19,13 +20,48 @@ pub enum LinkFault {
     Cut,
 }
 
+/// What an [`Injector`] did. Batches are as the leader sent them, unless it says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Struck {
+    /// The batch did not arrive.
+    Lost(Batch),
+    /// The batch arrived twice.
+    Repeated(Batch),
+    /// The batch waits for the next one, which arrives first.
+    HeldBack(Batch),
+    /// The next batch came.
+    Exchanged {
+        /// The batch that was held back.
+        held: Batch,
+        /// The batch that arrived before it.
+        by: Batch,
+    },
+    /// The batch arrived with another first operation.
+    Altered {
+        /// What the leader sent.
+        sent: Batch,
+        /// What arrived.
+        arrived: Batch,
+    },
+    /// The stream ended before the batch arrived.
+    Cut(Batch),
+    /// The link was taken down.
+    TakenDown,
+    /// The link was brought up again.
+    BroughtUp,
+}
+
+/// How many reports wait for [`Injector::poll_struck`] at most. Then the oldest goes: nobody asks.
+const REPORTS: usize = 64;
+
 /// Passes the frames of a stream on, and does to batches what it was told to do.
 ///
 /// It acts on batches only, and on one at a time: the first fault strikes the next batch, the second the one after it.
-/// It draws no random numbers and reads no clock, so who uses it decides which batch is struck.
+/// Besides, its user can take the whole link down. It draws no random numbers and reads no clock, so its user decides which
+/// batch is struck and for how long the link is down.
 ///
 /// ```
-/// use engine::injector::{Injector, LinkFault};
+/// use engine::injector::{Injector, LinkFault, Struck};
 /// use engine::{Batch, Digest, Frame, Index, Operation, Term, Timestamp};
 ///
 /// let batch = Batch::new(Term(1), Index(1), vec![Operation::Add(5)], Digest(0), Timestamp(0))?;
@@ -33,6 +69,7 @@ pub enum LinkFault {
 /// injector.inject(LinkFault::Lose);
 /// injector.handle_frame(Frame::Batch(batch.clone()));
 /// assert_eq!(injector.poll_frame(), None);
+/// assert_eq!(injector.poll_struck(), Some(Struck::Lost(batch.clone())));
 /// injector.handle_frame(Frame::Batch(batch.clone()));
 /// assert_eq!(injector.poll_frame(), Some(Frame::Batch(batch)));
 /// # Ok::<(), engine::EmptyBatch>(())
@@ -45,7 +82,12 @@ pub struct Injector {
     held: Option<Batch>,
     /// Frames that arrive now.
     ready: VecDeque<Frame>,
+    /// The present stream is cut.
     cut: bool,
+    /// No stream passes frames, and none can be opened.
+    down: bool,
+    /// What was done, at most [`REPORTS`].
+    struck: VecDeque<Struck>,
 }
 
 impl Injector {
@@ -54,21 +96,51 @@ impl Injector {
         self.faults.push_back(fault);
     }
 
-    /// Whether every fault has struck, and no batch is held back.
+    /// Takes the link down: the stream ends at once, and none can be opened until [`bring_up`](Self::bring_up).
+    pub fn take_down(&mut self) {
+        if !self.down {
+            self.down = true;
+            self.drop_stream();
+            self.report(Struck::TakenDown);
+        }
+    }
+
+    /// Lets streams be opened again.
+    pub fn bring_up(&mut self) {
+        if self.down {
+            self.down = false;
+            // The stream that was cut stays so.
+            self.cut = true;
+            self.report(Struck::BroughtUp);
+        }
+    }
+
+    /// Whether the link is down, so that no stream can be opened.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
+    /// Whether every fault has struck, no batch is held back and the link is up.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.faults.is_empty() && self.held.is_none()
+        self.faults.is_empty() && self.held.is_none() && !self.down
     }
 
     /// A new stream begins: what an earlier one still held is lost. Faults that have not struck stay.
     pub fn begin_stream(&mut self) {
-        (self.held, self.cut) = (None, false);
+        self.drop_stream();
+        self.cut = false;
+    }
+
+    fn drop_stream(&mut self) {
+        self.held = None;
         self.ready.clear();
     }
 
     /// The leader sent `frame`. [`poll_frame`](Self::poll_frame) returns what arrives of it.
     pub fn handle_frame(&mut self, frame: Frame) {
-        if self.cut {
+        if self.is_cut() {
             return;
         }
         let Frame::Batch(batch) = frame else {
@@ -76,17 +148,34 @@ impl Injector {
             return;
         };
         if let Some(held) = self.held.take() {
-            self.ready.extend([Frame::Batch(batch), Frame::Batch(held)]);
+            self.ready.extend([Frame::Batch(batch.clone()), Frame::Batch(held.clone())]);
+            return self.report(Struck::Exchanged { held, by: batch });
+        }
+        let Some(fault) = self.faults.pop_front() else {
+            self.ready.push_back(Frame::Batch(batch));
             return;
-        }
-        match self.faults.pop_front() {
-            None => self.ready.push_back(Frame::Batch(batch)),
-            Some(LinkFault::Lose) => {}
-            Some(LinkFault::Repeat) => self.ready.extend([Frame::Batch(batch.clone()), Frame::Batch(batch)]),
-            Some(LinkFault::Exchange) => self.held = Some(batch),
-            Some(LinkFault::Alter) => self.ready.push_back(Frame::Batch(altered(batch))),
-            Some(LinkFault::Cut) => self.cut = true,
-        }
+        };
+        let struck = match fault {
+            LinkFault::Lose => Struck::Lost(batch),
+            LinkFault::Repeat => {
+                self.ready.extend([Frame::Batch(batch.clone()), Frame::Batch(batch.clone())]);
+                Struck::Repeated(batch)
+            }
+            LinkFault::Exchange => {
+                self.held = Some(batch.clone());
+                Struck::HeldBack(batch)
+            }
+            LinkFault::Alter => {
+                let arrived = altered(batch.clone());
+                self.ready.push_back(Frame::Batch(arrived.clone()));
+                Struck::Altered { sent: batch, arrived }
+            }
+            LinkFault::Cut => {
+                self.cut = true;
+                Struck::Cut(batch)
+            }
+        };
+        self.report(struck);
     }
 
     /// The next frame that arrives, or `None` until the leader sends more.
@@ -97,7 +186,20 @@ impl Injector {
     /// Whether the stream ends once [`poll_frame`](Self::poll_frame) returns `None`.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.cut
+        self.cut || self.down
+    }
+
+    /// What was done next, in order; `None` when there is no more. Whoever asks before each frame is handed to the replica
+    /// learns of a fault before the replica notices it.
+    pub fn poll_struck(&mut self) -> Option<Struck> {
+        self.struck.pop_front()
+    }
+
+    fn report(&mut self, struck: Struck) {
+        if self.struck.len() == REPORTS {
+            self.struck.pop_front();
+        }
+        self.struck.push_back(struck);
     }
 }
 
@@ -142,6 +244,10 @@ mod tests {
             arrived.extend(std::iter::from_fn(|| injector.poll_frame()));
         }
         (arrived, injector)
+    }
+
+    fn struck(injector: &mut Injector) -> Vec<Struck> {
+        std::iter::from_fn(|| injector.poll_struck()).collect()
     }
 
     #[test]
@@ -196,6 +302,61 @@ mod tests {
         injector.handle_frame(batch(1));
         assert_eq!([injector.poll_frame(), injector.poll_frame()], [Some(batch(1)), Some(batch(1))]);
         assert!(injector.is_idle());
+    }
+
+    #[test]
+    fn a_link_that_is_down_passes_nothing_until_a_stream_begins_after_it_is_up() {
+        let (_, mut injector) = arrives(&[LinkFault::Exchange], [batch(1)]);
+        injector.take_down();
+        injector.take_down();
+        injector.begin_stream();
+        injector.handle_frame(batch(1));
+        assert_eq!((injector.poll_frame(), injector.is_cut(), injector.is_idle()), (None, true, false));
+        injector.bring_up();
+        injector.bring_up();
+        injector.handle_frame(heartbeat());
+        assert_eq!((injector.poll_frame(), injector.is_down(), injector.is_cut()), (None, false, true));
+        injector.begin_stream();
+        injector.handle_frame(batch(1));
+        assert_eq!((injector.poll_frame(), injector.is_cut()), (Some(batch(1)), false));
+        assert_eq!(struck(&mut injector)[1..], [Struck::TakenDown, Struck::BroughtUp], "each is reported once");
+    }
+
+    #[test]
+    fn a_frame_that_was_ready_does_not_arrive_after_the_link_is_down() {
+        let mut injector = Injector::default();
+        injector.handle_frame(batch(1));
+        injector.take_down();
+        assert_eq!((injector.poll_frame(), injector.is_cut()), (None, true));
+    }
+
+    #[test]
+    fn what_was_done_is_reported_with_the_batches() {
+        use LinkFault::{Alter, Cut, Exchange, Lose, Repeat};
+        let sent = |index| {
+            let Frame::Batch(batch) = batch(index) else { unreachable!() };
+            batch
+        };
+        let (arrived, mut injector) = arrives(&[Lose, Repeat, Exchange, Alter, Cut], (1..=6).map(batch));
+        let Some(Frame::Batch(altered)) = arrived.last().cloned() else { panic!("{arrived:?}") };
+        let expected = [
+            Struck::Lost(sent(1)),
+            Struck::Repeated(sent(2)),
+            Struck::HeldBack(sent(3)),
+            Struck::Exchanged { held: sent(3), by: sent(4) },
+            Struck::Altered { sent: sent(5), arrived: altered },
+            Struck::Cut(sent(6)),
+        ];
+        assert_eq!(struck(&mut injector), expected);
+    }
+
+    #[test]
+    fn reports_that_nobody_takes_are_bounded_and_the_newest_stay() {
+        let (_, mut injector) = arrives(&[LinkFault::Lose; REPORTS + 1], (1..=REPORTS as u64 + 1).map(batch));
+        let struck = struck(&mut injector);
+        assert_eq!(struck.len(), REPORTS);
+        let Some(Struck::Lost(oldest)) = struck.first() else { panic!("{struck:?}") };
+        assert_eq!(oldest.first(), Index(2));
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub use calculator::{Operation, Refusal, apply};
 pub use frame::{
     Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Resume, SnapshotReason, StreamId, Subscribe, Verdict, Welcome,
 };
-pub use injector::{Injector, LinkFault};
+pub use injector::{Injector, LinkFault, Struck};
 pub use leader::{ProducerChanges, ProducerError, Submitted};
 pub use position::{Digest, Index, LogId, Position, Term};
 pub use producer::{ProducerId, Sequence, Submission};

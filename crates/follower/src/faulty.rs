@@ -1,11 +1,13 @@
 //! A link whose faults its user chooses, to test replicas and to show how they heal.
 
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use engine::{Frame, Injector, Subscribe};
 use futures_util::Stream;
+use futures_util::task::AtomicWaker;
 
 use crate::{Arrivals, Link, LinkError};
 
@@ -20,6 +22,9 @@ use crate::{Arrivals, Link, LinkError};
 /// let link = FaultyLink::new(connect("localhost:8080", Identity::default())?, injector.clone());
 /// // While `follow` runs with this link, the next batch is lost: the replica finds a gap and resumes.
 /// injector.lock().inject(LinkFault::Lose);
+/// // The stream ends, and the replica finds no leader until the link is brought up again.
+/// injector.lock().take_down();
+/// injector.lock().bring_up();
 /// # drop(link);
 /// # Ok::<(), follower::InvalidAddress>(())
 /// ```
@@ -31,12 +36,53 @@ pub struct FaultyLink<L> {
 
 /// The injector of a [`FaultyLink`], through which tests and pages choose the faults. All clones share one injector.
 #[derive(Clone, Debug, Default)]
-pub struct SharedInjector(Arc<Mutex<Injector>>);
+pub struct SharedInjector(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    injector: Mutex<Injector>,
+    /// Waits for the next frame of the stream.
+    stream: AtomicWaker,
+}
 
 impl SharedInjector {
-    /// The injector, for as long as the guard is held. No stream passes frames on meanwhile.
-    pub fn lock(&self) -> MutexGuard<'_, Injector> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The injector, for as long as the guard is held. No stream passes frames on meanwhile. A stream that was cut ends when
+    /// the guard is dropped, also while the leader sends nothing.
+    pub fn lock(&self) -> InjectorGuard<'_> {
+        InjectorGuard { injector: self.injector(), stream: &self.0.stream }
+    }
+
+    fn injector(&self) -> MutexGuard<'_, Injector> {
+        self.0.injector.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Exclusive access to the injector of a [`SharedInjector`].
+#[derive(Debug)]
+pub struct InjectorGuard<'a> {
+    injector: MutexGuard<'a, Injector>,
+    stream: &'a AtomicWaker,
+}
+
+impl Deref for InjectorGuard<'_> {
+    type Target = Injector;
+
+    fn deref(&self) -> &Injector {
+        &self.injector
+    }
+}
+
+impl DerefMut for InjectorGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Injector {
+        &mut self.injector
+    }
+}
+
+impl Drop for InjectorGuard<'_> {
+    fn drop(&mut self) {
+        if self.injector.is_cut() {
+            self.stream.wake();
+        }
     }
 }
 
@@ -52,8 +98,12 @@ impl<L: Link> Link for FaultyLink<L> {
     type Reporter = L::Reporter;
 
     async fn subscribe(&mut self, request: Subscribe, arrivals: &Arrivals) -> Result<Self::Frames, LinkError> {
+        if self.injector.injector().is_down() {
+            return Err(LinkError::CutOnPurpose);
+        }
         let frames = self.link.subscribe(request, arrivals).await?;
-        self.injector.lock().begin_stream();
+        // If the link was taken down meanwhile, the new stream is cut as well.
+        self.injector.injector().begin_stream();
         Ok(FaultyFrames { frames, injector: self.injector.clone() })
     }
 
@@ -73,16 +123,21 @@ impl<S: Stream<Item = Result<Frame, LinkError>> + Unpin> Stream for FaultyFrames
     type Item = Result<Frame, LinkError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // Registered before the injector is looked at, so that no cut is missed in between.
+        self.injector.0.stream.register(context.waker());
         loop {
             let (frame, cut) = {
-                let mut injector = self.injector.lock();
+                let mut injector = self.injector.injector();
                 (injector.poll_frame(), injector.is_cut())
             };
-            if frame.is_some() || cut {
-                return Poll::Ready(frame.map(Ok));
+            if let Some(frame) = frame {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if cut {
+                return Poll::Ready(Some(Err(LinkError::CutOnPurpose)));
             }
             match ready!(Pin::new(&mut self.frames).poll_next(context)) {
-                Some(Ok(frame)) => self.injector.lock().handle_frame(frame),
+                Some(Ok(frame)) => self.injector.injector().handle_frame(frame),
                 error_or_end => return Poll::Ready(error_or_end),
             }
         }

@@ -37,6 +37,7 @@ pub mod arrivals;
 pub mod faulty;
 #[cfg(target_arch = "wasm32")]
 pub mod fetch;
+pub mod freezer;
 pub mod grpc;
 pub mod link;
 #[cfg(not(target_arch = "wasm32"))]
@@ -49,7 +50,8 @@ mod timer;
 
 pub use address::{Address, AddressProblem, InvalidAddress};
 pub use arrivals::Arrivals;
-pub use faulty::{FaultyLink, SharedInjector};
+pub use faulty::{FaultyLink, InjectorGuard, SharedInjector};
+pub use freezer::Freezer;
 pub use grpc::{Calls, GrpcLink, connect};
 pub use link::{Link, LinkError};
 pub use observer::Observer;

@@ -62,6 +62,9 @@ pub enum LinkError {
     /// The leader sent a malformed frame.
     #[error("a malformed frame arrived: {0}")]
     Frame(#[from] wire::DecodeError),
+    /// The user of a [`FaultyLink`](crate::FaultyLink) cut the link.
+    #[error("the link was cut on purpose")]
+    CutOnPurpose,
 }
 
 /// A status as people read it: the message, and then its causes where the transport gives them.
