@@ -5,6 +5,7 @@
 //! argument, and nothing here depends on a browser.
 
 pub mod announcement;
+pub mod chain;
 pub mod last_operation;
 pub mod log;
 pub mod news;
@@ -21,6 +22,7 @@ use engine::{Durability, Index, Moment, Replica, Resume, Snapshot, Standing, Ter
 use crate::format::TimeOfDay;
 use crate::known::Known;
 use announcement::Announcer;
+use chain::Chain;
 use last_operation::LastOperation;
 use log::EventLog;
 use news::{Item, News};
@@ -100,6 +102,7 @@ pub struct Model {
     first_resync: Option<ResyncLine>,
     reconnect: Option<ResyncLine>,
     log: EventLog,
+    chain: Chain,
     news: News,
     announcer: Announcer,
 }
@@ -129,6 +132,7 @@ impl Model {
             first_resync: None,
             reconnect: None,
             log: EventLog::default(),
+            chain: Chain::new(saved),
             news: News::default(),
             announcer: Announcer::default(),
         }
@@ -182,8 +186,14 @@ impl Model {
                 self.standing = None;
                 self.diverged = false;
             }
-            Notice::SnapshotLoaded { .. } => self.log.clear(),
-            Notice::Applied { value_before, batch } => self.log.append(batch, *value_before),
+            Notice::SnapshotLoaded { snapshot } => {
+                self.log.clear();
+                self.chain = Chain::new(Some(*snapshot));
+            }
+            Notice::Applied { value_before, batch } => {
+                self.log.append(batch, *value_before);
+                self.chain.append(batch);
+            }
             Notice::Diverged(_) => self.diverged = true,
             Notice::LinkLost => self.fail(now),
             Notice::NewLog { .. }
@@ -295,6 +305,12 @@ impl Model {
     /// The events that were applied last, to pause and resume.
     pub fn log_mut(&mut self) -> &mut EventLog {
         &mut self.log
+    }
+
+    /// The digests of the newest events, as computed here.
+    #[must_use]
+    pub fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// What happened recently, newest first.

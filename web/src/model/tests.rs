@@ -120,6 +120,8 @@ fn value_index_and_digest_are_of_one_moment() {
     assert_eq!((held.value(), held.position()), (42, batch.end()));
     assert_eq!(tab.model.log().get(0).unwrap().value, 42);
     assert_eq!(tab.model.log().get(1).unwrap().value, 7);
+    let newest = *tab.model.chain().links().last().unwrap();
+    assert_eq!((newest.event.value, newest.digest, newest.proved), (42, batch.digest(), true));
 }
 
 #[test]
