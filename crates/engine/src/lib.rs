@@ -56,6 +56,7 @@
 //! | how the digest is computed | [`digest`] |
 //! | what a committed batch and a snapshot are | [`batch`], [`snapshot`] |
 //! | what travels on the stream | [`frame`] |
+//! | pages of history, and how they are checked | [`history`] |
 //! | how a leader finds a position that a replica reports | [`standing`] |
 //! | faults of a link, for tests and for showing how a replica heals | [`injector`] |
 //! | who submits what, for exactly-once | [`producer`] |
@@ -67,6 +68,7 @@ pub mod calculator;
 pub mod digest;
 pub mod fault;
 pub mod frame;
+pub mod history;
 pub mod injector;
 pub mod leader;
 pub mod position;
@@ -81,6 +83,7 @@ pub use calculator::{Operation, Refusal, apply};
 pub use frame::{
     Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Resume, SnapshotReason, StreamId, Subscribe, Verdict, Welcome,
 };
+pub use history::{BatchEnd, HistoryPage, WrongHistory};
 pub use injector::{Injector, LinkFault, Struck};
 pub use leader::{ProducerChanges, ProducerError, Submitted};
 pub use position::{Digest, Index, LogId, Position, Term};

@@ -448,6 +448,9 @@ pub(crate) mod tests {
         async fn digest_at(&self, index: Index) -> Result<Option<engine::Digest>, ReadError> {
             self.inner.digest_at(index).await
         }
+        async fn snapshot_at(&self, index: Index) -> Result<Snapshot, ReadError> {
+            self.inner.snapshot_at(index).await
+        }
         fn floor(&self) -> Index {
             self.inner.floor()
         }

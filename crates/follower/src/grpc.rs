@@ -140,7 +140,7 @@ impl<T: Transport> Link for GrpcLink<T> {
     }
 }
 
-fn client<T: Transport>(transport: &T, base: &Uri) -> CalculatorServiceClient<T> {
+pub(crate) fn client<T: Transport>(transport: &T, base: &Uri) -> CalculatorServiceClient<T> {
     CalculatorServiceClient::with_origin(transport.clone(), base.clone())
 }
 
@@ -221,8 +221,8 @@ fn answer(response: &pb::ReportProgressResponse) -> Option<Answer> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Calls<T> {
-    transport: T,
-    base: Uri,
+    pub(crate) transport: T,
+    pub(crate) base: Uri,
 }
 
 /// Why an operation is not in the log, or why that is not known.

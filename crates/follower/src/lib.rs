@@ -39,6 +39,7 @@ pub mod faulty;
 pub mod fetch;
 pub mod freezer;
 pub mod grpc;
+pub mod history;
 pub mod link;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
@@ -53,6 +54,7 @@ pub use arrivals::Arrivals;
 pub use faulty::{FaultyLink, InjectorGuard, SharedInjector};
 pub use freezer::Freezer;
 pub use grpc::{Calls, GrpcLink, connect};
+pub use history::ReadError;
 pub use link::{Link, LinkError};
 pub use observer::Observer;
 pub use producer::{Outbox, Producer, Submit};

@@ -12,6 +12,7 @@ pub mod health;
 pub mod legacy;
 mod list_replicas;
 mod read_events;
+mod read_snapshot;
 mod report_progress;
 pub mod status;
 mod submit;
@@ -71,6 +72,13 @@ impl CalculatorService for Calculator {
         request: Request<pb::ReadEventsRequest>,
     ) -> Result<Response<pb::ReadEventsResponse>, Status> {
         read_events::answer(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn read_snapshot(
+        &self,
+        request: Request<pb::ReadSnapshotRequest>,
+    ) -> Result<Response<pb::ReadSnapshotResponse>, Status> {
+        read_snapshot::answer(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_status(

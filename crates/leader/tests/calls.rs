@@ -156,6 +156,7 @@ async fn every_call_answers_invalid_requests_with_a_reason() {
         ("Submit", framed(&add(i64::MAX)), reason(Code::OutOfRange, "OVERFLOW")),
         ("ReadEvents", read(1, -1), reason(Code::InvalidArgument, "INVALID_REQUEST")),
         ("ReadEvents", read(1, 1), reason(Code::OutOfRange, "COMPACTED")),
+        ("ReadSnapshot", framed(&pb::ReadSnapshotRequest { index: 1 }), reason(Code::OutOfRange, "COMPACTED")),
     ] {
         assert_eq!(call(&leader, method, &[], &body).await.error(), expected, "{method} over HTTP/2");
         let web = web_call(&leader, method, "application/grpc-web", "", &body).await;

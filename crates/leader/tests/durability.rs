@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::{Follower, TestLeader, durable, identity};
 use engine::replica::Notice;
 use engine::{
-    Durability, GoodbyeReason, LogId, Operation, Position, ProducerId, Snapshot, SnapshotReason, Term, Verdict,
+    Durability, GoodbyeReason, Index, LogId, Operation, Position, ProducerId, Snapshot, SnapshotReason, Term, Verdict,
 };
 use follower::{Producer, connect};
 use leader::RunError;
@@ -304,6 +304,10 @@ async fn leads_with_the_second_event_damaged(leader: TestLeader) {
     }
     let after = client.read_events(pb::ReadEventsRequest { first_index: 3, page_size: 9 }).await.unwrap().into_inner();
     assert!(after.operations.len() >= 2, "{after:?}");
+    assert_eq!(after.before, None, "the value before it is lost");
+    let state = async |index| leader.calls().read_snapshot(Index(index)).await;
+    assert!(matches!(state(2).await, Err(follower::ReadError::Damaged(_))));
+    assert_eq!((state(1).await.unwrap().value(), state(3).await.unwrap().position().index), (1, Index(3)));
     let status = client.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
     assert!(status.log_damage.starts_with("events 2 to 2: ") && status.log_problem.is_empty(), "{status:?}");
 

@@ -269,6 +269,13 @@ impl CalculatorService for FirstLeader {
         Err(Status::unavailable("not in this test"))
     }
 
+    async fn read_snapshot(
+        &self,
+        _request: Request<pb::ReadSnapshotRequest>,
+    ) -> Result<Response<pb::ReadSnapshotResponse>, Status> {
+        Err(Status::unimplemented("the first version has no such call"))
+    }
+
     async fn get_status(
         &self,
         _request: Request<pb::GetStatusRequest>,
@@ -312,5 +319,7 @@ async fn a_replica_follows_a_leader_of_the_first_version() {
     let report = reports.lock().unwrap().first().cloned().unwrap();
     assert_eq!(report.stream_id, 0, "the leader sent no stream id");
     assert_eq!(report.position.unwrap().index, 5);
+    let calls = follower::connect(&url, common::identity("reader")).unwrap().calls();
+    assert_eq!(calls.read_snapshot(Index(3)).await, Err(follower::ReadError::Unsupported));
     serving.abort();
 }

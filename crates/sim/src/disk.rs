@@ -289,6 +289,19 @@ impl LogReader for Disk {
         Ok(batch.filter(|batch| batch.end.index == index).map(|batch| batch.end.digest))
     }
 
+    async fn snapshot_at(&self, index: Index) -> Result<Snapshot, ReadError> {
+        let reading = self.look().draw(3_000);
+        sleep(reading).await;
+        let contents = self.look();
+        contents.check_readable()?;
+        let floor = contents.snapshot_before(contents.retain);
+        if index < floor.position().index {
+            return Err(Compacted { asked: index, floor: floor.position().index }.into());
+        }
+        let ended = contents.commits.iter().take_while(|commit| commit.batch.end.index <= index);
+        Ok(ended.last().map_or(floor, |commit| commit.tail))
+    }
+
     fn floor(&self) -> Index {
         self.look().floor().index
     }

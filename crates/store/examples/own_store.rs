@@ -148,6 +148,15 @@ impl LogReader for OwnStore {
         Ok([Some(floor), above].into_iter().flatten().find(|end| end.index == index).map(|end| end.digest))
     }
 
+    async fn snapshot_at(&self, index: Index) -> Result<Snapshot, ReadError> {
+        let contents = self.contents();
+        let floor = contents.floor().index;
+        if index < floor {
+            return Err(Compacted { asked: index, floor }.into());
+        }
+        Ok(contents.after(contents.commits.partition_point(|commit| commit.batch.end.index <= index)))
+    }
+
     fn floor(&self) -> Index {
         self.contents().floor().index
     }

@@ -130,6 +130,14 @@ pub trait LogReader: Send + Sync + 'static {
     /// [`ReadError`]: the place is damaged, or cannot be read at present.
     async fn digest_at(&self, index: Index) -> Result<Option<Digest>, ReadError>;
 
+    /// The newest state at or before `index` that is known: the end of a stored batch, or the floor. An index beyond the
+    /// tail means the tail.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]: `index` lies below the floor, the place is damaged, or it cannot be read at present.
+    async fn snapshot_at(&self, index: Index) -> Result<Snapshot, ReadError>;
+
     /// The newest event that was compacted away; 0 if none was. Never falls.
     fn floor(&self) -> Index;
 

@@ -194,6 +194,17 @@ impl LogReader for Log {
         Ok(end.filter(|end| end.index == index).map(|end| end.digest))
     }
 
+    async fn snapshot_at(&self, index: Index) -> Result<Snapshot, ReadError> {
+        let contents = self.contents();
+        let floor = contents.floor.position().index;
+        if index < floor {
+            return Err(Compacted { asked: index, floor }.into());
+        }
+        let ended = contents.batches.partition_point(|kept| kept.batch.end.index <= index);
+        let newest = ended.checked_sub(1).and_then(|newest| contents.batches.get(newest));
+        Ok(newest.map_or(contents.floor, |kept| Snapshot::take(self.id, kept.batch.end, kept.value)))
+    }
+
     fn floor(&self) -> Index {
         self.contents().floor.position().index
     }

@@ -69,9 +69,11 @@ macro_rules! contract {
             a_read_gives_what_fits_and_at_least_one_batch
             a_read_beyond_the_tail_gives_nothing
             digests_are_known_where_batches_end
+            states_are_known_where_batches_end
             readers_go_on_while_commits_are_made
             compaction_raises_the_floor_and_never_lowers_it
             what_is_compacted_is_named_with_the_floor
+            states_below_the_floor_are_gone
             a_second_opening_fences_the_first
             nothing_of_a_fenced_commit_is_kept
             an_idle_leader_learns_within_two_seconds_that_it_was_replaced

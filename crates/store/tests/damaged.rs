@@ -94,6 +94,13 @@ async fn a_page_that_is_lost_takes_its_events_and_no_others() {
         assert_eq!(digest.is_ok(), known, "{index}: {digest:?}");
         assert!(!known || digest == Ok(Some(Digest(index * 10))));
     }
+    // A state is that of a readable batch, or damaged.
+    for (index, known) in [(lost[0] - 1, true), (1_500, false), (last.0 + 1, true), (EVENTS, true)] {
+        let state = store.reader.snapshot_at(Index(index)).await;
+        assert_eq!(state.is_ok(), known, "{index}: {state:?}");
+        assert!(!known || state.is_ok_and(|state| state.position().index == Index(index)));
+    }
+    assert_eq!(store.reader.damage(), damage, "the same events");
     let ended = tokio::time::timeout(std::time::Duration::from_millis(400), store.lost.wait()).await;
     assert!(ended.is_err(), "{ended:?}");
     fill(&mut store, EVENTS + 1..=EVENTS + 10).await;

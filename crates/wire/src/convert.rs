@@ -21,6 +21,7 @@ mod goodbye;
 mod heartbeat;
 mod log_position;
 mod operation;
+mod read_events;
 mod replica;
 mod snapshot;
 mod standing;
@@ -30,7 +31,7 @@ mod welcome;
 
 use std::time::Duration;
 
-pub use error::{DecodeError, IdentityTooLong, IndexRange, LogIdLength, Missing, ZeroSequence};
+pub use error::{DecodeError, IdentityTooLong, IndexRange, LogIdLength, Missing, UnorderedBatches, ZeroSequence};
 pub use log_position::{log_id, log_id_bytes};
 
 /// Whole milliseconds, at most [`u32::MAX`] (49 days).

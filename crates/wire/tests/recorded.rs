@@ -149,8 +149,14 @@ fn messages(book: &mut Book) {
         next_index: 9,
         tail: 26,
         floor: 5,
+        ..Default::default()
     };
     book.message("read_events/answer", &page);
+    let batch = pb::BatchEnd { index: 9, digest: 0xfedc, term: 3, committed_at_us: NOW };
+    let before = Some(pb::LogPosition { index: 6, ..at.clone() });
+    let checked = pb::ReadEventsResponse { before, value_before: -7, batches: vec![batch], ..page };
+    book.message("read_events/checked", &checked);
+    book.message("read_snapshot", &pb::ReadSnapshotRequest { index: 7 });
     let status = pb::GetStatusResponse {
         log_id: LOG.0.to_be_bytes().to_vec(),
         term: 3,

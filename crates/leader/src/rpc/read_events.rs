@@ -1,7 +1,7 @@
 //! `ReadEvents`: a page of history.
 
-use engine::{Frame, Index, Operation};
-use store::{Corrupt, LogReader, ReadError};
+use engine::{Batch, BatchEnd, Frame, HistoryPage, Index, Position, Snapshot};
+use store::{Corrupt, LogReader, ReadError, StoredBatch};
 use tonic::Status;
 use wire::frame::decode_next;
 use wire::pb;
@@ -19,62 +19,88 @@ pub(super) async fn answer(
     calculator: &Calculator,
     request: pb::ReadEventsRequest,
 ) -> Result<pb::ReadEventsResponse, Status> {
-    let page = match usize::try_from(request.page_size) {
+    let size = match usize::try_from(request.page_size) {
         Ok(0) => DEFAULT_PAGE,
         Ok(size) => size.min(MAX_PAGE),
         Err(_) => return Err(invalid("page_size must not be negative")),
     };
-    let (first, operations) = match request.first_index {
-        0 => read_oldest(&*calculator.log, page).await?,
-        first => {
-            let first = Index(first);
-            (first, read_operations(&*calculator.log, first, page).await.map_err(|error| read_status(&error))?)
-        }
+    let page = match request.first_index {
+        0 => read_oldest(&*calculator.log, size).await,
+        first => read_page(&*calculator.log, Index(first), size).await,
     };
+    let mut page = page.map_err(|error| read_status(&error))?;
     let published = calculator.feed.published();
-    let next = first.plus(operations.len() as u64);
-    Ok(pb::ReadEventsResponse {
-        first_index: first.0,
-        operations: operations.into_iter().map(Into::into).collect(),
-        next_index: next.0,
-        tail: published.tail.position().index.0,
-        floor: published.floor.0,
-    })
+    (page.tail, page.floor) = (published.tail.position().index, published.floor);
+    Ok(page.into())
 }
 
-/// At most `page` of the oldest operations, and the index of the first. Reads again if the floor rises meanwhile.
-async fn read_oldest(log: &dyn LogReader, page: usize) -> Result<(Index, Vec<Operation>), Status> {
+/// At most `size` of the oldest events. Reads again if the floor rises meanwhile.
+async fn read_oldest(log: &dyn LogReader, size: usize) -> Result<HistoryPage, ReadError> {
     let mut first = log.floor().next();
     loop {
-        match read_operations(log, first, page).await {
+        match read_page(log, first, size).await {
             Err(ReadError::Compacted(compacted)) => first = compacted.floor.next(),
-            read => return read.map(|operations| (first, operations)).map_err(|error| read_status(&error)),
+            read => return read,
         }
     }
 }
 
-async fn read_operations(log: &dyn LogReader, first: Index, page: usize) -> Result<Vec<Operation>, ReadError> {
+/// At most `size` events from `first` on; without tail and floor.
+async fn read_page(log: &dyn LogReader, first: Index, size: usize) -> Result<HistoryPage, ReadError> {
     let mut operations = Vec::new();
-    while operations.len() < page {
+    let mut batches = Vec::new();
+    let mut first_batch = None;
+    while operations.len() < size {
         let next = first.plus(operations.len() as u64);
-        let batches = log.read(next, READ_BYTES).await?;
-        if batches.is_empty() {
+        let found = log.read(next, READ_BYTES).await?;
+        if found.is_empty() {
             break;
         }
-        for stored in batches {
-            let mut frame = stored.frame;
-            let decoded =
-                decode_next(&mut frame).map_err(|error| Corrupt { index: stored.first, what: error.to_string() })?;
-            let Some(Frame::Batch(batch)) = decoded else {
-                let what = "the stored bytes are not a batch".to_owned();
-                return Err(Corrupt { index: stored.first, what }.into());
-            };
+        for stored in found {
+            let next = first.plus(operations.len() as u64);
+            let room = size - operations.len();
+            if room == 0 {
+                break;
+            }
+            let batch = decode(stored)?;
             // The first batch may begin before `first`.
-            let wanted = first.plus(operations.len() as u64).events_since(batch.first());
-            let skip = usize::try_from(wanted).unwrap_or(usize::MAX);
-            let room = page - operations.len();
+            let skip = usize::try_from(next.events_since(batch.first())).unwrap_or(usize::MAX);
             operations.extend(batch.operations().iter().skip(skip).take(room));
+            batches.push(BatchEnd { end: batch.end(), term: batch.term(), committed_at: batch.committed_at() });
+            first_batch.get_or_insert(batch);
         }
     }
-    Ok(operations)
+    let before = state_before(log, first, first_batch.as_ref()).await?;
+    Ok(HistoryPage { first, operations, before, batches, tail: Index::ZERO, floor: Index::ZERO })
+}
+
+/// The state before the event at `first`, which is in `batch` or beyond the tail. `None` if it cannot be known: the batch
+/// before is damaged, or was compacted away meanwhile.
+async fn state_before(log: &dyn LogReader, first: Index, batch: Option<&Batch>) -> Result<Option<Snapshot>, ReadError> {
+    let before = Index(first.0 - 1);
+    let known = match log.snapshot_at(before).await {
+        Ok(known) => known,
+        Err(ReadError::Compacted(_) | ReadError::Corrupt(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if known.position().index == before {
+        return Ok(Some(known));
+    }
+    let Some(batch) = batch.filter(|batch| batch.first() == known.position().index.next()) else { return Ok(None) };
+    let mut digest = known.position().digest;
+    let part = batch.events(known.value()).take_while(|event| event.index <= before).map(|event| {
+        digest = digest.after(event.index, event.operation, event.value);
+        (Position { index: event.index, digest }, event.value)
+    });
+    let end = part.last().filter(|(end, _)| end.index == before);
+    Ok(end.map(|(end, value)| Snapshot::take(known.log(), end, value)))
+}
+
+fn decode(stored: StoredBatch) -> Result<Batch, Corrupt> {
+    let StoredBatch { first, mut frame, .. } = stored;
+    match decode_next(&mut frame) {
+        Ok(Some(Frame::Batch(batch))) => Ok(batch),
+        Ok(_) => Err(Corrupt { index: first, what: "the stored bytes are not a batch".to_owned() }),
+        Err(error) => Err(Corrupt { index: first, what: error.to_string() }),
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use engine::{Digest, Durability, Index, LogId};
+use engine::{Digest, Durability, Index, LogId, Snapshot};
 use tokio::sync::{mpsc, oneshot};
 
 use super::damage::Known;
@@ -163,6 +163,10 @@ impl LogReader for OpenLog {
         self.with_reader(move |reader| reader.digest_at(index)).await
     }
 
+    async fn snapshot_at(&self, index: Index) -> Result<Snapshot, ReadError> {
+        self.with_reader(move |reader| reader.snapshot_at(index)).await
+    }
+
     fn floor(&self) -> Index {
         Index(self.floor.load(Ordering::Acquire))
     }
@@ -212,7 +216,7 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use engine::{Position, ProducerChanges, Snapshot, Term};
+    use engine::{Position, ProducerChanges, Term};
     use rusqlite::Connection;
 
     use super::*;

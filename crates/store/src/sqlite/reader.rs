@@ -241,6 +241,31 @@ impl SqliteReader {
         }
     }
 
+    /// The newest state at or before `index` that is stored: the end of a batch, or the floor. An index beyond the tail
+    /// means the tail.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if `index` lies below the floor, the place is damaged, or it cannot be read at present.
+    pub fn snapshot_at(&mut self, index: Index) -> Result<Snapshot, ReadError> {
+        let log = self.opened.log;
+        let transaction = self.transaction(index)?;
+        let summary = Summary::read(&transaction)?;
+        let floor = summary.floor.position().index;
+        if index < floor {
+            return Err(Compacted { asked: index, floor }.into());
+        }
+        if index >= summary.tail.position().index {
+            return Ok(summary.tail);
+        }
+        let last = rows::last_end(&transaction, index)?;
+        if last <= floor {
+            return Ok(summary.floor);
+        }
+        let row = rows_from(&transaction, last, 1)?;
+        Ok(row.first().map_or(summary.floor, |row| Snapshot::take(log, row.batch.end, row.value)))
+    }
+
     /// The first and the last event of the damage that was found at `at`.
     pub(super) fn extent(&mut self, at: Index) -> Result<(Index, Index), ReadError> {
         let transaction = self.transaction(at)?;

@@ -196,6 +196,15 @@ impl StoredRow {
     }
 }
 
+/// Where the last batch ends that ends at or before `index`; 0 if there is none.
+pub(super) fn last_end(database: &Connection, index: Index) -> Result<Index, RowError> {
+    let find = || -> rusqlite::Result<i64> {
+        let mut statement = database.prepare_cached("SELECT coalesce(max(last), 0) FROM batches WHERE last <= ?1")?;
+        statement.query_row([index.0.cast_signed()], |row| row.get(0))
+    };
+    find().map(|last| Index(last.cast_unsigned())).map_err(|error| RowError::sqlite(&error, index))
+}
+
 pub(super) fn insert_snapshot(database: &Connection, snapshot: &Snapshot) -> rusqlite::Result<()> {
     let position = snapshot.position();
     let mut statement = database.prepare_cached("INSERT OR REPLACE INTO snapshots VALUES (?1, ?2, ?3, ?4)")?;

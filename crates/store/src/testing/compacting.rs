@@ -61,3 +61,21 @@ pub async fn what_is_compacted_is_named_with_the_floor<S: Store>(make: &impl Fn(
         opened = open(&place).await;
     }
 }
+
+/// The state at the floor is known, and those after it. Below it, none is.
+pub async fn states_below_the_floor_are_gone<S: Store>(make: &impl Fn(Setup) -> S) {
+    let place = make(Setup::SHORT);
+    let (mut opened, model) = compacted(&place).await;
+    for _ in 0..2 {
+        let floor = opened.reader.floor();
+        assert!(floor > Index(1), "nothing was compacted");
+        for asked in [0, 1, floor.0 - 1].map(Index) {
+            assert_eq!(opened.reader.snapshot_at(asked).await, Err(Compacted { asked, floor }.into()));
+        }
+        for index in (floor.0..=model.tail().position().index.0 + 1).map(Index) {
+            assert_eq!(opened.reader.snapshot_at(index).await, Ok(model.state_at(index)), "at {index}");
+        }
+        drop(opened);
+        opened = open(&place).await;
+    }
+}

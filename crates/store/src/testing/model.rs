@@ -27,7 +27,13 @@ impl Model {
     }
 
     pub(super) fn tail(&self) -> Snapshot {
-        self.commits.last().map_or_else(|| Snapshot::take(self.log, Position::origin(self.log), 0), |last| last.tail)
+        self.state_at(Index(u64::MAX))
+    }
+
+    /// The state after the last commit that ends at or before `index`.
+    pub(super) fn state_at(&self, index: Index) -> Snapshot {
+        let ended = self.commits.iter().take_while(|commit| commit.batch.end.index <= index);
+        ended.last().map_or_else(|| Snapshot::take(self.log, Position::origin(self.log), 0), |commit| commit.tail)
     }
 
     /// A commit of `events` events that follows the tail.

@@ -72,6 +72,19 @@ pub async fn digests_are_known_where_batches_end<S: Store>(make: &impl Fn(Setup)
     }
 }
 
+/// The state at an index is that of the last batch that ends at or before it; beyond the tail, that of the tail.
+pub async fn states_are_known_where_batches_end<S: Store>(make: &impl Fn(Setup) -> S) {
+    let place = make(Setup::LONG);
+    let (mut opened, model) = three_batches(&place).await;
+    for _ in 0..2 {
+        for index in [0, 1, 2, 3, 4, 5, 8, 9, 10, 1_000_000] {
+            assert_eq!(opened.reader.snapshot_at(Index(index)).await, Ok(model.state_at(Index(index))), "at {index}");
+        }
+        drop(opened);
+        opened = open(&place).await;
+    }
+}
+
 /// Reads beside the writer succeed, and each sees a beginning of the log without a gap.
 pub async fn readers_go_on_while_commits_are_made<S: Store>(make: &impl Fn(Setup) -> S) {
     const COMMITS: usize = 60;

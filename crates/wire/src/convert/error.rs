@@ -24,6 +24,9 @@ pub enum DecodeError {
     /// A batch's indexes are out of range.
     #[error(transparent)]
     IndexRange(#[from] IndexRange),
+    /// The batches of a page of history are not those of its events.
+    #[error(transparent)]
+    UnorderedBatches(#[from] UnorderedBatches),
     /// A producer's id has the wrong length.
     #[error(transparent)]
     ProducerId(#[from] InvalidProducerId),
@@ -50,6 +53,14 @@ pub struct IndexRange {
     pub first: u64,
     /// How many events it holds.
     pub events: usize,
+}
+
+/// The ends of batches on a page of history are not in order, or do not cover its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the batches on the page that starts at index {first} are not those of its events")]
+pub struct UnorderedBatches {
+    /// Where the page starts.
+    pub first: u64,
 }
 
 /// A producer's sequence is 0.
