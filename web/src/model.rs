@@ -6,11 +6,14 @@
 
 pub mod announcement;
 pub mod chain;
+pub mod incident;
+pub mod incidents;
 pub mod last_operation;
 pub mod log;
 pub mod news;
 pub mod resync;
 pub mod status;
+pub mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +26,7 @@ use crate::format::TimeOfDay;
 use crate::known::Known;
 use announcement::Announcer;
 use chain::Chain;
+use incidents::{Around, Incidents};
 use last_operation::LastOperation;
 use log::EventLog;
 use news::{Item, News};
@@ -103,6 +107,7 @@ pub struct Model {
     reconnect: Option<ResyncLine>,
     log: EventLog,
     chain: Chain,
+    incidents: Incidents,
     news: News,
     announcer: Announcer,
 }
@@ -133,6 +138,7 @@ impl Model {
             reconnect: None,
             log: EventLog::default(),
             chain: Chain::new(saved),
+            incidents: Incidents::new(saved),
             news: News::default(),
             announcer: Announcer::default(),
         }
@@ -166,6 +172,8 @@ impl Model {
         if let Some((text, tone)) = news::describe(notice, self.state, &self.numbers, self.link_error.as_deref()) {
             self.news.add(text, tone, now.time);
         }
+        let around = Around { replica, state: self.state, link_error: self.link_error.as_deref(), chain: &self.chain };
+        self.incidents.handle_notice(notice, &around, now);
         match notice {
             Notice::StateChanged { to, .. } => self.enter(*to, now),
             Notice::Welcomed(welcome) => {
@@ -223,6 +231,7 @@ impl Model {
             self.news.add(text, status::Tone::Bad, now.time);
         }
         self.standing = Some((standing, at, now));
+        self.handle_incident_standing(standing, at, now);
     }
 
     /// `open` tabs of the page are open, and this one may stream or must wait.
@@ -249,6 +258,17 @@ impl Model {
         self.saved_is_damaged = true;
         let text = "What this tab saved before the reload is damaged. It was dropped; a new copy follows.";
         self.news.add(text.to_owned(), status::Tone::Warn, now.time);
+    }
+
+    /// Drops everything that the replica held.
+    fn forget(&mut self, now: Now) {
+        self.enter(State::Waiting, now);
+        self.numbers = Numbers { unknown_since: self.numbers.unknown_since, ..Numbers::default() };
+        self.log.clear();
+        self.chain = Chain::default();
+        self.standing = None;
+        self.diverged = false;
+        self.unanswered = None;
     }
 
     /// Whether the replica reached the position since it became live. A judgement of an earlier one may come late and be
