@@ -1,11 +1,11 @@
-//! What a person can enter in the form.
+//! The calculator's keys, and what a person may type as their number.
 
 use engine::Operation;
 use thiserror::Error;
 
 use crate::format;
 
-/// The kinds of operations that the form offers.
+/// The kinds of operations, each with a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// See [`Operation::Add`].
@@ -24,7 +24,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All kinds, in the order in which the form offers them.
+    /// All kinds, in the order of the keys.
     pub const ALL: [Self; 6] =
         [Self::Add, Self::Subtract, Self::Multiply, Self::Divide, Self::SquareRoot, Self::Square];
 
@@ -41,29 +41,47 @@ impl Kind {
         }
     }
 
-    /// The kind for people.
+    /// What the key shows that does this with the argument that was typed: `× 6`, or `× n` before there is one.
     #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Add => "+  add",
-            Self::Subtract => "−  subtract",
-            Self::Multiply => "×  multiply by",
-            Self::Divide => "÷  divide by",
-            Self::SquareRoot => "√  square root",
-            Self::Square => "x²  square",
+    pub fn shown(self, typed: &str) -> String {
+        match self.operation(typed) {
+            Ok(operation) => format::operation(operation),
+            Err(_) => format!("{} n", self.sign()),
         }
     }
 
-    /// The kind with this [`name`](Self::name).
+    /// The same for screen readers.
     #[must_use]
-    pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    pub fn spoken(self, typed: &str) -> String {
+        match self {
+            Self::Add | Self::Subtract | Self::Multiply | Self::Divide => {
+                let argument = argument(typed).map_or_else(|_| "the number".to_owned(), format::grouped);
+                format!("{} {argument}", self.verb())
+            }
+            Self::SquareRoot | Self::Square => self.verb().to_owned(),
+        }
     }
 
-    /// Whether it takes a number besides the calculator's value.
-    #[must_use]
-    pub fn takes_argument(self) -> bool {
-        !matches!(self, Self::SquareRoot | Self::Square)
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Subtract => "−",
+            Self::Multiply => "×",
+            Self::Divide => "÷",
+            Self::SquareRoot => "√",
+            Self::Square => "x²",
+        }
+    }
+
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Add => "Add",
+            Self::Subtract => "Subtract",
+            Self::Multiply => "Multiply by",
+            Self::Divide => "Divide by",
+            Self::SquareRoot => "Take the square root",
+            Self::Square => "Square",
+        }
     }
 
     /// The operation of this kind with the argument that was typed.
@@ -169,10 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_found_by_its_name() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::by_name(kind.name()), Some(kind));
-        }
-        assert_eq!(Kind::by_name("modulo"), None);
+    fn a_key_shows_what_it_would_do() {
+        let shown: Vec<_> = Kind::ALL.into_iter().map(|kind| kind.shown(" -1234 ")).collect();
+        assert_eq!(shown, ["+ −1,234", "− −1,234", "× −1,234", "÷ −1,234", "√", "x²"]);
+        assert_eq!((Kind::Multiply.shown(""), Kind::Divide.shown("1.5")), ("× n".to_owned(), "÷ n".to_owned()));
+        assert_eq!(Kind::Multiply.spoken("7"), "Multiply by 7");
+        assert_eq!(Kind::Add.spoken(""), "Add the number");
     }
 }

@@ -29,6 +29,16 @@ pub fn operation(operation: Operation) -> String {
     }
 }
 
+/// A typed number with the other sign.
+#[must_use]
+pub fn with_other_sign(typed: &str) -> String {
+    let typed = typed.trim();
+    match typed.strip_prefix(['-', '−']) {
+        Some(digits) => digits.trim_start().to_owned(),
+        None => format!("-{}", typed.trim_start_matches('+')),
+    }
+}
+
 /// A text of the leader or of the transport, with its negative numbers written as the page writes them.
 #[must_use]
 pub fn with_minus(text: &str) -> String {
@@ -224,6 +234,13 @@ mod tests {
             "−9 + −5 overflows: the result lies outside −2^63 to 2^63 − 1"
         );
         assert_eq!(with_minus("log-1 of 2026-11-25, (-3)"), "log-1 of 2026-11-25, (−3)");
+    }
+
+    #[test]
+    fn the_sign_of_a_typed_number_changes_back_and_forth() {
+        for (typed, changed) in [("5", "-5"), ("-5", "5"), (" −12 ", "12"), ("+7", "-7"), ("", "-"), ("-", "")] {
+            assert_eq!(with_other_sign(typed), changed, "{typed:?}");
+        }
     }
 
     #[test]

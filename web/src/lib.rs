@@ -8,6 +8,8 @@
 //! | what the page knows and shows | [`model`] |
 //! | how numbers, times and events are written | [`format`](mod@format) |
 //! | what a person may type into the form | [`form`] |
+//! | how the leader's generator is shown and paced | [`generator`] |
+//! | what the words on the page mean | [`glossary`] |
 //! | what a tab saves so that it survives a reload | [`saved`] |
 //! | which tabs may hold one of the browser's few connections | [`tabs`] |
 //!
@@ -18,6 +20,8 @@
 
 pub mod form;
 pub mod format;
+pub mod generator;
+pub mod glossary;
 pub mod known;
 pub mod model;
 pub mod saved;

@@ -6,17 +6,21 @@
 
 pub mod announcement;
 pub mod chain;
+pub mod chart;
 pub mod incident;
 pub mod incidents;
 pub mod last_operation;
 pub mod log;
 pub mod news;
 pub mod resync;
+pub mod stage;
 pub mod status;
 pub mod telling;
 #[cfg(test)]
 mod tests;
+pub mod tour;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use engine::replica::{Notice, State};
@@ -26,14 +30,15 @@ use crate::format::TimeOfDay;
 use crate::known::Known;
 use announcement::Announcer;
 use chain::Chain;
+use chart::Series;
 use incidents::{Around, Incidents};
 use last_operation::LastOperation;
 use log::EventLog;
 use news::{Item, News};
 use resync::{Occasion, ResyncLine};
 
-/// The first value that is too long for large digits: ten digits, commas and a minus do not fit across its card.
-const LONG_VALUE: u64 = 1_000_000_000;
+/// How many of its own operations the tab knows at most.
+const OWN: usize = 200;
 
 /// Now, by two clocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,6 +80,8 @@ pub(crate) struct Unanswered {
 /// Everything that the page knows.
 #[derive(Clone, Debug)]
 pub struct Model {
+    /// The replica's id, by which the leader's list names it.
+    pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) numbers: Numbers,
     /// The state according to the notices so far, so that each notice is read in the state in which it was made.
@@ -84,6 +91,14 @@ pub struct Model {
     /// How many tabs of the page are open in this browser, this one included.
     pub(crate) tabs: usize,
     pub(crate) unanswered: Option<Unanswered>,
+    /// The leader's newest list of replicas.
+    pub(crate) heard: Option<stage::Heard>,
+    /// The newest event of the leader that the replica knows of.
+    pub(crate) known_tail: Index,
+    pub(crate) pace: stage::Pace,
+    pub(crate) tour: Option<tour::Tour>,
+    /// Where this tab's own operations are, the newest of them last.
+    pub(crate) own: VecDeque<Index>,
     /// Where the replica was when it last became live.
     live_from: Index,
     /// The leader's newest judgement of a position since the replica became live, and when it came.
@@ -94,8 +109,6 @@ pub struct Model {
     saved_is_damaged: bool,
     /// Whether the replica dropped a wrong state and has no new one yet.
     pub(crate) diverged: bool,
-    /// When the value was last too long for large digits.
-    pub(crate) long_value: Option<Moment>,
     /// When an operation last got no answer.
     pub(crate) call_unanswered: Option<Moment>,
     /// The last operation that was submitted.
@@ -108,6 +121,7 @@ pub struct Model {
     log: EventLog,
     chain: Chain,
     incidents: Incidents,
+    series: Series,
     news: News,
     announcer: Announcer,
 }
@@ -115,21 +129,26 @@ pub struct Model {
 impl Model {
     /// A model of the tab called `name`, with the state that it saved before a reload, if any.
     #[must_use]
-    pub fn new(name: String, saved: Option<Snapshot>) -> Self {
+    pub fn new(id: String, name: String, saved: Option<Snapshot>) -> Self {
         let occasion = if saved.is_some() { Occasion::Reload } else { Occasion::Start };
         Self {
+            id,
             name,
             numbers: Numbers { held: saved, ..Numbers::default() },
             state: State::Waiting,
             parked: false,
             tabs: 1,
             unanswered: None,
+            heard: None,
+            known_tail: Index::ZERO,
+            pace: stage::Pace::default(),
+            tour: None,
+            own: VecDeque::new(),
             live_from: Index::ZERO,
             standing: None,
             applied_on_stream: false,
             saved_is_damaged: false,
             diverged: false,
-            long_value: None,
             call_unanswered: None,
             last_operation: None,
             link_error: None,
@@ -139,26 +158,17 @@ impl Model {
             log: EventLog::default(),
             chain: Chain::new(saved),
             incidents: Incidents::new(saved),
+            series: Series::default(),
             news: News::default(),
             announcer: Announcer::default(),
         }
-    }
-
-    /// Whether the value is too long for large digits.
-    pub(crate) fn holds_long_value(&self) -> bool {
-        self.numbers.held.is_some_and(|held| held.value().unsigned_abs() >= LONG_VALUE)
     }
 
     // What happened.
 
     /// Something happened to the replica.
     pub fn handle_notice(&mut self, notice: &Notice, replica: &Replica, now: Now) {
-        // The time counts from when a long value was replaced, so both the old and the new value matter.
-        let was_long = self.holds_long_value();
         self.numbers.held = replica.snapshot();
-        if was_long || self.holds_long_value() {
-            self.long_value = Some(now.at);
-        }
         match notice {
             Notice::Welcomed(_) => self.applied_on_stream = false,
             Notice::Applied { .. } => self.applied_on_stream = true,
@@ -169,6 +179,8 @@ impl Model {
         self.numbers.lag_events = Known::of(lag, lag.map_or(0, |lag| lag.events));
         self.numbers.lag = replica.lag().filter(|_| self.applied_on_stream && lag.is_some());
         self.numbers.term = replica.term();
+        self.known_tail = replica.tail();
+        self.handle_held(replica.position().index, now);
         if let Some((text, tone)) = news::describe(notice, self.state, &self.numbers, self.link_error.as_deref()) {
             self.news.add(text, tone, now.time);
         }
@@ -197,10 +209,12 @@ impl Model {
             Notice::SnapshotLoaded { snapshot } => {
                 self.log.clear();
                 self.chain = Chain::new(Some(*snapshot));
+                self.series.restart(snapshot);
             }
             Notice::Applied { value_before, batch } => {
                 self.log.append(batch, *value_before);
                 self.chain.append(batch);
+                self.series.append(batch, *value_before);
             }
             Notice::Diverged(_) => self.diverged = true,
             Notice::LinkLost => self.fail(now),
@@ -248,7 +262,8 @@ impl Model {
     }
 
     /// The tab is a copy of another open tab. It becomes a replica of its own, called `name`.
-    pub fn handle_duplicate(&mut self, name: String) {
+    pub fn handle_duplicate(&mut self, id: String, name: String) {
+        self.id = id;
         self.name = name;
         self.occasion = Occasion::Start;
     }
@@ -282,6 +297,20 @@ impl Model {
         at.log == held.log()
             && (self.live_from..=own.index).contains(&reported.index)
             && (!is_newest || reported.digest == own.digest)
+    }
+
+    /// The event at `index` is this tab's own operation.
+    pub(crate) fn handle_own(&mut self, index: Index) {
+        if self.own.len() == OWN {
+            self.own.pop_front();
+        }
+        self.own.push_back(index);
+    }
+
+    /// Whether the event at `index` is this tab's own operation.
+    #[must_use]
+    pub fn is_own(&self, index: Index) -> bool {
+        self.own.contains(&index)
     }
 
     fn enter(&mut self, to: State, now: Now) {
@@ -320,6 +349,12 @@ impl Model {
     #[must_use]
     pub fn log(&self) -> &EventLog {
         &self.log
+    }
+
+    /// The values that were applied last.
+    #[must_use]
+    pub fn series(&self) -> &Series {
+        &self.series
     }
 
     /// The events that were applied last, to pause and resume.

@@ -76,9 +76,8 @@ async fn the_page_stays_live_behind_nginxs_defaults_below_a_path_and_behind_hapr
             browser.switch_to(tab).await?;
             let states = browser.run("return [...new Set(seen)].join()").await?;
             anyhow::ensure!(states == "live", "behind {way} the page was {states}");
-            browser.choose("op-kind", "add").await?;
             browser.type_into("op-arg", "1").await?;
-            browser.click("op-submit").await?;
+            browser.click("key-add").await?;
             let done = browser.wait_for_value("value", |value| value == number.to_string()).await;
             done.map_err(|error| error.context(format!("an operation from behind {way}")))?;
         }

@@ -20,10 +20,12 @@
 pub mod convert;
 pub mod frame;
 pub mod identity;
+pub mod roster;
 pub mod status;
 
 pub use convert::DecodeError;
 pub use identity::{Identity, ReplicaKind};
+pub use roster::{GeneratorStatus, Roster, RosterRow};
 
 /// Generated from `proto/calculator/v1`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]

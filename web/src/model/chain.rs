@@ -66,7 +66,7 @@ impl Chain {
     }
 
     /// The links, oldest first.
-    pub fn links(&self) -> impl ExactSizeIterator<Item = &Link> {
+    pub fn links(&self) -> impl DoubleEndedIterator<Item = &Link> + ExactSizeIterator {
         self.links.iter()
     }
 

@@ -30,15 +30,30 @@ pub(crate) struct Pending {
     began: Moment,
     /// Whether an attempt was not answered.
     in_doubt: bool,
+    /// How often the leader was asked since the page was loaded.
+    attempts: u32,
 }
 
 /// What became of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Committed(String),
+    Committed(Committed),
     Refused(String),
     NotDone(String),
     Unknown(String),
+}
+
+/// An operation that is in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    text: String,
+    index: Index,
+    /// When it was submitted, or found after a reload.
+    began: Moment,
+    /// How long after that the answer came.
+    answered: Duration,
+    /// How long after that this tab's replica had applied it, if it has.
+    applied: Option<Duration>,
 }
 
 /// Why the page stops waiting for a pending operation.
@@ -66,6 +81,8 @@ pub struct OperationStatus {
     pub tone: Tone,
     /// The outcome for people; empty while it is being sent.
     pub text: String,
+    /// Its way into the log and back: committed, and applied here. Empty where it has not come.
+    pub way: [String; 2],
 }
 
 impl OperationStatus {
@@ -87,13 +104,36 @@ impl Model {
 
     /// The person submitted an operation.
     pub fn handle_submitted(&mut self, operation: Operation, now: Now) {
-        self.last_operation =
-            Some(LastOperation::Pending(Pending { operation, since: now.time, began: now.at, in_doubt: false }));
+        self.last_operation = Some(LastOperation::Pending(Pending {
+            operation,
+            since: now.time,
+            began: now.at,
+            in_doubt: false,
+            attempts: 0,
+        }));
     }
 
     /// An operation from before a reload has no known outcome.
     pub fn handle_still_pending(&mut self, operation: Operation, since: TimeOfDay, now: Now) {
-        self.last_operation = Some(LastOperation::Pending(Pending { operation, since, began: now.at, in_doubt: true }));
+        self.last_operation =
+            Some(LastOperation::Pending(Pending { operation, since, began: now.at, in_doubt: true, attempts: 0 }));
+    }
+
+    /// The leader is asked.
+    pub fn handle_attempt(&mut self) {
+        if let Some(LastOperation::Pending(pending)) = &mut self.last_operation {
+            pending.attempts += 1;
+        }
+    }
+
+    /// The replica holds everything up to `index`.
+    pub(crate) fn handle_held(&mut self, index: Index, now: Now) {
+        if let Some(LastOperation::Ended(Outcome::Committed(committed))) = &mut self.last_operation
+            && committed.applied.is_none()
+            && committed.index <= index
+        {
+            committed.applied = Some(now.at.since(committed.began));
+        }
     }
 
     /// An attempt got no answer. It may or may not have reached the leader.
@@ -105,8 +145,14 @@ impl Model {
     }
 
     /// The outcome is known, or it is certain that it never will be.
-    pub fn handle_settled(&mut self, settled: Settled) {
-        self.end(|pending| pending.outcome(settled));
+    pub fn handle_settled(&mut self, settled: Settled, now: Now) {
+        if let Settled::Done { event, .. } = &settled {
+            self.handle_own(event.index);
+        }
+        self.end(|pending| pending.outcome(settled, now));
+        if let Some(held) = self.held() {
+            self.handle_held(held.position().index, now);
+        }
     }
 
     /// The page stops waiting for the pending operation.
@@ -139,18 +185,30 @@ impl Model {
     /// The last operation and what became of it. It also changes as time passes.
     #[must_use]
     pub fn operation_status(&self, now: Now) -> Option<OperationStatus> {
+        let status = |kind, tone, text| OperationStatus { kind, tone, text, way: Default::default() };
         Some(match self.last_operation.as_ref()? {
             LastOperation::Pending(pending) if pending.in_doubt || now.at.since(pending.began) >= PATIENCE => {
-                OperationStatus { kind: "pending", tone: Tone::Warn, text: pending.text() }
+                status("pending", Tone::Warn, pending.text())
             }
-            LastOperation::Pending(_) => OperationStatus { kind: "sending", tone: Tone::Busy, text: String::new() },
+            LastOperation::Pending(_) => status("sending", Tone::Busy, String::new()),
             LastOperation::Ended(outcome) => match outcome.clone() {
-                Outcome::Committed(text) => OperationStatus { kind: "ok", tone: Tone::Good, text },
-                Outcome::Refused(text) => OperationStatus { kind: "refused", tone: Tone::Bad, text },
-                Outcome::NotDone(text) => OperationStatus { kind: "failed", tone: Tone::Warn, text },
-                Outcome::Unknown(text) => OperationStatus { kind: "unknown", tone: Tone::Warn, text },
+                Outcome::Committed(committed) => {
+                    OperationStatus { way: committed.way(), ..status("ok", Tone::Good, committed.text) }
+                }
+                Outcome::Refused(text) => status("refused", Tone::Bad, text),
+                Outcome::NotDone(text) => status("failed", Tone::Warn, text),
+                Outcome::Unknown(text) => status("unknown", Tone::Warn, text),
             },
         })
+    }
+}
+
+impl Committed {
+    fn way(&self) -> [String; 2] {
+        let committed = format!("committed at {} after {}", format::index(self.index), format::duration(self.answered));
+        let applied =
+            self.applied.map_or_else(String::new, |after| format!("applied here after {}", format::duration(after)));
+        [committed, applied]
     }
 }
 
@@ -169,9 +227,15 @@ impl Pending {
         )
     }
 
-    fn outcome(&self, settled: Settled) -> Outcome {
+    fn outcome(&self, settled: Settled, now: Now) -> Outcome {
         match settled {
-            Settled::Done { event, abandoned } => Outcome::Committed(self.committed(event, abandoned)),
+            Settled::Done { event, abandoned } => Outcome::Committed(Committed {
+                text: self.committed(event, abandoned),
+                index: event.index,
+                began: self.began,
+                answered: now.at.since(self.began),
+                applied: None,
+            }),
             Settled::Refused(error) => Outcome::Refused(format!("Refused: {}.", reason(&error))),
             Settled::RefusedForNow(error) => Outcome::Unknown(format!(
                 "{} is refused now: {}. An earlier attempt got no answer, so it may still be done.",
@@ -193,7 +257,11 @@ impl Pending {
 
     fn committed(&self, event: Event, abandoned: Option<Operation>) -> String {
         let done = format::committed(event);
-        let done = if self.in_doubt { format!("{done}. Submitted at {}, done once.", self.since) } else { done };
+        let done = match (self.in_doubt, self.attempts) {
+            (false, _) => done,
+            (true, 0 | 1) => format!("{done}. Submitted at {}, done once.", self.since),
+            (true, attempts) => format!("{done}. Asked {attempts} times since {}, done once.", self.since),
+        };
         match abandoned {
             Some(operation) if operation == self.operation => {
                 format!("{done} This may be the operation that you stopped waiting for: it was done once, not twice.")
@@ -257,7 +325,7 @@ mod tests {
     }
 
     fn pending(in_doubt: bool) -> Model {
-        let mut model = Model::new("browser-1a2b".to_owned(), None);
+        let mut model = Model::new("1a2b".to_owned(), "browser-1a2b".to_owned(), None);
         model.handle_submitted(ADD, at(4));
         if in_doubt {
             model.handle_doubt(at(9));
@@ -285,11 +353,30 @@ mod tests {
     #[test]
     fn a_pending_operation_ends_as_done_once() {
         let mut model = pending(false);
-        model.handle_settled(Settled::Done { event: EVENT, abandoned: None });
+        model.handle_settled(Settled::Done { event: EVENT, abandoned: None }, at(9));
         assert_eq!(shown(&model), ("ok", "#1,234: + −3 → −42".to_owned()));
         let mut model = pending(true);
-        model.handle_settled(Settled::Done { event: EVENT, abandoned: None });
+        model.handle_settled(Settled::Done { event: EVENT, abandoned: None }, at(9));
         assert_eq!(shown(&model), ("ok", "#1,234: + −3 → −42. Submitted at 12:03:04, done once.".to_owned()));
+    }
+
+    #[test]
+    fn the_way_of_an_operation_leads_into_the_log_and_back_here() {
+        let mut model = pending(false);
+        for _ in 0..3 {
+            model.handle_attempt();
+        }
+        model.handle_doubt(at(6));
+        model.handle_settled(Settled::Done { event: EVENT, abandoned: None }, at(9));
+        let status = model.operation_status(at(9)).unwrap();
+        assert_eq!(status.way, ["committed at #1,234 after 5.0 s", ""]);
+        assert!(status.text.ends_with("Asked 3 times since 12:03:04, done once."), "{}", status.text);
+        model.handle_held(Index(1_233), at(9));
+        assert_eq!(model.operation_status(at(9)).unwrap().way[1], "");
+        model.handle_held(Index(1_240), at(10));
+        model.handle_held(Index(1_250), at(12));
+        assert_eq!(model.operation_status(at(12)).unwrap().way[1], "applied here after 6.0 s");
+        assert!(model.is_own(Index(1_234)) && !model.is_own(Index(1_235)));
     }
 
     #[test]
@@ -300,14 +387,14 @@ mod tests {
         assert_eq!(kind, "unknown");
         assert!(text.contains("may be done already, or later. The next operation settles it"), "{text}");
         model.handle_submitted(ADD, at(9));
-        model.handle_settled(Settled::Done { event: EVENT, abandoned: Some(Operation::SquareRoot) });
+        model.handle_settled(Settled::Done { event: EVENT, abandoned: Some(Operation::SquareRoot) }, at(9));
         let (kind, text) = shown(&model);
         assert_eq!(
             (kind, text.as_str()),
             ("ok", "#1,234: + −3 → −42. “√”, which you stopped waiting for, was not done.")
         );
         model.handle_submitted(ADD, at(9));
-        model.handle_settled(Settled::Done { event: EVENT, abandoned: Some(ADD) });
+        model.handle_settled(Settled::Done { event: EVENT, abandoned: Some(ADD) }, at(9));
         assert!(shown(&model).1.contains("done once, not twice"));
     }
 
@@ -315,7 +402,7 @@ mod tests {
     fn an_outcome_that_cannot_be_known_any_more_is_said_so() {
         let unknown = || SubmitError::UnknownProducer("this log does not know producer 5".to_owned());
         let mut model = pending(true);
-        model.handle_settled(Settled::NotKnown(unknown()));
+        model.handle_settled(Settled::NotKnown(unknown()), at(9));
         let (kind, text) = shown(&model);
         assert_eq!(kind, "unknown");
         assert!(text.contains("“+ −3” of 12:03:04") && text.contains("cannot be known any more"), "{text}");
@@ -331,10 +418,10 @@ mod tests {
     fn a_refusal_is_no_failure_and_writes_numbers_as_the_page_does() {
         let refused = || SubmitError::Refused("-9 + -3 overflows".to_owned());
         let mut model = pending(false);
-        model.handle_settled(Settled::Refused(refused()));
+        model.handle_settled(Settled::Refused(refused()), at(9));
         assert_eq!(shown(&model), ("refused", "Refused: −9 + −3 overflows.".to_owned()));
         let mut model = pending(true);
-        model.handle_settled(Settled::RefusedForNow(refused()));
+        model.handle_settled(Settled::RefusedForNow(refused()), at(9));
         let (kind, text) = shown(&model);
         assert_eq!(kind, "unknown", "an earlier attempt may still arrive");
         assert!(text.contains("is refused now: −9 + −3 overflows."), "{text}");
@@ -345,7 +432,7 @@ mod tests {
         let mut model = pending(true);
         model.handle_given_up(GivenUp::ByPerson { may_arrive: true, next_settles: true });
         let before = shown(&model);
-        model.handle_settled(Settled::Done { event: EVENT, abandoned: None });
+        model.handle_settled(Settled::Done { event: EVENT, abandoned: None }, at(9));
         assert_eq!(shown(&model), before);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use engine::{Batch, Event};
+use engine::{Batch, Event, Index};
 
 /// How many events the log holds: enough to look back, few enough to copy when it is paused.
 pub const CAPACITY: usize = 300;
@@ -76,6 +76,14 @@ impl EventLog {
     pub fn get(&self, place: usize) -> Option<Event> {
         let shown = self.shown();
         shown.len().checked_sub(place + 1).and_then(|at| shown.get(at)).copied()
+    }
+
+    /// The event at `index`, if it is among the newest.
+    #[must_use]
+    pub fn newest_at(&self, index: Index) -> Option<Event> {
+        let last = self.newest.back()?.index;
+        let behind = usize::try_from(last.0.checked_sub(index.0)?).ok()?;
+        self.newest.get(self.newest.len().checked_sub(1 + behind)?).copied()
     }
 
     fn shown(&self) -> &VecDeque<Event> {

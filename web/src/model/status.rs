@@ -16,9 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the page explains why an operation got no answer.
 const EXPLAIN: Duration = Duration::from_secs(15);
 
-/// How long a value must be short before it gets large digits, so that its size does not flicker.
-const SETTLED: Duration = Duration::from_secs(5);
-
 /// How old the leader's last judgement may be to be shown without its time. It judges every two seconds.
 const JUDGED: Duration = Duration::from_secs(6);
 
@@ -67,8 +64,6 @@ pub struct Status {
     pub tone: Tone,
     /// Whether the tab is in step with the leader.
     pub mark: Mark,
-    /// Whether the value is, or recently was, too long for large digits.
-    pub long_value: bool,
     /// What is wrong, if a person should know it or can help.
     pub banner: Option<Banner>,
 }
@@ -102,16 +97,23 @@ impl Model {
     #[must_use]
     pub fn status(&self, now: Now) -> Status {
         let (words, tone) = self.state_words();
-        let long_value = self.holds_long_value() || self.long_value.is_some_and(|at| now.at.since(at) < SETTLED);
         Status {
             name: self.name.clone(),
             state: self.state.name(),
             words,
             tone,
             mark: self.mark(now.at),
-            long_value,
             banner: self.banner(now.at),
         }
+    }
+
+    /// What the browser's tab says: a sign for the state, and the value.
+    #[must_use]
+    pub fn title(&self, now: Now) -> (String, Tone) {
+        let status = self.status(now);
+        let sign = if status.mark.in_step { "✓" } else { status.mark.sign };
+        let value = self.held().map_or_else(|| status.words.to_owned(), |held| format::grouped(held.value()));
+        (format!("{sign} {value} – Distributed calculator"), status.mark.tone)
     }
 
     fn state_words(&self) -> (&'static str, Tone) {

@@ -6,6 +6,7 @@ use engine::{
     Timestamp, Verdict, Welcome,
 };
 
+use super::status::Tone;
 use super::*;
 
 const LOG: LogId = LogId(0xabcd);
@@ -20,7 +21,7 @@ struct Tab {
 impl Tab {
     fn new(saved: Option<Snapshot>) -> Self {
         let replica = saved.map_or_else(|| Replica::new(1), |saved| Replica::restore(1, saved));
-        Self { replica, model: Model::new("browser-1a2b".to_owned(), saved), now: Now::default() }
+        Self { replica, model: Model::new("1a2b".to_owned(), "browser-1a2b".to_owned(), saved), now: Now::default() }
     }
 
     fn pass(&mut self, time: Duration) -> &mut Self {
@@ -152,7 +153,7 @@ fn a_reload_shows_that_it_resumed_and_keeps_showing_it() {
 fn a_duplicated_tab_resumes_and_mentions_no_reload() {
     let saved = Snapshot::take(LOG, Position { index: Index(5), digest: Digest(7) }, -3);
     let mut tab = Tab::new(Some(saved));
-    tab.model.handle_duplicate("browser-2b3c".to_owned());
+    tab.model.handle_duplicate("5e6f".to_owned(), "browser-2b3c".to_owned());
     tab.connect().frame(welcome(LOG, Index(5), Verdict::Resumed));
     assert_eq!(tab.status().name, "browser-2b3c");
     let line = tab.model.first_resync().unwrap();
@@ -379,18 +380,13 @@ fn an_operation_without_an_answer_is_explained_for_a_while() {
 }
 
 #[test]
-fn a_long_value_stays_small_while_it_is_held_and_a_little_longer() {
+fn the_tabs_title_says_value_and_state() {
     let mut tab = Tab::new(None);
+    assert_eq!(tab.model.title(tab.now), ("○ Connecting – Distributed calculator".to_owned(), Tone::Idle));
     tab.go_live(LOG, SnapshotReason::Fresh);
-    assert!(!tab.status().long_value);
-    let long = batch(&tab, &[Operation::Add(12_345_678_901)]);
-    tab.frame(Frame::Batch(long));
-    // Nothing happens for longer than it takes to settle.
-    tab.now.at = tab.now.at.plus(Duration::from_secs(60));
-    assert!(tab.status().long_value);
-    let short = batch(&tab, &[Operation::Divide(1_000_000)]);
-    tab.frame(Frame::Batch(short));
-    assert!(tab.status().long_value, "its size must not flicker");
-    tab.now.at = tab.now.at.plus(Duration::from_secs(60));
-    assert!(!tab.status().long_value);
+    let added = batch(&tab, &[Operation::Add(1_234)]);
+    tab.frame(Frame::Batch(added));
+    assert_eq!(tab.model.title(tab.now), ("✓ 1,234 – Distributed calculator".to_owned(), Tone::Good));
+    tab.close();
+    assert_eq!(tab.model.title(tab.now), ("○ 1,234 – Distributed calculator".to_owned(), Tone::Warn));
 }

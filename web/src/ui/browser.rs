@@ -1,13 +1,14 @@
-//! The browser's clocks, randomness and address.
+//! The browser's clocks, randomness and address, and its tab.
 
 use std::time::Duration;
 
 use engine::Moment;
 use js_sys::Date;
-use leptos::prelude::window;
+use leptos::prelude::{document, window};
 
 use crate::format::TimeOfDay;
 use crate::model::Now;
+use crate::model::status::Tone;
 
 /// Milliseconds on the browser's monotonic clock.
 pub(super) fn millis() -> f64 {
@@ -57,4 +58,27 @@ pub(super) fn base() -> String {
     let path = location.pathname().unwrap_or_default();
     let folder = path.rfind('/').map_or("", |end| &path[..end]);
     format!("{}{folder}", location.origin().unwrap_or_default())
+}
+
+/// The page's icon in a colour of its own for each state.
+const ICON: &str = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'>\
+    <rect width='32' height='32' rx='9' fill='%23COLOR'/><path d='M9 12h8M13 8v8M19.5 21.5h5M19.5 25h5M8.5 20.5l5 5M13.5 \
+    20.5l-5 5M19 12h6' stroke='white' stroke-width='2.2' stroke-linecap='round'/></svg>";
+
+/// Writes the tab's title, and shows its state in the icon.
+pub(super) fn label_tab(title: &str, tone: Tone) {
+    document().set_title(title);
+    let color = match tone {
+        Tone::Good => "0b6b4c",
+        Tone::Busy => "1b5fb3",
+        Tone::Idle => "5a5f64",
+        Tone::Warn => "b56b00",
+        Tone::Bad => "c22d26",
+    };
+    if let Ok(Some(icon)) = document().query_selector("link[rel=icon]") {
+        let href = ICON.replace("COLOR", color);
+        if icon.get_attribute("href").as_ref() != Some(&href) {
+            let _ = icon.set_attribute("href", &href);
+        }
+    }
 }

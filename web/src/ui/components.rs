@@ -1,42 +1,52 @@
 //! The components of the page. Each takes what it shows as arguments.
 #![expect(unreachable_pub, reason = "Leptos writes `pub` where a component says `pub(super)`")]
 
+mod chain;
+mod chart;
+mod details;
 mod event_log;
-mod hero;
-mod submit_card;
+mod keypad;
+mod resizes;
+mod stage;
+mod term;
 mod top;
-mod whats_new;
+mod tour;
+mod value;
 
 use leptos::prelude::*;
 
 use super::session::Session;
+use chain::ChainCard;
+use chart::ChartCard;
+use details::Details;
 use event_log::EventLogCard;
-use hero::Hero;
-use submit_card::SubmitCard;
+use keypad::Keypad;
+use stage::Stage;
+use term::{Asked, Meanings};
 use top::{Announcement, BannerLine, Top};
-use whats_new::WhatsNew;
+use tour::TourPanel;
+use value::ValueCard;
 
 /// The whole page. The session lives as long as it does.
 #[component]
 pub(super) fn App() -> impl IntoView {
     let session = Session::begin();
+    Asked::provide();
     let signals = session.with_value(|session| session.painter().signals());
     view! {
-        <Top status=signals.status />
+        <Top signals=signals session=session />
         <BannerLine status=signals.status />
         <Announcement text=signals.announcement />
         <main>
-            <Hero signals=signals />
-            <SubmitCard signals=signals session=session />
+            <ValueCard signals=signals />
+            <ChartCard signals=signals session=session />
+            <Stage signals=signals session=session />
+            <Keypad signals=signals session=session />
             <EventLogCard signals=signals session=session />
-            <WhatsNew signals=signals />
+            <ChainCard signals=signals session=session />
+            <Details signals=signals />
         </main>
-        <footer>
-            <p>
-                "This tab is the replica "
-                <b data-testid="name">{move || signals.status.with(|status| status.name.clone())}</b>
-                ": it applies the leader's log itself and checks every digest."
-            </p>
-        </footer>
+        <TourPanel signals=signals session=session />
+        <Meanings />
     }
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use follower::SharedInjector;
 use leptos::leptos_dom::helpers::AnimationFrameRequestHandle;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -35,6 +36,9 @@ pub(super) struct Painter {
     model: Rc<RefCell<Model>>,
     signals: Signals,
     viewport: Cell<Viewport>,
+    /// How many cells of the strip there is room for.
+    cells: Cell<u64>,
+    injector: SharedInjector,
     asked: RefCell<Option<AnimationFrameRequestHandle>>,
     /// How long the newest view updates took, in milliseconds.
     times: RefCell<VecDeque<f64>>,
@@ -42,12 +46,14 @@ pub(super) struct Painter {
 }
 
 impl Painter {
-    pub(super) fn new(model: Rc<RefCell<Model>>) -> Self {
+    pub(super) fn new(model: Rc<RefCell<Model>>, injector: SharedInjector) -> Self {
         let signals = Signals::new(&model.borrow(), browser::now());
         Self {
             model,
             signals,
             viewport: Cell::default(),
+            cells: Cell::new(12),
+            injector,
             asked: RefCell::default(),
             times: RefCell::default(),
             updates: Cell::default(),
@@ -61,6 +67,13 @@ impl Painter {
     /// Another part of the event log is visible.
     pub(super) fn look_at(self: &Rc<Self>, viewport: Viewport) {
         if self.viewport.replace(viewport) != viewport {
+            self.request();
+        }
+    }
+
+    /// There is room for another number of cells.
+    pub(super) fn show_cells(self: &Rc<Self>, cells: u64) {
+        if self.cells.replace(cells) != cells {
             self.request();
         }
     }
@@ -81,14 +94,29 @@ impl Painter {
         }
     }
 
+    /// Tells the model what the injector did since it was last asked.
+    pub(super) fn hear_injector(&self) {
+        let now = browser::now();
+        while let Some(struck) = self.injector.lock().poll_struck() {
+            self.model.borrow_mut().handle_struck(&struck, now);
+        }
+    }
+
     fn paint(self: Rc<Self>) {
         self.asked.take();
         let began = browser::millis();
+        self.hear_injector();
         let Viewport { top, height, row } = self.viewport.get();
         let first = rows(top, row).saturating_sub(OVERSCAN);
         let visible = rows(height, row) + 2;
         let last = rows(top, row) + visible + OVERSCAN;
-        self.signals.update(&mut self.model.borrow_mut(), browser::now(), first, (last - first).min(ROWS));
+        self.signals.update(
+            &mut self.model.borrow_mut(),
+            browser::now(),
+            first,
+            (last - first).min(ROWS),
+            self.cells.get(),
+        );
         // The effects of the signals are queued as tasks by now; this task runs after them.
         spawn_local(async move { self.measured(browser::millis() - began) });
     }
@@ -104,9 +132,14 @@ impl Painter {
         if self.updates.get().is_multiple_of(MEASURED / 4)
             && let Some(root) = document().document_element()
         {
-            #[expect(clippy::cast_precision_loss, reason = "there are few")]
-            let average = times.iter().sum::<f64>() / times.len() as f64;
-            let _ = root.set_attribute("data-frame-ms", &format!("{average:.2}"));
+            // In microseconds: writing a fraction would take much more code.
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                reason = "there are few, and each is short"
+            )]
+            let average = (times.iter().sum::<f64>() * 1_000.0 / times.len() as f64) as i32;
+            let _ = root.set_attribute("data-frame-us", &average.to_string());
         }
     }
 }

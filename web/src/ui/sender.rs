@@ -144,10 +144,11 @@ impl Sender {
                 self.model.borrow_mut().handle_given_up(GivenUp::NewLog);
                 return self.end(&mut producer);
             }
+            self.model.borrow_mut().handle_attempt();
             match producer.attempt().await {
                 None => return,
                 Some(Step::Settled(settled)) => {
-                    self.model.borrow_mut().handle_settled(settled);
+                    self.model.borrow_mut().handle_settled(settled, browser::now());
                     return self.end(&mut producer);
                 }
                 Some(Step::Again { because, abandoned_at }) => {

@@ -5,8 +5,8 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use engine::replica::Notice;
-use engine::{Replica, Resume, Standing};
-use follower::{LinkError, Observer};
+use engine::{LinkFault, Replica, Resume, Standing};
+use follower::{FaultyLink, Freezer, LinkError, Observer, SharedInjector};
 use futures_util::future::{AbortHandle, abortable};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -19,6 +19,7 @@ use super::sender::Sender;
 use super::session_storage::SessionStorage;
 use crate::format;
 use crate::model::Model;
+use crate::model::tour::Stop;
 use crate::saved::TabIdentity;
 use crate::tabs::Tabs;
 
@@ -32,6 +33,22 @@ const TICK: Duration = Duration::from_millis(500);
 /// that is being reloaded is back by then.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long the link stays cut, or the tab frozen, when a person asks for it.
+const BROKEN_FOR: Duration = Duration::from_secs(5);
+
+/// What a person can break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Something happens to the next batch.
+    Batch(LinkFault),
+    /// The link is down for [`BROKEN_FOR`].
+    Cut,
+    /// The tab reads nothing for [`BROKEN_FOR`].
+    Freeze,
+    /// The tab drops what it holds.
+    Forget,
+}
+
 /// The tab as a replica, for as long as the page is mounted.
 pub(super) struct Session {
     model: Rc<RefCell<Model>>,
@@ -41,6 +58,8 @@ pub(super) struct Session {
     storage: Rc<SessionStorage>,
     sender: Rc<Sender>,
     following: RefCell<Option<AbortHandle>>,
+    injector: SharedInjector,
+    freezer: Freezer,
     /// Whether the other tabs had time to answer.
     knows_tabs: Cell<bool>,
     /// Whether a place was free when the other tabs were last asked.
@@ -55,13 +74,17 @@ impl Session {
         let damaged = state.is_err();
         let tab = storage.identity().unwrap_or_else(new_tab);
         storage.write_identity(&tab);
-        let mut model = Model::new(tab.name(), state.unwrap_or_default());
+        let mut model = Model::new(tab.id.clone(), tab.name(), state.unwrap_or_default());
         if damaged {
             model.handle_damaged_state(browser::now());
         }
+        let tour = storage.tour().or_else(|| (!storage.is_invited()).then_some(Stop::Invitation));
+        model.tour_to(tour, browser::now());
+        storage.write_tour(None);
         let model = Rc::new(RefCell::new(model));
 
-        let painter = Rc::new(Painter::new(Rc::clone(&model)));
+        let injector = SharedInjector::default();
+        let painter = Rc::new(Painter::new(Rc::clone(&model), injector.clone()));
         let session = Rc::new_cyclic(|session: &Weak<Self>| {
             let ask = {
                 let session = session.clone();
@@ -82,6 +105,8 @@ impl Session {
                 storage,
                 sender,
                 following: RefCell::default(),
+                injector,
+                freezer: Freezer::default(),
                 knows_tabs: Cell::new(false),
                 place_free: Cell::new(false),
             }
@@ -96,6 +121,11 @@ impl Session {
 
     pub(super) fn painter(&self) -> &Rc<Painter> {
         &self.painter
+    }
+
+    /// What the model says.
+    pub(super) fn with_model<T>(&self, ask: impl FnOnce(&Model) -> T) -> T {
+        ask(&self.model.borrow())
     }
 
     /// Pauses the event log, or lets it go on.
@@ -165,7 +195,7 @@ impl Session {
         if self.tabs.borrow().is_duplicate() {
             let tab = new_tab();
             self.storage.write_identity(&tab);
-            self.model.borrow_mut().handle_duplicate(tab.name());
+            self.model.borrow_mut().handle_duplicate(tab.id.clone(), tab.name());
             self.tabs.borrow_mut().rename(tab);
             self.ask();
         }
@@ -210,11 +240,13 @@ impl Session {
             // In a browser every address is taken; a wrong one shows when it is called.
             return;
         };
+        let link = FaultyLink::new(link, self.injector.clone());
+        let freezer = self.freezer.clone();
         let seed = browser::random();
         let held = self.model.borrow().held();
         let replica = held.map_or_else(|| Replica::new(seed), |held| Replica::restore(seed, held));
         let mut watcher = Watcher { model: Rc::clone(&self.model), painter: Rc::clone(&self.painter) };
-        let (life, handle) = abortable(async move { follower::follow(replica, link, &mut watcher).await });
+        let (life, handle) = abortable(async move { freezer.run(follower::follow(replica, link, &mut watcher)).await });
         spawn_local(async move {
             // It ends only when it is aborted.
             let _ = life.await;
@@ -233,10 +265,89 @@ impl Session {
         Identity { id: tabs.me().id.clone(), name: tabs.me().name(), kind: ReplicaKind::Browser }
     }
 
+    // Breaking on purpose.
+
+    /// Breaks the tab's own replication.
+    pub(super) fn break_it(self: &Rc<Self>, fault: Fault) {
+        match fault {
+            Fault::Batch(fault) => self.injector.lock().inject(fault),
+            Fault::Cut => {
+                self.injector.lock().take_down();
+                let injector = self.injector.clone();
+                set_timeout(move || injector.lock().bring_up(), BROKEN_FOR);
+            }
+            Fault::Freeze if self.freezer.is_frozen() => {}
+            Fault::Freeze => {
+                self.freezer.freeze();
+                self.model.borrow_mut().handle_frozen(browser::now());
+                let session = Rc::downgrade(self);
+                set_timeout(move || session.upgrade().iter().for_each(Self::thaw), BROKEN_FOR);
+            }
+            Fault::Forget => {
+                self.stop();
+                self.model.borrow_mut().handle_forgotten(browser::now());
+                self.save();
+                if self.tabs.borrow().may_stream() {
+                    self.follow();
+                }
+            }
+        }
+        self.painter.request();
+    }
+
+    fn thaw(self: &Rc<Self>) {
+        self.model.borrow_mut().handle_thawed(browser::now());
+        self.freezer.thaw();
+        self.painter.request();
+    }
+
+    /// Tells the newest incident again.
+    pub(super) fn replay_incident(&self) {
+        let mut model = self.model.borrow_mut();
+        let newest = model.incidents().next().map(|incident| incident.id());
+        if let Some(newest) = newest {
+            model.replay(newest, browser::now());
+        }
+        self.painter.request();
+    }
+
+    /// Tells no more of the incident that is told now.
+    pub(super) fn skip_telling(&self) {
+        self.model.borrow_mut().skip_telling(browser::now());
+        self.painter.request();
+    }
+
+    // The tour.
+
+    /// Goes to a step of the tour, or ends it.
+    pub(super) fn tour_to(&self, stop: Option<Stop>) {
+        self.model.borrow_mut().tour_to(stop, browser::now());
+        self.save_tour();
+    }
+
+    /// Goes on with the tour.
+    pub(super) fn tour_on(&self) {
+        self.model.borrow_mut().tour_on(browser::now());
+        self.save_tour();
+    }
+
+    /// Saves whether the tour goes on after a reload, and that there is no need to invite to it again.
+    fn save_tour(&self) {
+        let stop = self.model.borrow().tour_stop();
+        self.storage.write_tour(stop.filter(|stop| *stop == Stop::Reload).map(|_| Stop::End));
+        self.storage.write_invited();
+        self.painter.request();
+    }
+
     // Time passes.
 
     fn tick(self: &Rc<Self>) {
         self.save();
+        if self.model.borrow().tour_stop() == Some(Stop::Reload) {
+            self.storage.write_tour(Some(Stop::End));
+        }
+        let (title, tone) = self.model.borrow().title(browser::now());
+        browser::label_tab(&title, tone);
         // What is said about trouble depends on how long it lasts.
         self.painter.request();
     }
@@ -269,6 +380,8 @@ struct Watcher {
 
 impl Observer for Watcher {
     fn notice(&mut self, notice: Notice, replica: &Replica) {
+        // What was done is known before it is noticed.
+        self.painter.hear_injector();
         self.model.borrow_mut().handle_notice(&notice, replica, browser::now());
         self.painter.request();
     }
@@ -281,4 +394,10 @@ impl Observer for Watcher {
         self.model.borrow_mut().handle_standing(standing, at, browser::now());
         self.painter.request();
     }
+}
+
+impl Session {
+    // LOCAL STUB
+    pub(super) fn pause_generator(&self) {}
+    pub(super) fn pace_generator(&self, _faster: bool) {}
 }

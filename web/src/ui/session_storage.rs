@@ -6,12 +6,15 @@ use engine::Snapshot;
 use leptos::prelude::window;
 use web_sys::Storage;
 
+use crate::model::tour::Stop;
 use crate::saved::{self, Damaged, SavedOperation, TabIdentity};
 
 // Open tabs hold texts under these keys, so they do not change.
 const IDENTITY: &str = "calculator.who";
 const STATE: &str = "calculator.state";
 const OPERATION: &str = "calculator.put-in";
+const TOUR: &str = "calculator.tour";
+const INVITED: &str = "calculator.invited";
 
 /// The tab's session storage. If the person forbade it, nothing is saved and nothing else changes.
 pub(super) struct SessionStorage {
@@ -54,6 +57,27 @@ impl SessionStorage {
 
     pub(super) fn write_operation(&self, operation: Option<&SavedOperation>) {
         self.write(OPERATION, operation.map(SavedOperation::write));
+    }
+
+    /// The step with which the tour goes on after the reload.
+    pub(super) fn tour(&self) -> Option<Stop> {
+        Stop::by_name(&self.read(TOUR)?)
+    }
+
+    pub(super) fn write_tour(&self, stop: Option<Stop>) {
+        self.write(TOUR, stop.map(|stop| stop.name().to_owned()));
+    }
+
+    /// Whether this browser's person was invited to the tour before, in any tab.
+    pub(super) fn is_invited(&self) -> bool {
+        let storage = window().local_storage().ok().flatten();
+        storage.is_none_or(|storage| storage.get_item(INVITED).ok().flatten().is_some())
+    }
+
+    pub(super) fn write_invited(&self) {
+        if let Some(storage) = window().local_storage().ok().flatten() {
+            let _ = storage.set_item(INVITED, "yes");
+        }
     }
 
     fn read(&self, key: &str) -> Option<String> {

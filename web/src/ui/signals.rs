@@ -1,17 +1,63 @@
 //! What the components are shown: signals that change at most once per animation frame.
 
-use engine::Event;
-use leptos::prelude::*;
+use std::time::Duration;
 
+use engine::{Event, Moment};
+use leptos::prelude::*;
+use wire::GeneratorStatus;
+
+use crate::model::chain::Chain;
 use crate::model::last_operation::OperationStatus;
 use crate::model::news::Item;
 use crate::model::resync::ResyncLine;
+use crate::model::stage::{Cell, LANES, Lane, Strip};
 use crate::model::status::Status;
+use crate::model::telling::Telling;
+use crate::model::tour::Guide;
 use crate::model::{Model, Now, Numbers};
 
 /// How many rows of the event log exist at once: those that the largest screen shows, and on each side as many as a quick
 /// scroll passes in one frame.
 pub(super) const ROWS: usize = 104;
+
+/// How long text stands that changes all the time.
+const READABLE: Duration = Duration::from_millis(300);
+
+/// How many cells the widest strip has.
+pub(super) const CELLS: usize = 24;
+
+/// After how many cells the strip starts to count its places anew, before they lose precision.
+const SLIDES: u64 = 1_000;
+
+/// The strip, and where on the tape it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sliding {
+    pub(super) strip: Strip,
+    /// The number of the cell at the left end of the tape, before it slides.
+    pub(super) base: u64,
+    /// Whether the strip is somewhere else at once, without sliding there.
+    pub(super) leaps: bool,
+}
+
+impl Sliding {
+    fn to(self, strip: Strip) -> Self {
+        let follows = (self.strip.scale, self.strip.cells) == (strip.scale, strip.cells)
+            && strip.first >= self.strip.first
+            && strip.first - self.strip.first <= 4
+            && strip.first - self.base < SLIDES;
+        if follows {
+            Self { strip, base: self.base, leaps: false }
+        } else {
+            Self { strip, base: strip.first, leaps: true }
+        }
+    }
+
+    /// Where the cell lies from the base, in percent of the strip.
+    #[expect(clippy::cast_precision_loss, reason = "a strip has few cells")]
+    pub(super) fn percent(&self, cell: u64) -> f64 {
+        (cell as f64 - self.base as f64) * 100.0 / self.strip.cells.max(1) as f64
+    }
+}
 
 /// A row of the event log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +79,27 @@ pub(super) struct Signals {
     /// The last operation that was submitted.
     pub(super) operation: RwSignal<Option<OperationStatus>>,
     pub(super) news: RwSignal<Vec<Item>>,
+    /// The strip of the log on the stage.
+    pub(super) sliding: RwSignal<Sliding>,
+    /// A cell keeps its element while the strip slides.
+    pub(super) leader_cells: [RwSignal<Cell>; CELLS],
+    pub(super) own_cells: [RwSignal<Cell>; CELLS],
+    pub(super) leader_lane: RwSignal<Lane>,
+    pub(super) own_lane: RwSignal<Lane>,
+    pub(super) lanes: [RwSignal<Option<Lane>>; LANES],
+    /// The incident that is told.
+    pub(super) telling: RwSignal<Option<Telling>>,
+    /// The line of the newest incident.
+    pub(super) newest_incident: RwSignal<String>,
+    /// The step of the tour.
+    pub(super) guide: RwSignal<Option<Guide>>,
+    /// What draws the leader's random operations.
+    pub(super) generator: RwSignal<Option<GeneratorStatus>>,
+    /// How many replicas there are.
+    pub(super) audience: RwSignal<String>,
+    /// Changes a few times a second, so that it can be read.
+    pub(super) chain: RwSignal<Chain>,
+    chain_at: StoredValue<Moment>,
     /// A row keeps its element: scrolling moves elements, new events replace their text.
     pub(super) rows: [RwSignal<Option<Row>>; ROWS],
     /// How many events the log shows, of which only some have a row.
@@ -52,6 +119,19 @@ impl Signals {
             announcement: RwSignal::new(""),
             operation: RwSignal::new(model.operation_status(now)),
             news: RwSignal::new(Vec::new()),
+            sliding: RwSignal::default(),
+            leader_cells: std::array::from_fn(|_| RwSignal::default()),
+            own_cells: std::array::from_fn(|_| RwSignal::default()),
+            leader_lane: RwSignal::default(),
+            own_lane: RwSignal::default(),
+            lanes: std::array::from_fn(|_| RwSignal::new(None)),
+            telling: RwSignal::new(None),
+            newest_incident: RwSignal::default(),
+            guide: RwSignal::new(None),
+            generator: RwSignal::new(None),
+            audience: RwSignal::default(),
+            chain: RwSignal::default(),
+            chain_at: StoredValue::default(),
             rows: std::array::from_fn(|_| RwSignal::new(None)),
             log_length: RwSignal::new(0),
             log_missed: RwSignal::new(None),
@@ -60,7 +140,8 @@ impl Signals {
     }
 
     /// Updates every signal whose value has changed. The log shows `rows` rows from `first_row` on.
-    pub(super) fn update(&self, model: &mut Model, now: Now, first_row: usize, rows: usize) {
+    pub(super) fn update(&self, model: &mut Model, now: Now, first_row: usize, rows: usize, cells: u64) {
+        self.update_stage(model, now, cells);
         replace(self.status, model.status(now));
         replace(self.numbers, model.numbers());
         replace(self.announcement, model.announce(now));
@@ -84,6 +165,38 @@ impl Signals {
             let place = first_row + (slot + ROWS - first_row % ROWS) % ROWS;
             let event = if place < last { log.get(place) } else { None };
             replace(*row, event.map(|event| Row { place, event }));
+        }
+    }
+}
+
+impl Signals {
+    fn update_stage(&self, model: &mut Model, now: Now, cells: u64) {
+        let telling = model.telling(now);
+        let strip = model.strip(telling.as_ref(), cells.min(CELLS as u64), now);
+        replace(self.sliding, self.sliding.get_untracked().to(strip));
+        for number in strip.first..strip.first + strip.cells {
+            let slot = usize::try_from(number % strip.cells).unwrap_or_default();
+            replace(self.leader_cells[slot], model.cell(&strip, number, true));
+            let own = match &telling {
+                Some(telling) => model.told_cell(telling.now(), number),
+                None => model.cell(&strip, number, false),
+            };
+            replace(self.own_cells[slot], own);
+        }
+        replace(self.leader_lane, model.leader_lane(now));
+        replace(self.own_lane, model.own_lane(&strip, now));
+        let mut others = model.other_lanes(&strip, now).into_iter();
+        for lane in self.lanes {
+            replace(lane, others.next());
+        }
+        replace(self.guide, model.guide(now));
+        replace(self.generator, model.generator());
+        replace(self.audience, model.audience(telling.as_ref(), now));
+        replace(self.telling, telling);
+        replace(self.newest_incident, model.incidents().next().map_or_else(String::new, |incident| incident.line()));
+        if now.at.since(self.chain_at.get_value()) >= READABLE {
+            self.chain_at.set_value(now.at);
+            replace(self.chain, model.chain().clone());
         }
     }
 }

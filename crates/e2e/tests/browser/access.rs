@@ -11,13 +11,12 @@ async fn the_keyboards_focus_is_not_lost() {
         let leader = Leader::start(&["--rate", "100"]).await?;
         browser.open(&leader.url()).await?;
         live(&browser).await?;
-        browser.choose("op-kind", "subtract").await?;
         for argument in ["1", "no number", "2"] {
             browser.type_into("op-arg", argument).await?;
-            browser.press_enter("op-submit").await?;
+            browser.press_enter("key-subtract").await?;
             let outcome = if argument == "no number" { "refused" } else { "ok" };
             browser.wait_for_value("op-result", |result| result == outcome).await?;
-            assert_eq!(browser.focused().await?, "op-submit", "after applying {argument:?}");
+            assert_eq!(browser.focused().await?, "key-subtract", "after applying {argument:?}");
         }
         browser.run("document.querySelector('[data-testid=\"event-log\"]').scrollTop = 300").await?;
         browser.wait_for_text("log-jump", |text| text.contains("since")).await?;

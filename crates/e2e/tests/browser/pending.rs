@@ -30,9 +30,8 @@ async fn signal(program: &Program, name: &str) -> anyhow::Result<()> {
 }
 
 async fn submit(browser: &Browser, kind: &str, argument: &str) -> anyhow::Result<()> {
-    browser.choose("op-kind", kind).await?;
     browser.type_into("op-arg", argument).await?;
-    browser.click("op-submit").await
+    browser.click(&format!("key-{kind}")).await
 }
 
 /// Waits until the page shows the outcome `kind` of the operation, and returns its text.
@@ -60,8 +59,8 @@ async fn a_leader_that_is_stopped_does_an_operation_once() {
         assert!(pending.contains("Pending since") && pending.contains("“+ 7”"), "{pending}");
         tokio::time::sleep(LONG).await;
         assert_eq!(browser.value("op-result").await?.as_deref(), Some("pending"), "it is not known to have failed");
-        // Pressing the button again submits no second one.
-        browser.click("op-submit").await?;
+        // Pressing a key again submits no second one.
+        browser.click("key-add").await?;
         signal(&leader.program, "CONT").await?;
         let done = outcome(&browser, "ok").await?;
         assert!(done.contains("done once"), "{done}");
@@ -146,7 +145,7 @@ async fn after_waiting_was_stopped_the_next_operation_tells_what_was_done() {
         browser.press_enter("op-stop").await?;
         let unknown = outcome(&browser, "unknown").await?;
         assert!(unknown.contains("may be done already, or later"), "{unknown}");
-        assert_eq!(browser.focused().await?, "op-submit", "the keyboard's focus must not be lost");
+        assert_eq!(browser.focused().await?, "op-arg", "the keyboard's focus must not be lost");
         browser.run("loseAnswers(false)").await?;
         submit(&browser, "multiply", "3").await?;
         outcome(&browser, "ok").await?;

@@ -58,7 +58,7 @@ impl World {
             history: Vec::new(),
             injector: Injector::default(),
             replica: Replica::new(7),
-            model: Model::new("browser-1a2b".to_owned(), None),
+            model: Model::new("1a2b".to_owned(), "browser-1a2b".to_owned(), None),
             now: Moment(100 * SECOND),
             stream: None,
             frozen: false,
@@ -781,7 +781,7 @@ fn a_judgement_of_the_leader_is_told_until_it_is_another() {
 #[test]
 fn the_first_connection_is_no_incident() {
     let mut world = World::new();
-    world.model = Model::new("browser-1a2b".to_owned(), None);
+    world.model = Model::new("1a2b".to_owned(), "browser-1a2b".to_owned(), None);
     world.leads = false;
     world.lose_link();
     world.wait(SECOND);

@@ -5,10 +5,8 @@ use std::rc::Rc;
 use leptos::ev::Event;
 use leptos::html::Div;
 use leptos::prelude::*;
-use leptos::wasm_bindgen::JsCast;
-use leptos::wasm_bindgen::closure::Closure;
-use web_sys::{Element, ResizeObserver};
 
+use super::resizes::Resizes;
 use crate::format;
 use crate::ui::painter::Viewport;
 use crate::ui::session::Session;
@@ -84,11 +82,6 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
                     {move || if is_paused() { "▶ Resume" } else { "❚❚ Pause" }}
                 </button>
             </div>
-            <div class="columns" aria-hidden="true">
-                <span>"Index"</span>
-                <span>"Operation"</span>
-                <span>"Value"</span>
-            </div>
             <div class="list-box">
                 <div
                     class="list"
@@ -118,35 +111,6 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
                 </button>
             </div>
         </section>
-    }
-}
-
-/// Calls a handler when an element changes its size, with the window or because its neighbours need room.
-struct Resizes {
-    observer: Option<ResizeObserver>,
-    /// Called by the browser for as long as the observer is connected.
-    _handler: Closure<dyn Fn()>,
-}
-
-impl Resizes {
-    fn new(handle: impl Fn() + 'static) -> Self {
-        let handler = Closure::<dyn Fn()>::new(handle);
-        let observer = ResizeObserver::new(handler.as_ref().unchecked_ref()).ok();
-        Self { observer, _handler: handler }
-    }
-
-    fn watch(&self, element: &Element) {
-        if let Some(observer) = &self.observer {
-            observer.observe(element);
-        }
-    }
-}
-
-impl Drop for Resizes {
-    fn drop(&mut self) {
-        if let Some(observer) = &self.observer {
-            observer.disconnect();
-        }
     }
 }
 

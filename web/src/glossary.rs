@@ -1,0 +1,97 @@
+//! The words of the field, as the page explains them.
+
+/// A word that the page explains where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The place of an event in the log.
+    Index,
+    /// The newest event.
+    Tail,
+    /// The running hash.
+    Digest,
+    /// The count of leaders.
+    Term,
+    /// A value at a position.
+    Snapshot,
+    /// Missing events.
+    Gap,
+    /// Going on from the own position.
+    Resume,
+    /// Where history starts.
+    Floor,
+    /// Two histories.
+    Divergence,
+}
+
+impl Word {
+    /// All words.
+    pub const ALL: [Self; 9] = [
+        Self::Index,
+        Self::Tail,
+        Self::Digest,
+        Self::Term,
+        Self::Snapshot,
+        Self::Gap,
+        Self::Resume,
+        Self::Floor,
+        Self::Divergence,
+    ];
+
+    /// The word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Index => "Index",
+            Self::Tail => "Tail",
+            Self::Digest => "Digest",
+            Self::Term => "Term",
+            Self::Snapshot => "Snapshot",
+            Self::Gap => "Gap",
+            Self::Resume => "Resume",
+            Self::Floor => "Floor",
+            Self::Divergence => "Divergence",
+        }
+    }
+
+    /// What it means.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Index => {
+                "Each operation in the log has a number, from 1. Two replicas at the same index have done exactly the same \
+                 operations."
+            }
+            Self::Tail => {
+                "The newest operation in the leader’s log. A replica that has applied it is level with the leader."
+            }
+            Self::Digest => {
+                "A fingerprint of the whole history up to an index: a 64-bit hash, made from the digest before it, the \
+                 operation and the new value. If two replicas have the same digest at the same index, they did the same \
+                 operations in the same order. Change one old operation, and every later digest is another one."
+            }
+            Self::Term => {
+                "Counts the leaders that opened this log. After a restart the leader has the next term. A leader with a lower \
+                 term than one already seen is out of date, and replicas leave it."
+            }
+            Self::Snapshot => {
+                "The value at an index, without the operations that led to it. A replica takes one when the leader cannot send \
+                 it the operations that it lacks, or when what it holds turned out wrong."
+            }
+            Self::Gap => {
+                "Operations that did not arrive: the next one that comes does not follow the last one that was applied. A \
+                 replica then applies nothing and asks again."
+            }
+            Self::Resume => {
+                "To go on where one stopped. The replica names its index and digest. If the leader has the same digest there, \
+                 they share all of history up to it, and only the later operations are sent."
+            }
+            Self::Floor => {
+                "Where the leader’s history starts. Older operations were dropped to save room; a snapshot stands for them."
+            }
+            Self::Divergence => {
+                "A replica holds another value or history than the leader at the same index. Its digest shows it at once. It \
+                 drops what it holds and takes a snapshot."
+            }
+        }
+    }
+}

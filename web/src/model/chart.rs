@@ -1,0 +1,244 @@
+//! The value over the index: what the chart draws.
+
+use std::collections::VecDeque;
+
+use engine::{Batch, Event, Index, Operation, Snapshot};
+
+/// How many values the chart knows at most.
+const CAPACITY: usize = 60_000;
+
+/// How many events the chart shows for each event of a cell on the stage, so that both move at one pace.
+const EVENTS_PER_CELL: u64 = 120;
+
+/// The values of consecutive events, the newest last.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    /// The index of the first value.
+    first: u64,
+    values: VecDeque<i64>,
+    /// The operations that led to them; `None` where a snapshot did.
+    operations: VecDeque<Option<Operation>>,
+}
+
+/// The values that fall into one column of pixels. Heights are from 0 at the bottom to 1 at the top.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Column {
+    /// The column's number from the left.
+    pub at: u32,
+    /// The lowest value.
+    pub low: f64,
+    /// The highest value.
+    pub high: f64,
+    /// The last value.
+    pub last: f64,
+}
+
+/// What the chart shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plot {
+    /// The columns that have values, from the left.
+    pub columns: Vec<Column>,
+    /// The last index of the window, at its right end.
+    pub to: u64,
+    /// How many events the window is wide. It may begin before the log.
+    pub span: u64,
+    /// The height of the value 0, if it is in the window.
+    pub zero: Option<f64>,
+}
+
+impl Series {
+    /// A snapshot replaced whatever came before.
+    pub fn restart(&mut self, snapshot: &Snapshot) {
+        self.values.clear();
+        self.operations.clear();
+        self.first = snapshot.position().index.0;
+        self.push(None, snapshot.value());
+    }
+
+    /// The events of `batch` were applied to `value_before`.
+    pub fn append(&mut self, batch: &Batch, value_before: i64) {
+        let continues = self.first + self.values.len() as u64 == batch.first().0;
+        if !continues || self.values.is_empty() {
+            self.values.clear();
+            self.operations.clear();
+            self.first = batch.first().0 - 1;
+            self.push(None, value_before);
+        }
+        for event in batch.events(value_before) {
+            self.push(Some(event.operation), event.value);
+        }
+    }
+
+    fn push(&mut self, operation: Option<Operation>, value: i64) {
+        if self.values.len() == CAPACITY {
+            self.values.pop_front();
+            self.operations.pop_front();
+            self.first += 1;
+        }
+        self.values.push_back(value);
+        self.operations.push_back(operation);
+    }
+
+    /// The newest index, if there is a value.
+    fn last(&self) -> Option<u64> {
+        (self.first + self.values.len() as u64).checked_sub(1).filter(|_| !self.values.is_empty())
+    }
+
+    /// The event at `index`; only its value if a snapshot gave it.
+    #[must_use]
+    pub fn at(&self, index: Index) -> Option<(Index, Option<Event>, i64)> {
+        let place = usize::try_from(index.0.checked_sub(self.first)?).ok()?;
+        let value = *self.values.get(place)?;
+        let operation = *self.operations.get(place)?;
+        Some((index, operation.map(|operation| Event { index, operation, value }), value))
+    }
+
+    /// The newest events in `width` columns of pixels, for cells of `scale` events.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "columns are few and positive"
+    )]
+    pub fn plot(&self, width: u32, scale: u64) -> Plot {
+        let Some(to) = self.last() else { return Plot::default() };
+        let span = (EVENTS_PER_CELL * scale).min(CAPACITY as u64);
+        let from = (to + 1).saturating_sub(span).max(self.first);
+        let known = self.values.range(usize::try_from(from - self.first).unwrap_or(0)..);
+        let (low, high) =
+            known.clone().fold((i64::MAX, i64::MIN), |(low, high), &value| (low.min(value), high.max(value)));
+        let height = Height::between(low, high);
+        let right = width.saturating_sub(1);
+        let per_event = f64::from(right) / (span - 1).max(1) as f64;
+        let mut columns: Vec<Column> = Vec::new();
+        for (index, &value) in (from..).zip(known) {
+            let at = right - ((to - index) as f64 * per_event) as u32;
+            let last = height.of(value);
+            match columns.last_mut() {
+                Some(column) if column.at == at => {
+                    (column.low, column.high, column.last) = (column.low.min(last), column.high.max(last), last);
+                }
+                _ => columns.push(Column { at, low: last, high: last, last }),
+            }
+        }
+        let zero = (low <= 0 && high >= 0).then(|| height.of(0));
+        Plot { columns, to, span, zero }
+    }
+}
+
+impl Plot {
+    /// The index at a place from 0 at the left to 1 at the right.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a window has few events"
+    )]
+    pub fn index_at(&self, place: f64) -> Index {
+        let behind = (self.span.saturating_sub(1) as f64 * (1.0 - place.clamp(0.0, 1.0))).round() as u64;
+        Index(self.to.saturating_sub(behind))
+    }
+
+    /// The place of an index from 0 at the left to 1 at the right, if the window has it.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a window has few events")]
+    pub fn place_of(&self, index: Index) -> Option<f64> {
+        let behind = self.to.checked_sub(index.0).filter(|behind| *behind < self.span)?;
+        Some(1.0 - behind as f64 / self.span.saturating_sub(1).max(1) as f64)
+    }
+}
+
+/// Heights on a symmetric logarithmic scale, on which values of every size can be told apart. The scale ends at powers of
+/// ten, so that it seldom changes.
+struct Height {
+    bottom: f64,
+    top: f64,
+}
+
+impl Height {
+    fn between(low: i64, high: i64) -> Self {
+        let (bottom, top) = (decades(low).floor(), decades(high).ceil());
+        Self { bottom, top: if top > bottom { top } else { bottom + 1.0 } }
+    }
+
+    fn of(&self, value: i64) -> f64 {
+        (decades(value) - self.bottom) / (self.top - self.bottom)
+    }
+}
+
+/// The decimal logarithm of a value's size and one, with the value's sign.
+#[expect(clippy::cast_precision_loss, reason = "a pixel needs no more digits")]
+fn decades(value: i64) -> f64 {
+    (value.unsigned_abs() as f64 + 1.0).log10() * value.signum() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::{Digest, LogId, Position, Term, Timestamp};
+
+    use super::*;
+
+    fn batch(first: u64, operations: Vec<Operation>) -> Batch {
+        Batch::new(Term(1), Index(first), operations, Digest(0), Timestamp(0)).unwrap()
+    }
+
+    #[test]
+    fn each_event_has_a_point_that_can_be_read() {
+        let mut series = Series::default();
+        series.append(&batch(11, vec![Operation::Add(9), Operation::PowerOfTwo]), 0);
+        series.append(&batch(13, vec![Operation::Subtract(100)]), 81);
+        let plot = series.plot(120, 1);
+        assert_eq!((plot.to, plot.columns.len()), (13, 4));
+        assert_eq!(plot.columns.last().unwrap().at, 119);
+        let read =
+            |place| series.at(plot.index_at(place)).map(|(index, event, value)| (index.0, event.is_some(), value));
+        assert_eq!(read(1.0), Some((13, true, -19)));
+        assert_eq!(series.at(Index(10)).map(|(_, event, value)| (event, value)), Some((None, 0)));
+        assert_eq!(series.at(Index(14)), None);
+    }
+
+    #[test]
+    fn values_of_every_size_have_their_own_height_and_zero_is_between() {
+        let mut series = Series::default();
+        let operations = vec![
+            Operation::Add(9),
+            Operation::Add(i64::MAX - 9),
+            Operation::Subtract(i64::MAX),
+            Operation::Subtract(99),
+        ];
+        series.append(&batch(1, operations), 0);
+        let plot = series.plot(120, 1);
+        let heights: Vec<f64> = plot.columns.iter().map(|column| column.last).collect();
+        assert!(heights.iter().all(|height| (0.0..=1.0).contains(height)), "{heights:?}");
+        let [start, nine, most, zero, negative] = heights[..] else { panic!("{heights:?}") };
+        assert!(negative < zero && zero < nine && nine < most);
+        assert!((start - zero).abs() < 1e-9 && plot.zero == Some(zero));
+    }
+
+    #[test]
+    fn many_events_share_a_column_that_shows_how_far_they_reach() {
+        let mut series = Series::default();
+        for first in (1..=60_001_u64).step_by(1_000) {
+            let operations = (0..500).flat_map(|_| [Operation::Add(999), Operation::Subtract(999)]).collect();
+            series.append(&batch(first, operations), 0);
+        }
+        let plot = series.plot(400, 1_000);
+        assert_eq!((plot.columns.len(), plot.span), (400, 60_000));
+        let column = plot.columns[200];
+        assert!((column.high - column.low - 1.0).abs() < 1e-9, "{column:?}");
+    }
+
+    #[test]
+    fn a_snapshot_and_a_gap_start_a_new_line() {
+        let mut series = Series::default();
+        series.append(&batch(1, vec![Operation::Add(1)]), 0);
+        let position = Position { index: Index(50), digest: Digest(5) };
+        series.restart(&Snapshot::take(LogId(1), position, 7));
+        assert_eq!((series.at(Index(1)), series.plot(240, 1).columns.len()), (None, 1));
+        series.append(&batch(51, vec![Operation::Add(1)]), 7);
+        series.append(&batch(60, vec![Operation::Add(1)]), 8);
+        assert_eq!(series.plot(240, 1).columns.len(), 2);
+    }
+}

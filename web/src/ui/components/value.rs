@@ -1,0 +1,45 @@
+//! The live value, and whether it is in step.
+
+use leptos::prelude::*;
+
+use crate::format::{self, NOTHING};
+use crate::known::Known;
+use crate::ui::signals::Signals;
+
+#[component]
+pub(super) fn ValueCard(signals: Signals) -> impl IntoView {
+    let Signals { status, numbers, .. } = signals;
+    let value = move || numbers.with(|numbers| numbers.held.map(|held| held.value()));
+    let position = move || {
+        let held = numbers.with(|numbers| numbers.held);
+        held.map_or_else(String::new, |held| format!("{}:{}", held.position(), held.value()))
+    };
+    view! {
+        <section class="card value-card" aria-labelledby="value-title">
+            <h2 id="value-title" class="for-screen-readers">"Value"</h2>
+            // Not an `output`: screen readers would read every change of it aloud.
+            <p
+                class="value"
+                class:none=move || value().is_none()
+                class:old=move || numbers.with(|numbers| numbers.tail == Known::Not)
+                data-testid="value"
+                data-value=move || value().map_or_else(String::new, |value| value.to_string())
+            >
+                {move || value().map_or_else(|| NOTHING.to_owned(), format::grouped)}
+            </p>
+            <span hidden data-testid="position" data-value=position></span>
+            <p
+                class=move || status.with(|status| format!("mark {}", status.mark.tone.class()))
+                data-testid="in-step"
+                data-value=move || status.with(|status| if status.mark.in_step { "yes" } else { "no" })
+            >
+                <span class="sign" aria-hidden="true">{move || status.with(|status| status.mark.sign)}</span>
+                <span>
+                    <b>{move || status.with(|status| status.mark.title)}</b>
+                    " "
+                    <small>{move || status.with(|status| status.mark.detail.clone())}</small>
+                </span>
+            </p>
+        </section>
+    }
+}
