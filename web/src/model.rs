@@ -40,6 +40,9 @@ use resync::{Occasion, ResyncLine};
 /// How many of its own operations the tab knows at most.
 const OWN: usize = 200;
 
+/// How many changes of the term the tab knows at most.
+const TERMS: usize = 20;
+
 /// Now, by two clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
@@ -122,6 +125,8 @@ pub struct Model {
     chain: Chain,
     incidents: Incidents,
     series: Series,
+    /// Where the leader's term changed, and the term from there on. The newest few.
+    pub(crate) terms: VecDeque<(Index, Term)>,
     news: News,
     announcer: Announcer,
 }
@@ -159,6 +164,7 @@ impl Model {
             chain: Chain::new(saved),
             incidents: Incidents::new(saved),
             series: Series::default(),
+            terms: VecDeque::new(),
             news: News::default(),
             announcer: Announcer::default(),
         }
@@ -189,6 +195,10 @@ impl Model {
         match notice {
             Notice::StateChanged { to, .. } => self.enter(*to, now),
             Notice::Welcomed(welcome) => {
+                if self.terms.back().is_none_or(|(_, term)| *term != welcome.term) {
+                    self.terms.push_back((welcome.tail, welcome.term));
+                    self.terms.drain(..self.terms.len().saturating_sub(TERMS));
+                }
                 self.numbers.durability = Some(welcome.durability);
                 self.unanswered = None;
             }

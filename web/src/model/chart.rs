@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use engine::{Batch, Event, Index, Operation, Snapshot};
 
+use super::Model;
+use super::status::Tone;
+
 /// How many values the chart knows at most.
 const CAPACITY: usize = 60_000;
 
@@ -44,6 +47,35 @@ pub struct Plot {
     pub span: u64,
     /// The height of the value 0, if it is in the window.
     pub zero: Option<f64>,
+}
+
+/// Something to see on the chart beside the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// Where it is.
+    pub index: Index,
+    /// How good it is.
+    pub tone: Tone,
+    /// A word for it; empty if the event log says it.
+    pub label: String,
+}
+
+impl Model {
+    /// The incidents and the changes of leader that the chart marks.
+    #[must_use]
+    pub fn sights(&self) -> Vec<Sight> {
+        let incidents = self.incidents().map(|incident| Sight {
+            index: incident.index(),
+            tone: incident.tone(),
+            label: String::new(),
+        });
+        let terms = self.terms.iter().skip(1).map(|(index, term)| Sight {
+            index: *index,
+            tone: Tone::Busy,
+            label: format!("term {term}"),
+        });
+        incidents.chain(terms).collect()
+    }
 }
 
 impl Series {

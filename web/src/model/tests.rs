@@ -390,3 +390,16 @@ fn the_tabs_title_says_value_and_state() {
     tab.close();
     assert_eq!(tab.model.title(tab.now), ("○ 1,234 – Distributed calculator".to_owned(), Tone::Warn));
 }
+
+#[test]
+fn the_chart_marks_incidents_and_new_leaders() {
+    let mut tab = Tab::new(None);
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    assert_eq!(tab.model.sights(), []);
+    tab.close().connect();
+    let Frame::Welcome(welcome) = welcome(LOG, Index::ZERO, Verdict::Resumed) else { unreachable!() };
+    tab.frame(Frame::Welcome(Welcome { term: Term(2), ..welcome }));
+    let sights = tab.model.sights();
+    assert!(sights.iter().any(|sight| sight.label == "term 2" && sight.index == Index::ZERO), "{sights:?}");
+    assert!(sights.iter().any(|sight| sight.label.is_empty()), "the lost leader: {sights:?}");
+}

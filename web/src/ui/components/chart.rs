@@ -11,7 +11,7 @@ use web_sys::CanvasRenderingContext2d;
 
 use super::resizes::Resizes;
 use crate::format;
-use crate::model::chart::Plot;
+use crate::model::chart::{Plot, Sight};
 use crate::ui::session::Session;
 use crate::ui::signals::Signals;
 
@@ -43,8 +43,9 @@ pub(super) fn ChartCard(signals: Signals, session: StoredValue<Rc<Session>, Loca
         let ratio = window().device_pixel_ratio().clamp(1.0, 3.0);
         let pixels = |length: i32| u32::try_from(length).map_or(0, |length| to_pixels(f64::from(length) * ratio));
         let (wide, high) = (pixels(width), pixels(height));
-        let drawn = session.with_value(|session| session.with_model(|model| model.series().plot(wide, scale)));
-        draw(&canvas, &drawn, wide, high, ratio, read.get());
+        let (drawn, sights) = session
+            .with_value(|session| session.with_model(|model| (model.series().plot(wide, scale), model.sights())));
+        draw(&canvas, &drawn, &sights, (wide, high), ratio, read.get());
         plot.set_value(drawn);
     });
 
@@ -111,7 +112,14 @@ fn to_pixels(length: f64) -> u32 {
 }
 
 /// Draws `plot` in the colours that the style sheet gives the canvas.
-fn draw(canvas: &web_sys::HtmlCanvasElement, plot: &Plot, width: u32, height: u32, ratio: f64, read: Option<Index>) {
+fn draw(
+    canvas: &web_sys::HtmlCanvasElement,
+    plot: &Plot,
+    sights: &[Sight],
+    (width, height): (u32, u32),
+    ratio: f64,
+    read: Option<Index>,
+) {
     if (canvas.width(), canvas.height()) != (width, height) {
         canvas.set_width(width);
         canvas.set_height(height);
@@ -129,6 +137,17 @@ fn draw(canvas: &web_sys::HtmlCanvasElement, plot: &Plot, width: u32, height: u3
     if let Some(zero) = plot.zero {
         stroke(&pen, &[(0.0, y(zero)), (wide, y(zero))]);
     }
+    let _ = pen.set_line_dash(&js_sys::Array::of2(&(3.0 * ratio).into(), &(3.0 * ratio).into()));
+    for sight in sights {
+        let Some(place) = plot.place_of(sight.index) else { continue };
+        let color = color(&format!("--{}", sight.tone.class()));
+        pen.set_stroke_style_str(&color);
+        pen.set_fill_style_str(&color);
+        stroke(&pen, &[(place * wide, 0.0), (place * wide, high)]);
+        pen.set_font(&format!("{}px sans-serif", to_pixels(11.0 * ratio)));
+        let _ = pen.fill_text(&sight.label, place * wide + 3.0 * ratio, 11.0 * ratio);
+    }
+    let _ = pen.set_line_dash(&js_sys::Array::new());
     pen.set_line_width(1.75 * ratio);
     pen.set_line_join("round");
     pen.set_stroke_style_str(&color("color"));

@@ -138,7 +138,7 @@ fn Breaks(session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
     };
     view! {
         <div class="break" role="group" aria-label="Break this page’s own stream">
-            <small>"Break this page’s own stream:"</small>
+            <small><span class="long">"Break this page’s own stream:"</span><span class="short">"Break:"</span></small>
             {BREAKS.into_iter().map(button).collect_view()}
         </div>
     }

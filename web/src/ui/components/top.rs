@@ -31,8 +31,8 @@ pub(super) fn Top(signals: Signals, session: StoredValue<Rc<Session>, LocalStora
             <div class="title">
                 <h1>"Distributed calculator"</h1>
                 <p>
-                    "Your browser replays every operation of the leader itself. Equal " {word(Word::Digest, "digests")}
-                    " prove that both hold the same history."
+                    "Your browser does every operation of the leader itself. Equal " {word(Word::Digest, "digests")}
+                    " prove the same history."
                 </p>
             </div>
             <GeneratorControl generator=generator session=session />
