@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use engine::replica::{Notice, State};
-use engine::{Durability, Index, Moment, Replica, Resume, Snapshot, Standing, Term};
+use engine::{Durability, Index, LinkFault, Moment, Replica, Resume, Snapshot, Standing, Term};
 
 use crate::format::TimeOfDay;
 use crate::known::Known;
@@ -100,6 +100,8 @@ pub struct Model {
     pub(crate) known_tail: Index,
     pub(crate) pace: stage::Pace,
     pub(crate) tour: Option<tour::Tour>,
+    /// What will happen to the next batch, because a person wants it.
+    armed: Option<LinkFault>,
     /// Where this tab's own operations are, the newest of them last.
     pub(crate) own: VecDeque<Index>,
     /// Where the replica was when it last became live.
@@ -148,6 +150,7 @@ impl Model {
             known_tail: Index::ZERO,
             pace: stage::Pace::default(),
             tour: None,
+            armed: None,
             own: VecDeque::new(),
             live_from: Index::ZERO,
             standing: None,
@@ -307,6 +310,30 @@ impl Model {
         at.log == held.log()
             && (self.live_from..=own.index).contains(&reported.index)
             && (!is_newest || reported.digest == own.digest)
+    }
+
+    /// A fault waits for the next batch, or none does.
+    pub fn handle_armed(&mut self, fault: Option<LinkFault>) {
+        self.armed = fault;
+    }
+
+    /// What the stage says while nothing is told: what is about to break, or what broke last.
+    #[must_use]
+    pub fn calm(&self) -> String {
+        let next = match self.armed {
+            Some(LinkFault::Lose) => "will be lost",
+            Some(LinkFault::Repeat) => "will come twice",
+            Some(LinkFault::Exchange) => "will swap places with the one after it",
+            Some(LinkFault::Alter) => "will be altered",
+            Some(LinkFault::Cut) => "will find the link cut",
+            None => {
+                return match self.incidents().next() {
+                    Some(incident) => format!("Last: {}", incident.line()),
+                    None => "Nothing has gone wrong yet. Break this page’s own stream and watch it heal.".to_owned(),
+                };
+            }
+        };
+        format!("The next batch of operations {next}.")
     }
 
     /// The event at `index` is this tab's own operation.

@@ -97,6 +97,9 @@ impl Painter {
     /// Tells the model what the injector did since it was last asked.
     pub(super) fn hear_injector(&self) {
         let now = browser::now();
+        if self.injector.lock().is_idle() {
+            self.model.borrow_mut().handle_armed(None);
+        }
         while let Some(struck) = self.injector.lock().poll_struck() {
             self.model.borrow_mut().handle_struck(&struck, now);
         }

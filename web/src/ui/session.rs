@@ -270,7 +270,10 @@ impl Session {
     /// Breaks the tab's own replication.
     pub(super) fn break_it(self: &Rc<Self>, fault: Fault) {
         match fault {
-            Fault::Batch(fault) => self.injector.lock().inject(fault),
+            Fault::Batch(fault) => {
+                self.injector.lock().inject(fault);
+                self.model.borrow_mut().handle_armed(Some(fault));
+            }
             Fault::Cut => {
                 self.injector.lock().take_down();
                 let injector = self.injector.clone();

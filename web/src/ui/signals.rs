@@ -89,8 +89,10 @@ pub(super) struct Signals {
     pub(super) lanes: [RwSignal<Option<Lane>>; LANES],
     /// The incident that is told.
     pub(super) telling: RwSignal<Option<Telling>>,
-    /// The line of the newest incident.
-    pub(super) newest_incident: RwSignal<String>,
+    /// What the stage says while nothing is told.
+    pub(super) calm: RwSignal<String>,
+    /// Whether there is an incident to tell again.
+    pub(super) has_incidents: RwSignal<bool>,
     /// The step of the tour.
     pub(super) guide: RwSignal<Option<Guide>>,
     /// What draws the leader's random operations.
@@ -126,7 +128,8 @@ impl Signals {
             own_lane: RwSignal::default(),
             lanes: std::array::from_fn(|_| RwSignal::new(None)),
             telling: RwSignal::new(None),
-            newest_incident: RwSignal::default(),
+            calm: RwSignal::default(),
+            has_incidents: RwSignal::new(false),
             guide: RwSignal::new(None),
             generator: RwSignal::new(None),
             audience: RwSignal::default(),
@@ -193,7 +196,8 @@ impl Signals {
         replace(self.generator, model.generator());
         replace(self.audience, model.audience(telling.as_ref(), now));
         replace(self.telling, telling);
-        replace(self.newest_incident, model.incidents().next().map_or_else(String::new, |incident| incident.line()));
+        replace(self.calm, model.calm());
+        replace(self.has_incidents, model.incidents().next().is_some());
         if now.at.since(self.chain_at.get_value()) >= READABLE {
             self.chain_at.set_value(now.at);
             replace(self.chain, model.chain().clone());

@@ -50,7 +50,7 @@ pub(super) fn Stage(signals: Signals, session: StoredValue<Rc<Session>, LocalSto
 /// The incident that is told, step by step. Its room is always there.
 #[component]
 fn TellingView(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
-    let Signals { telling, newest_incident, .. } = signals;
+    let Signals { telling, calm, has_incidents, .. } = signals;
     let is_told = Memo::new(move |_| telling.with(Option::is_some));
     let steps = move || {
         telling.with(|telling| {
@@ -77,12 +77,6 @@ fn TellingView(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>
         })
     };
     let spoken = Memo::new(move |_| telling.with(|telling| telling.as_ref().map(|telling| telling.now().text.clone())));
-    let last = move || match newest_incident.get() {
-        line if line.is_empty() => {
-            "Nothing has gone wrong yet. Break this page’s own stream and watch it heal.".to_owned()
-        }
-        line => format!("Last: {line}"),
-    };
     view! {
         <div
             class="telling"
@@ -91,7 +85,7 @@ fn TellingView(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>
             data-step=move || telling.with(|telling| telling.as_ref().map_or(0, |telling| telling.step + 1)).to_string()
         >
             <ol class="steps" hidden=move || !is_told.get()>{steps}</ol>
-            <p class="calm" hidden=move || is_told.get() data-testid="last-incident">{last}</p>
+            <p class="calm" hidden=move || is_told.get() data-testid="last-incident">{move || calm.get()}</p>
             <div class="hands">
                 <button
                     type="button"
@@ -104,7 +98,7 @@ fn TellingView(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>
                 <button
                     type="button"
                     data-testid="replay"
-                    hidden=move || is_told.get() || newest_incident.with(String::is_empty)
+                    hidden=move || is_told.get() || !has_incidents.get()
                     on:click=move |_| session.with_value(|session| session.replay_incident())
                 >
                     "Tell it again"
