@@ -40,8 +40,8 @@ pub struct Incident {
     pub(super) attempts: u32,
     /// How the leader answered, and when.
     pub(super) answer: Option<(Answer, Now)>,
-    /// How many events were applied since the tab reads again.
-    pub(super) read: u64,
+    /// How many events had waited for a frozen tab, and when the last of them was applied.
+    pub(super) waited: (u64, Option<Now>),
     pub(super) healed: Option<(Healed, Now)>,
     window: Window,
 }
@@ -165,7 +165,7 @@ impl Incident {
             over: None,
             attempts: 0,
             answer: None,
-            read: 0,
+            waited: (0, None),
             healed: None,
             window: Window { first: Index::ZERO, operations: [None; WINDOW] },
         };
@@ -289,12 +289,15 @@ impl Incident {
         self.snapshot().is_some() || matches!(self.noticed, Some((Noticed::Overtaken(_), _)))
     }
 
-    /// How long healing took: since the link was up again or the tab read again, or else since it was noticed.
+    /// How long healing took: since the link was up again or the tab read again, or else since it was noticed. What had
+    /// waited for a frozen tab is healed with the last of it.
     #[must_use]
     pub fn took(&self) -> Option<Duration> {
         let noticed = self.noticed.as_ref().map(|(_, at)| *at);
         let since = self.over.or(noticed).unwrap_or(self.began);
-        self.healed().map(|healed| healed.at.since(since.at))
+        let (healed, at) = self.healed?;
+        let end = if matches!(healed, Healed::Read(_)) { self.waited.1.unwrap_or(since) } else { at };
+        Some(end.at.since(since.at))
     }
 
     /// The two terms, if another leader answered than before.

@@ -1,8 +1,9 @@
 //! Collects the incidents of this page.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use engine::replica::{Divergence, Notice, PROMPT, State};
+use engine::replica::{Divergence, Notice, State};
 use engine::{Batch, Replica, Resume, Snapshot, SnapshotReason, Standing, Struck, Term, Verdict};
 
 use super::chain::Chain;
@@ -189,24 +190,28 @@ impl Incidents {
         }
     }
 
-    /// A tab that reads again is healed when what it reads is recent, or the leader says that nothing is missing.
+    /// A tab that reads again is healed when it reads something that had not waited, or the leader says that nothing is
+    /// missing.
     fn heal_thawed(&mut self, notice: &Notice, replica: &Replica, now: Now) {
-        if !self.open_ones().any(|incident| incident.done == Some(Done::Frozen) && incident.over.is_some()) {
+        let Some(incident) =
+            self.open_ones().find(|incident| incident.done == Some(Done::Frozen) && incident.over.is_some())
+        else {
             return;
-        }
-        let events = if let Notice::Applied { batch, .. } = notice { batch.operations().len() as u64 } else { 0 };
-        let recent = events > 0 && replica.lag().is_some_and(|lag| lag <= PROMPT);
-        let level = replica.lag_events().is_some_and(|lag| lag.exact && lag.events == 0);
-        let healed = replica.state() == State::Live && (recent || level);
-        self.change(|incident| {
-            if incident.done == Some(Done::Frozen) && incident.over.is_some() {
-                incident.read += events;
-                // One that had to ask again is healed when it has caught up.
-                if healed && incident.noticed.is_none() {
-                    incident.healed = Some((Healed::Read(incident.read), now));
-                }
+        };
+        let passed = incident.over.map_or(Duration::ZERO, |over| now.at.since(over.at));
+        let healed = match notice {
+            Notice::Applied { batch, .. } if replica.lag().is_none_or(|lag| lag > passed) => {
+                incident.waited = (incident.waited.0 + batch.operations().len() as u64, Some(now));
+                false
             }
-        });
+            Notice::Applied { .. } => true,
+            _ => replica.state() == State::Live && replica.lag_events().is_some_and(|lag| lag.exact && lag.events == 0),
+        };
+        // One that had to ask again is healed when it has caught up.
+        if healed && incident.noticed.is_none() {
+            incident.healed = Some((Healed::Read(incident.waited.0), now));
+        }
+        self.version += 1;
     }
 
     fn fill(&mut self, batch: &Batch) {
