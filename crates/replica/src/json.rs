@@ -1,9 +1,10 @@
 //! One JSON object a line. Programs depend on the field names, which `docs/json.md` describes, so they do not change.
 
 use engine::replica::{Notice, Resync};
-use engine::{Replica, Resume, Standing, Verdict};
+use engine::{Replica, Resume, Standing, Struck, Verdict};
 use serde::Serialize;
 
+use crate::faults::{Healed, Injected};
 use crate::retry::Retry;
 
 /// A line. The field `type` names the variant.
@@ -86,6 +87,21 @@ enum Line {
         address: String,
         attempt: u32,
         retry_in_ms: f64,
+    },
+    Fault {
+        fault: &'static str,
+        first_index: Option<u64>,
+        last_index: Option<u64>,
+        for_ms: Option<f64>,
+    },
+    FaultOver {
+        fault: &'static str,
+    },
+    Healed {
+        fault: &'static str,
+        took_ms: f64,
+        events: u64,
+        snapshot: bool,
     },
     Dropped {
         lines: u64,
@@ -179,6 +195,39 @@ pub fn retry(retry: &Retry<'_>) -> Option<String> {
     line.write()
 }
 
+/// The line for a fault that was injected.
+#[must_use]
+pub fn injected(injected: Injected<'_>) -> Option<String> {
+    let fault =
+        |fault, time: Option<_>| Line::Fault { fault, first_index: None, last_index: None, for_ms: time.map(millis) };
+    let line = match injected {
+        Injected::Struck(struck) => {
+            let (fault, batch) = match struck {
+                Struck::Lost(batch) => ("lose", batch),
+                Struck::Repeated(batch) => ("repeat", batch),
+                Struck::HeldBack(batch) => ("exchange", batch),
+                Struck::Altered { sent, .. } => ("alter", sent),
+                Struck::Cut(batch) => ("cut", batch),
+                Struck::Exchanged { .. } | Struck::TakenDown | Struck::BroughtUp => return None,
+            };
+            let (first, last) = (Some(batch.first().0), Some(batch.last().0));
+            Line::Fault { fault, first_index: first, last_index: last, for_ms: None }
+        }
+        Injected::Cut(time) => fault("cut", Some(time)),
+        Injected::Frozen(time) => fault("freeze", Some(time)),
+        Injected::Over(fault) => Line::FaultOver { fault: fault.name() },
+        Injected::Forgotten => fault("forget", None),
+    };
+    line.write()
+}
+
+/// The line for a fault that has healed.
+#[must_use]
+pub fn healed(healed: Healed) -> Option<String> {
+    let Healed { fault, took, events, snapshot } = healed;
+    Line::Healed { fault: fault.name(), took_ms: millis(took), events, snapshot }.write()
+}
+
 /// The line for lines that were dropped.
 #[must_use]
 pub fn dropped(lines: u64) -> String {
@@ -212,6 +261,7 @@ mod tests {
     use engine::{Digest, Index, LogId, Position, Snapshot};
 
     use super::*;
+    use crate::faults::Fault;
 
     #[test]
     fn field_names_are_stable() {
@@ -240,6 +290,16 @@ mod tests {
             r#"{"type":"standing","standing":"in_step","index":7,"digest":"00000000000000ab"}"#
         );
         assert_eq!(dropped(3), r#"{"type":"dropped","lines":3}"#);
+        assert_eq!(
+            injected(Injected::Cut(Duration::from_secs(2))).unwrap(),
+            r#"{"type":"fault","fault":"cut","first_index":null,"last_index":null,"for_ms":2000.0}"#
+        );
+        assert_eq!(injected(Injected::Over(Fault::Forget)).unwrap(), r#"{"type":"fault_over","fault":"forget"}"#);
+        let took = Duration::from_micros(1_500);
+        assert_eq!(
+            healed(Healed { fault: Fault::Forget, took, events: 3, snapshot: true }).unwrap(),
+            r#"{"type":"healed","fault":"forget","took_ms":1.5,"events":3,"snapshot":true}"#
+        );
         assert_eq!(notice(&Notice::LinkLost, &replica).unwrap(), r#"{"type":"link_lost"}"#);
     }
 }

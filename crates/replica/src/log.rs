@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use engine::replica::{Lag, Notice, Resync, State};
-use engine::{Replica, Resume, SnapshotReason, Standing, Verdict};
+use engine::{Batch, Replica, Resume, SnapshotReason, Standing, Struck, Verdict};
 
+use crate::faults::{Healed, Injected};
 use crate::retry::Retry;
 
 /// The line for a notice, if it needs one.
@@ -110,6 +111,40 @@ pub fn retry(retry: &Retry<'_>) -> String {
         (None, 0) => format!("Trying the leader at {address} again in {pause}"),
         (None, _) => format!("Attempt {attempt} to reach the leader at {address} failed; trying again in {pause}"),
     }
+}
+
+/// The line for a fault that was injected.
+#[must_use]
+pub fn injected(injected: Injected<'_>) -> Option<String> {
+    let what = match injected {
+        Injected::Struck(Struck::Lost(batch)) => format!("{} is lost", named(batch)),
+        Injected::Struck(Struck::Repeated(batch)) => format!("{} comes twice", named(batch)),
+        Injected::Struck(Struck::HeldBack(batch)) => format!("{} lets the next batch pass", named(batch)),
+        Injected::Struck(Struck::Altered { sent, arrived }) => {
+            let first = |batch: &Batch| batch.operations().first().map_or(String::new(), ToString::to_string);
+            format!("event {} is altered from {} to {}", sent.first(), first(sent), first(arrived))
+        }
+        Injected::Struck(Struck::Cut(batch)) => format!("the stream is cut before {}", named(batch)),
+        Injected::Cut(time) => format!("the link is cut for {}", millis(time)),
+        Injected::Frozen(time) => format!("the replica reads nothing for {}", millis(time)),
+        Injected::Over(fault) => return Some(format!("Fault over: {fault}")),
+        Injected::Forgotten => "the replica forgets everything".to_owned(),
+        Injected::Struck(Struck::Exchanged { .. } | Struck::TakenDown | Struck::BroughtUp) => return None,
+    };
+    Some(format!("Fault: {what}"))
+}
+
+fn named(batch: &Batch) -> String {
+    let (first, last) = (batch.first(), batch.last());
+    if first == last { format!("event {first}") } else { format!("the batch of events {first} to {last}") }
+}
+
+/// The line for a fault that has healed.
+#[must_use]
+pub fn healed(healed: Healed) -> String {
+    let Healed { fault, took, events, snapshot } = healed;
+    let how = if snapshot { "with a snapshot" } else { "without a snapshot" };
+    format!("Healed from {fault} in {}: {events} events, {how}", millis(took))
 }
 
 /// The line for lines that were dropped.

@@ -9,6 +9,7 @@ use clap::Parser;
 use engine::Replica;
 use follower::{connect, follow};
 use program::{Outlet, allow_many_files, flags, printable, shutdown_signal};
+use replica::faults::{FaultList, Plan, follow_with_faults};
 use replica::output::{Format, Output};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -27,12 +28,25 @@ const ERROR_BYTES: usize = 64 << 10;
 /// How long the last lines wait for a reader at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+const FAULTS_HELP: &str = "\
+Injects these faults into this replica's own stream, one after the other and over and over; each waits until the one before \
+has healed. Separated by commas:
+  lose           the next batch does not arrive
+  repeat         it arrives twice
+  exchange       it arrives after the batch that follows it
+  alter          its first operation is another one
+  cut[=TIME]     there is no link to the leader for this long (5s)
+  freeze[=TIME]  the replica reads nothing for this long (5s), as if its computer slept
+  forget         the replica forgets everything that it holds
+  all            all of these";
+
 const MORE_HELP: &str = "\
 Examples:
   calculator-replica                                     follows http://127.0.0.1:8080
   calculator-replica --leader leader.example:9000        follows a leader on another machine
   calculator-replica --leader http://example.com/calc    follows one behind a proxy, below a path
   calculator-replica --output json --name two | jq .     writes JSON, for programs
+  calculator-replica --faults all                        breaks its own stream on purpose, and says how it heals
 
 Environment:
   CALCULATOR_LEADER  stands for --leader
@@ -61,6 +75,30 @@ struct Args {
     /// What to write to standard output: lines for people, or one JSON object a line (see docs/json.md)
     #[arg(long, value_enum, default_value_t = Format::Log)]
     output: Format,
+
+    /// The faults to inject.
+    #[arg(
+        help = FAULTS_HELP,
+        long,
+        value_name = "LIST",
+        help_heading = "Breaking it on purpose"
+    )]
+    faults: Option<FaultList>,
+
+    /// How long the replica is left alone before each fault
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5s",
+        value_parser = humantime::parse_duration,
+        requires = "faults",
+        help_heading = "Breaking it on purpose"
+    )]
+    fault_every: Duration,
+
+    /// Draws the faults from the list at random: equal seeds give equal orders
+    #[arg(long, value_name = "N", requires = "faults", help_heading = "Breaking it on purpose")]
+    fault_seed: Option<u64>,
 }
 
 fn parse_name(name: &str) -> Result<String, String> {
@@ -108,7 +146,9 @@ fn run(args: Args) -> anyhow::Result<()> {
 async fn run_until_signal(args: Args) -> anyhow::Result<()> {
     let id = format!("{:016x}", rand::random::<u64>());
     let name = args.name.unwrap_or_else(|| format!("replica-{}", &id[..4]));
-    let link = connect(&args.leader, Identity { id, name, kind: ReplicaKind::Native })?;
+    let identity = Identity { id, name, kind: ReplicaKind::Native };
+    let connect = || connect(&args.leader, identity.clone());
+    let link = connect()?;
     let address = link.address();
     let signal = shutdown_signal().context("cannot listen for signals")?;
 
@@ -122,8 +162,16 @@ async fn run_until_signal(args: Args) -> anyhow::Result<()> {
         io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(anyhow!("cannot write to standard output: {error}; make room, or write elsewhere")),
     };
+    let following = async {
+        match args.faults {
+            Some(faults) => {
+                follow_with_faults(Plan::new(faults, args.fault_every, args.fault_seed), connect, output).await
+            }
+            None => Ok(follow(Replica::new(rand::random()), link, &mut output).await),
+        }
+    };
     tokio::select! {
-        never = follow(Replica::new(rand::random()), link, &mut output) => match never {},
+        failed = following => match failed? {},
         Some(error) = failures.recv() => return failed(error),
         _ = signal => {}
     }

@@ -8,6 +8,7 @@ use engine::{Replica, Resume, Standing};
 use follower::{LinkError, Observer};
 use program::{Outlet, printable};
 
+use crate::faults::{Healed, Injected};
 use crate::retry::Retry;
 use crate::{json, log};
 
@@ -31,13 +32,44 @@ impl Format {
     }
 }
 
+/// Writes lines in a format. All clones write to the same place.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    format: Format,
+    outlet: Outlet,
+}
+
+impl Lines {
+    /// Writes that a fault was injected.
+    pub fn injected(&self, injected: Injected<'_>) {
+        self.line(match self.format {
+            Format::Log => log::injected(injected),
+            Format::Json => json::injected(injected),
+        });
+    }
+
+    /// Writes that a fault has healed.
+    pub fn healed(&self, healed: Healed) {
+        self.line(match self.format {
+            Format::Log => Some(log::healed(healed)),
+            Format::Json => json::healed(healed),
+        });
+    }
+
+    fn line(&self, line: Option<String>) {
+        if let Some(line) = line {
+            // A line can hold text of the leader, or of whatever answers in its place.
+            self.outlet.line(printable(&line).into_owned());
+        }
+    }
+}
+
 /// Writes a line for everything that happens.
 #[derive(Debug)]
 pub struct Output {
-    format: Format,
+    lines: Lines,
     /// The leader's address.
     address: String,
-    outlet: Outlet,
     attempt: u32,
     /// The link's error, for the line of the pause that follows.
     failure: Option<String>,
@@ -49,14 +81,13 @@ impl Output {
     /// Writes to `outlet` what happens to a replica that follows the leader at `address`.
     #[must_use]
     pub fn new(format: Format, address: String, outlet: Outlet) -> Self {
-        Self { format, address, outlet, attempt: 0, failure: None, waits: false }
+        Self { lines: Lines { format, outlet }, address, attempt: 0, failure: None, waits: false }
     }
 
-    fn line(&self, line: Option<String>) {
-        if let Some(line) = line {
-            // A line can hold text of the leader, or of whatever answers in its place.
-            self.outlet.line(printable(&line).into_owned());
-        }
+    /// What writes the lines.
+    #[must_use]
+    pub fn lines(&self) -> &Lines {
+        &self.lines
     }
 }
 
@@ -70,7 +101,7 @@ impl Observer for Output {
             }
             _ => {}
         }
-        self.line(match self.format {
+        self.lines.line(match self.lines.format {
             // The line of the pause says it, with the reason.
             Format::Log if self.failure.is_some() && notice == Notice::LinkLost => None,
             Format::Log => log::notice(&notice, replica),
@@ -87,7 +118,7 @@ impl Observer for Output {
             let failure = self.failure.take();
             let (address, failure) = (self.address.as_str(), failure.as_deref());
             let retry = Retry { address, failure, attempt: self.attempt, pause };
-            self.line(match self.format {
+            self.lines.line(match self.lines.format {
                 Format::Log => Some(log::retry(&retry)),
                 Format::Json => json::retry(&retry),
             });
@@ -95,7 +126,7 @@ impl Observer for Output {
     }
 
     fn standing(&mut self, standing: Standing, at: Resume) {
-        self.line(match self.format {
+        self.lines.line(match self.lines.format {
             Format::Log => log::standing(standing, at),
             Format::Json => json::standing(standing, at),
         });
