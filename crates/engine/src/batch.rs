@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{Digest, Index, Operation, Position, Refusal, Term, Timestamp, apply};
+use crate::{Authors, Digest, Index, Operation, Position, Refusal, Term, Timestamp, apply};
 
 /// Consecutive events that were committed together: the unit of durability, of sending and of applying. Immutable,
 /// never empty.
@@ -27,6 +27,7 @@ pub struct Batch {
     operations: Vec<Operation>,
     digest: Digest,
     committed_at: Timestamp,
+    authors: Authors,
 }
 
 /// A batch without events. No leader makes one.
@@ -49,7 +50,8 @@ pub struct Event {
 }
 
 impl Batch {
-    /// A batch of `operations` whose first event is at `first` and whose digest after the last event is `digest`.
+    /// A batch of `operations` whose first event is at `first` and whose digest after the last event is `digest`. All of it
+    /// is the generator's.
     ///
     /// # Errors
     ///
@@ -64,7 +66,19 @@ impl Batch {
         if operations.is_empty() {
             return Err(EmptyBatch { first });
         }
-        Ok(Self { term, first, operations, digest, committed_at })
+        Ok(Self { term, first, operations, digest, committed_at, authors: Authors::default() })
+    }
+
+    /// The batch with `authors`, who submitted its events.
+    #[must_use]
+    pub fn with_authors(self, authors: Authors) -> Self {
+        Self { authors, ..self }
+    }
+
+    /// Who submitted the events. No digest covers it.
+    #[must_use]
+    pub fn authors(&self) -> &Authors {
+        &self.authors
     }
 
     /// The term of the leader that committed the batch.

@@ -51,11 +51,13 @@ pub enum Fault {
     GoodbyeFirst,
     /// A leader acknowledges operations after its goodbye, though they reach no replica.
     AcknowledgeAfterGoodbye,
+    /// A leader names somebody as the author of the event after the one that they submitted.
+    MisplaceAuthors,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::SkipGapCheck,
         Self::ApplyDuplicates,
         Self::ApplyInPart,
@@ -76,6 +78,7 @@ impl Fault {
         Self::ForgetUnknownOutcome,
         Self::GoodbyeFirst,
         Self::AcknowledgeAfterGoodbye,
+        Self::MisplaceAuthors,
     ];
 }
 

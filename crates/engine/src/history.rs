@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{Digest, Event, Index, Operation, Position, Refusal, Snapshot, Term, Timestamp, apply};
+use crate::{Authors, Digest, Event, Index, Operation, Position, Refusal, Snapshot, Term, Timestamp, apply};
 
 /// Consecutive events that were read from a leader's history, with what it takes to check them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct HistoryPage {
     /// The ends of all batches of which the page holds an event, in order. The last may end beyond the page. Empty if the
     /// leader does not say.
     pub batches: Vec<BatchEnd>,
+    /// Who submitted the events.
+    pub authors: Authors,
     /// The newest committed event.
     pub tail: Index,
     /// Events at or below it were compacted away.
@@ -92,13 +94,14 @@ impl HistoryPage {
     /// error.
     ///
     /// ```
-    /// use engine::{HistoryPage, Index, LogId, Operation, Position, Snapshot};
+    /// use engine::{Authors, HistoryPage, Index, LogId, Operation, Position, Snapshot};
     ///
     /// let log = LogId(7);
     /// let before = Snapshot::take(log, Position::origin(log), 0);
     /// let operations = vec![Operation::Add(6), Operation::Multiply(7)];
     /// let (tail, floor) = (Index(2), Index(0));
-    /// let page = HistoryPage { first: Index(1), operations, before: Some(before), batches: Vec::new(), tail, floor };
+    /// let (batches, authors) = (Vec::new(), Authors::default());
+    /// let page = HistoryPage { first: Index(1), operations, before: Some(before), batches, authors, tail, floor };
     /// let states: Vec<_> = page.replay(before).collect::<Result<_, _>>()?;
     /// assert_eq!(states.iter().map(|(event, _)| event.value).collect::<Vec<_>>(), [6, 42]);
     /// # Ok::<(), engine::WrongHistory>(())
@@ -153,6 +156,7 @@ mod tests {
             operations: vec![Add(6), Multiply(7), Subtract(2), Divide(4), PowerOfTwo],
             before: Some(before),
             batches: Vec::new(),
+            authors: Authors::default(),
             tail: Index(5),
             floor: Index(0),
         };

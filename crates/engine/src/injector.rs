@@ -166,7 +166,7 @@ impl Injector {
                 Struck::HeldBack(batch)
             }
             LinkFault::Alter => {
-                let arrived = altered(batch.clone());
+                let arrived = altered(&batch);
                 self.ready.push_back(Frame::Batch(arrived.clone()));
                 Struck::Altered { sent: batch, arrived }
             }
@@ -203,7 +203,7 @@ impl Injector {
     }
 }
 
-fn altered(batch: Batch) -> Batch {
+fn altered(batch: &Batch) -> Batch {
     let mut operations = batch.operations().to_vec();
     if let Some(first) = operations.first_mut() {
         *first = match *first {
@@ -211,7 +211,8 @@ fn altered(batch: Batch) -> Batch {
             _ => Operation::Add(1),
         };
     }
-    Batch::new(batch.term(), batch.first(), operations, batch.digest(), batch.committed_at()).unwrap_or(batch)
+    let altered = Batch::new(batch.term(), batch.first(), operations, batch.digest(), batch.committed_at());
+    altered.map_or_else(|_| batch.clone(), |altered| altered.with_authors(batch.authors().clone()))
 }
 
 #[cfg(test)]
@@ -372,7 +373,7 @@ mod tests {
     fn every_operation_is_altered() {
         for operation in [Operation::Add(1), Operation::Add(i64::MAX), Operation::Subtract(1), Operation::SquareRoot] {
             let batch = Batch::new(Term(1), Index(1), vec![operation, operation], Digest(7), Timestamp(0)).unwrap();
-            let altered = altered(batch.clone());
+            let altered = altered(&batch);
             assert_ne!(altered.operations()[0], operation);
             assert_eq!((altered.operations()[1], altered.digest()), (operation, batch.digest()));
         }

@@ -54,6 +54,7 @@
 //! | the six operations and when they are refused | [`calculator`] |
 //! | index, term, digest, position, log id | [`position`] |
 //! | how the digest is computed | [`digest`] |
+//! | who submitted what, for people | [`author`] |
 //! | what a committed batch and a snapshot are | [`batch`], [`snapshot`] |
 //! | what travels on the stream | [`frame`] |
 //! | pages of history, and how they are checked | [`history`] |
@@ -63,6 +64,7 @@
 //! | the leader's half: the log grows, callers are answered, subscribers are served | [`leader`] |
 //! | the replica's half: every state and input in one table | [`replica`] |
 
+pub mod author;
 pub mod batch;
 pub mod calculator;
 pub mod digest;
@@ -78,6 +80,7 @@ pub mod snapshot;
 pub mod standing;
 pub mod time;
 
+pub use author::{Author, AuthorRun, Authors, Identity, ReplicaKind};
 pub use batch::{Batch, EmptyBatch, Event};
 pub use calculator::{Operation, Refusal, apply};
 pub use frame::{

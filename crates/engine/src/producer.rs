@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{Index, Operation};
+use crate::{Identity, Index, Operation};
 
 /// The most bytes of a producer's id.
 pub const MAX_PRODUCER_ID_BYTES: usize = 64;
@@ -74,12 +74,14 @@ pub struct Submission {
     pub producer: Option<(ProducerId, Sequence)>,
     /// Do it only if this is the newest event of the log: compare-and-set.
     pub expected: Option<Index>,
+    /// Who submits it, for people. `None` if they do not say.
+    pub author: Option<Identity>,
 }
 
-/// Without a producer and without a condition.
+/// Without a producer, a condition and an author.
 impl From<Operation> for Submission {
     fn from(operation: Operation) -> Self {
-        Self { operation, producer: None, expected: None }
+        Self { operation, producer: None, expected: None, author: None }
     }
 }
 

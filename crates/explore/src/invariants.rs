@@ -2,13 +2,13 @@
 
 use engine::leader::{Rejection, Subscription};
 use engine::replica::{Divergence, Notice};
-use engine::{Event, Index, ProducerError, Refusal, Snapshot};
+use engine::{Author, Batch, Event, Index, ProducerError, Refusal, Snapshot};
 
 use crate::budget::Kind;
 use crate::client::{Client, Fate};
 use crate::leader::{Leader, No};
 use crate::log::Log;
-use crate::world::World;
+use crate::world::{DRAWN, World};
 
 const PREFIX: &str = "every replica's history is a prefix of the committed log";
 const ACKNOWLEDGED: &str = "acknowledged means present once, forever";
@@ -17,6 +17,7 @@ const TERMS: &str = "terms never go back";
 const CONVERGENCE: &str = "after healing, all converge";
 const LEADERS: &str = "a leader stops when it must, and only then";
 const GOODBYES: &str = "a goodbye comes last";
+const AUTHORS: &str = "authors arrive as they were claimed";
 const DURABLE: &str = "nothing is published or answered before it is durable";
 const ORDER: &str = "floor <= snapshot <= applied <= tail";
 
@@ -55,6 +56,7 @@ pub(crate) fn check(world: &World) -> Result<(), BrokenPromise> {
         let (before, last) = (before.batch.term(), last.batch.term());
         keep(before <= last, TERMS, || format!("a batch of term {last} follows one of term {before}"))?;
     }
+    log.last().map_or(Ok(()), |last| check_authors(&last.batch))?;
     if log.has_lost() {
         return Ok(());
     }
@@ -75,6 +77,14 @@ fn check_published(log: &Log, leader: &Leader) -> Result<(), BrokenPromise> {
     })?;
     let (floor, tail) = (leader.floor(), published.position().index);
     keep(floor <= tail, ORDER, || format!("the floor of the leader of term {term} is {floor} and its tail {tail}"))
+}
+
+/// The leader draws one operation, and people submit others without saying who they are.
+fn check_authors(batch: &Batch) -> Result<(), BrokenPromise> {
+    batch.operations().iter().zip(batch.authors().each()).try_for_each(|(operation, author)| {
+        let claimed = if *operation == DRAWN { Author::Generator } else { Author::Unnamed };
+        keep(author == claimed, AUTHORS, || format!("{operation} is by {author:?} instead of {claimed:?}"))
+    })
 }
 
 fn check_fate(world: &World, number: usize) -> Result<(), BrokenPromise> {
@@ -223,5 +233,5 @@ pub(crate) fn check_rest(world: &World, comes_back: bool) -> Result<(), BrokenPr
         return fail(format!("the replica is {state} and holds {held}; the log ends at {}", tail.position()));
     }
     let last = world.log.last().map(|commit| commit.batch.operations());
-    keep(last == Some(&[crate::world::DRAWN]), CONVERGENCE, || "nobody takes operations".to_owned())
+    keep(last == Some(&[DRAWN]), CONVERGENCE, || "nobody takes operations".to_owned())
 }

@@ -11,7 +11,7 @@ use explore::{Bound, explore};
 const STATES: usize = 100_000;
 
 /// A world in which each fault shows.
-const SHOWS: [(Fault, &str); 20] = [
+const SHOWS: [(Fault, &str); 21] = [
     (Fault::SkipGapCheck, "link"),
     (Fault::ApplyDuplicates, "link"),
     (Fault::ApplyInPart, "link"),
@@ -32,6 +32,7 @@ const SHOWS: [(Fault, &str); 20] = [
     (Fault::ForgetUnknownOutcome, "producer"),
     (Fault::GoodbyeFirst, "altering"),
     (Fault::AcknowledgeAfterGoodbye, "producer"),
+    (Fault::MisplaceAuthors, "producer"),
 ];
 
 #[test]

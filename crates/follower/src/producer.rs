@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use engine::{Event, Index, Moment, Operation, ProducerId, Submission};
+use engine::{Event, Identity, Index, Moment, Operation, ProducerId, Submission};
 
 use crate::grpc::{Calls, SubmitError, Transport};
 use crate::timer::Clock;
@@ -62,6 +62,7 @@ pub struct Producer<S> {
     /// Set while an attempt runs. An attempt that finds it set knows that the one before was dropped.
     under_way: bool,
     patience: Duration,
+    author: Option<Identity>,
 }
 
 impl<S: fmt::Debug> fmt::Debug for Producer<S> {
@@ -74,7 +75,7 @@ impl<S: Submit> Producer<S> {
     /// A producer that submits through `calls`. `new_id` makes an id that no other producer has, such as a random one.
     pub fn new(calls: S, mut new_id: impl FnMut() -> ProducerId + Send + 'static) -> Self {
         let outbox = Outbox::new(new_id());
-        Self { calls, new_id: Box::new(new_id), outbox, under_way: false, patience: PATIENCE }
+        Self { calls, new_id: Box::new(new_id), outbox, under_way: false, patience: PATIENCE, author: None }
     }
 
     /// Goes on with `outbox`, which replaces the producer's own.
@@ -87,6 +88,11 @@ impl<S: Submit> Producer<S> {
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// Says who submits, for people who look at the log. Without it, or with `None`, a submission does not say.
+    pub fn set_author(&mut self, author: Option<Identity>) {
+        self.author = author;
     }
 
     /// What to save, so that a new process or page can go on.
@@ -104,7 +110,7 @@ impl<S: Submit> Producer<S> {
     /// Sends the pending operation once and returns what to do next; `None` if nothing is pending. The caller pauses
     /// between attempts.
     pub async fn attempt(&mut self) -> Option<Step> {
-        let submission = self.outbox.submission()?;
+        let submission = Submission { author: self.author.clone(), ..self.outbox.submission()? };
         if std::mem::replace(&mut self.under_way, true) {
             self.outbox.lose_answer();
         }

@@ -128,7 +128,8 @@ pub fn requests() -> Vec<Vec<u8>> {
         (Operation::Multiply(i64::MIN), None, None),
     ];
     for (operation, producer, expected) in submissions {
-        requests.push(pb::SubmitRequest::from(Submission { operation, producer, expected }).encode_to_vec());
+        let author = Some(Identity { name: "Anna".into(), ..Identity::default() });
+        requests.push(pb::SubmitRequest::from(Submission { operation, producer, expected, author }).encode_to_vec());
     }
     requests
 }

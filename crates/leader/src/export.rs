@@ -3,6 +3,8 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use engine::Author;
+use program::printable;
 use serde::Serialize;
 use store::sqlite::{OpenError, SqliteReader};
 
@@ -19,6 +21,9 @@ struct Line<'a> {
     argument: Option<String>,
     value: String,
     digest: String,
+    author: &'static str,
+    author_id: Option<&'a str>,
+    author_name: Option<&'a str>,
 }
 
 /// Prints every event of the log in `directory` to `output`, oldest first, up to the first damage.
@@ -44,8 +49,9 @@ fn print_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
         else {
             break;
         };
-        for event in batch.events(value_before) {
+        for (event, author) in batch.events(value_before).zip(batch.authors().each()) {
             digest_before = digest_before.after(event.index, event.operation, event.value);
+            let named = if let Author::Named(identity) = author { Some(identity) } else { None };
             let line = Line {
                 index: event.index.0,
                 term: batch.term().0,
@@ -54,9 +60,18 @@ fn print_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
                 argument: event.operation.argument().map(|argument| argument.to_string()),
                 value: event.value.to_string(),
                 digest: digest_before.to_string(),
+                author: match author {
+                    Author::Generator => "generator",
+                    Author::Named(_) => "named",
+                    Author::Unnamed => "unnamed",
+                    Author::Unknown => "unknown",
+                },
+                author_id: named.map(|identity| identity.id.as_str()),
+                author_name: named.map(|identity| identity.name.as_str()),
             };
-            serde_json::to_writer(&mut output, &line).map_err(io::Error::from)?;
-            output.write_all(b"\n")?;
+            // An author's name may hold what controls a terminal.
+            let line = serde_json::to_string(&line).map_err(io::Error::from)?;
+            writeln!(output, "{}", printable(&line))?;
         }
     }
     output.flush()?;

@@ -88,6 +88,7 @@ async fn a_producer_is_remembered_over_a_restart() {
         operation: Some(Operation::Add(5).into()),
         producer: Some(pb::Producer { id: "me".to_owned(), sequence }),
         expected_index: None,
+        ..Default::default()
     };
     let mut client = CalculatorServiceClient::new(leader.channel().await);
     let first = client.submit(request(1)).await.unwrap().into_inner();

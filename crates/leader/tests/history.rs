@@ -3,12 +3,14 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
-use common::{TestLeader, config, durable};
-use engine::{Event, HistoryPage, Index, LogId, Operation, Position, Snapshot};
+use common::{Follower, TestLeader, config, durable, identity};
+use engine::{Author, Event, HistoryPage, Identity, Index, LogId, Operation, Position, Snapshot, Submission};
 use follower::{Calls, ReadError};
 use leader::config::{Config, Generator};
+use leader::export::export;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
@@ -73,6 +75,66 @@ async fn every_page_says_what_was_before_it_and_where_its_batches_end() {
     let leader = TestLeader::start(durable(Generator::Off, directory.path())).await;
     check(&leader.calls(), &states, &all).await;
     leader.stop().await;
+}
+
+/// Submits the same as everybody in turn, and checks who the log says it was, for replicas and readers.
+#[tokio::test]
+async fn authors_reach_replicas_readers_and_exports_as_they_were_claimed() {
+    let directory = TempDir::new().unwrap();
+    let leader = TestLeader::start(durable(Generator::Rate(2_000), directory.path())).await;
+    let watching = Follower::start(&leader.url(), "watching");
+    let calls = leader.calls();
+    let name = |name: &str| Identity { name: name.to_owned(), ..identity(name) };
+    let people = [Some(name("Anna")), Some(name("Bert \u{202e}")), None];
+    let mut mine = BTreeMap::new();
+    for n in 0..90 {
+        let author = people[n % 3].clone();
+        let submission = Submission { author: author.clone(), ..Operation::Add(0).into() };
+        mine.insert(calls.submit(submission).await.unwrap().index, author);
+    }
+    let last = *mine.keys().next_back().unwrap();
+    watching.recorder.until_index(last.0).await;
+    let claimed = |index: Index| match mine.get(&index) {
+        None => Author::Generator,
+        Some(None) => Author::Unnamed,
+        Some(Some(identity)) => Author::Named(identity),
+    };
+    watching.recorder.read(|record| {
+        let first = record.applied.first().copied().unwrap();
+        let mut submitted = record.submitted.clone();
+        submitted.retain(|index, _| *index <= last);
+        let mut expected = mine.clone();
+        expected.retain(|index, _| *index >= first);
+        assert!(expected.len() > 60, "the replica saw {} of them", expected.len());
+        assert_eq!(submitted, expected);
+    });
+    // Pages that begin anywhere.
+    for first in (1..=last.0).step_by(7) {
+        let page = calls.read_events(Index(first), 50).await.unwrap();
+        for (index, author) in (first..page.next().0).map(Index).zip(page.authors.each()) {
+            if index <= last {
+                assert_eq!(author, claimed(index), "at {index} on the page from {first}");
+            }
+        }
+    }
+    leader.stop().await;
+    let mut lines = Vec::new();
+    export(directory.path(), &mut lines).unwrap();
+    let lines = String::from_utf8(lines).unwrap();
+    assert!(!lines.contains('\u{202e}'), "an author may not reverse the text of a terminal");
+    for line in lines.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let index = Index(event["index"].as_u64().unwrap());
+        if index <= last {
+            let (kind, id, name) = match claimed(index) {
+                Author::Named(identity) => ("named", Some(identity.id.as_str()), Some(identity.name.as_str())),
+                Author::Unnamed => ("unnamed", None, None),
+                _ => ("generator", None, None),
+            };
+            let printed = (event["author"].as_str(), event["author_id"].as_str(), event["author_name"].as_str());
+            assert_eq!(printed, (Some(kind), id, name), "at {index}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ fn config(directory: &Path) -> Config {
 
 fn by(id: &str, sequence: u64, operation: Operation) -> pb::SubmitRequest {
     let producer = Some(pb::Producer { id: id.to_owned(), sequence });
-    pb::SubmitRequest { operation: Some(operation.into()), producer, expected_index: None }
+    pb::SubmitRequest { operation: Some(operation.into()), producer, ..Default::default() }
 }
 
 #[tokio::test]

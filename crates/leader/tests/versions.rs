@@ -240,6 +240,7 @@ impl FirstLeader {
             operations: vec![Operation::Add(1).into(); 5],
             digest: self.end().digest.0,
             committed_at_us: 1_790_000_000_000_000,
+            ..Default::default()
         };
         let heartbeat = pb::Heartbeat { term: 1, tail: 5, leader_time_us: 1_790_000_000_000_000, ..Default::default() };
         vec![Welcome(welcome), Snapshot(snapshot), Batch(batch), Heartbeat(heartbeat)]

@@ -200,7 +200,7 @@ async fn an_aborted_committer_leaves_the_outcome_unknown() {
 async fn a_repeat_is_answered_with_the_first_event() {
     let (feed, submitter, _running) = sequencer().await;
     let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
-    let submission = Submission { operation: Operation::Add(3), producer, expected: Some(Index(0)) };
+    let submission = Submission { producer, expected: Some(Index(0)), ..Operation::Add(3).into() };
     let first = submitter.submit(submission.clone());
     let second = submitter.submit(submission.clone());
     let (first, second) = tokio::join!(first, second);
@@ -214,7 +214,7 @@ async fn a_repeat_of_a_durable_operation_does_not_fail_with_the_open_batch() {
     let full = AppendError::Unavailable("full".to_owned());
     let (_feed, submitter, _running) = failing(full.clone()).await;
     let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
-    let submission = Submission { operation: Operation::Add(5), producer, expected: None };
+    let submission = Submission { producer, ..Operation::Add(5).into() };
     let first = submitter.submit(submission.clone()).await.unwrap();
     let (other, repeat) = tokio::join!(submitter.submit(Operation::Add(1)), submitter.submit(submission));
     assert_eq!((other, repeat), (Err(NotCommitted::Store(full)), Ok(first)));
@@ -255,7 +255,7 @@ async fn a_commit_that_finishes_after_the_goodbye_is_not_acknowledged() {
 async fn operations_after_the_goodbye_are_refused_and_not_stored() {
     let (script, feed, submitter, _running) = scripted().await;
     let producer = Some((ProducerId::new("me").unwrap(), Sequence(1)));
-    let submission = Submission { operation: Operation::Add(5), producer, expected: None };
+    let submission = Submission { producer, ..Operation::Add(5).into() };
     submitter.submit(submission.clone()).await.unwrap();
     // As if these submitters had checked `closed` just before it was set.
     feed.close(GOODBYE);

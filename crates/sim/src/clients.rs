@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use engine::{Event, Index, Operation, ProducerError, ProducerId, Submission};
+use engine::{Author, Event, Identity, Index, Operation, ProducerError, ProducerId, Submission};
 use follower::grpc::{SUBMIT_TIMEOUT, SubmitError};
 use follower::{Producer, Submit};
 use rand::RngExt;
@@ -28,6 +28,44 @@ const TRIES: i64 = 3;
 
 /// How many arguments each client has for itself.
 const ARGUMENTS: i64 = 1_000_000;
+
+/// Who claims to have submitted an operation. A client says who it is in every other operation.
+pub(crate) enum Claim {
+    /// The leader drew it.
+    Generator,
+    Unnamed,
+    Named(Identity),
+}
+
+impl Claim {
+    /// The claim that belongs to an operation, which its argument shows.
+    pub(crate) fn of(operation: Operation) -> Self {
+        let argument = operation.argument().unwrap_or(0);
+        if argument < FIRST_ARGUMENT - TRIES {
+            return Self::Generator;
+        }
+        if argument % 2 == 0 {
+            return Self::Unnamed;
+        }
+        let number = (argument - FIRST_ARGUMENT).div_euclid(ARGUMENTS);
+        Self::Named(Identity { id: number.to_string(), name: format!("client {number}"), ..Identity::default() })
+    }
+
+    fn identity(self) -> Option<Identity> {
+        match self {
+            Self::Named(identity) => Some(identity),
+            Self::Generator | Self::Unnamed => None,
+        }
+    }
+
+    pub(crate) fn is(&self, author: Author<'_>) -> bool {
+        match self {
+            Self::Generator => author == Author::Generator,
+            Self::Unnamed => author == Author::Unnamed,
+            Self::Named(identity) => author == Author::Named(identity),
+        }
+    }
+}
 
 pub(crate) struct Clients {
     env: Rc<Env>,
@@ -136,10 +174,12 @@ impl Client {
     /// Returns whether the operation is in the log for sure.
     async fn submit(&mut self, operation: Operation, expected: Option<Index>, exactly_once: bool) -> bool {
         let asked_at = self.clients.env.now();
+        let author = Claim::of(operation).identity();
         let answer = if exactly_once {
+            self.producer.set_author(author);
             self.producer.submit(operation, expected).await
         } else {
-            self.calls.submit(Submission { operation, producer: None, expected }).await
+            self.calls.submit(Submission { expected, author, ..operation.into() }).await
         };
         let outcome = match answer {
             Ok(event) => Outcome::Done(event),

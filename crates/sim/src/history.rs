@@ -27,6 +27,8 @@ pub(crate) enum Seen {
     Held { log: LogId, position: Position, value: i64 },
     /// It applied an event.
     Applied(Event),
+    /// It applied an event whose author is another than who submitted it.
+    WrongAuthor { event: Event, author: String },
     /// A leader welcomed it.
     Welcomed { log: LogId, term: Term },
     /// It became live at this position. `on_disk` is false if its leader still runs and no batch on the disk ends there.

@@ -1,6 +1,7 @@
 //! The invariants: what must hold in every world. Each has a file.
 
 mod acknowledged;
+mod authors;
 mod convergence;
 mod digests;
 mod goodbyes;
@@ -24,7 +25,7 @@ type Check = fn(&History) -> Vec<String>;
 
 /// Checks a history against all invariants.
 pub(crate) fn check(history: &History) -> Vec<BrokenInvariant> {
-    let checks: [(&'static str, Check); 7] = [
+    let checks: [(&'static str, Check); 8] = [
         ("every replica's history is a prefix of the committed log", prefix::check),
         ("acknowledged means present once, forever", acknowledged::check),
         ("digests agree at equal indexes", digests::check),
@@ -32,6 +33,7 @@ pub(crate) fn check(history: &History) -> Vec<BrokenInvariant> {
         ("after healing, all converge", convergence::check),
         ("a leader stops when it must, and only then", leaders::check),
         ("a goodbye comes last", goodbyes::check),
+        ("authors arrive as they were claimed", authors::check),
     ];
     let judge = |(invariant, check): (&'static str, Check)| {
         check(history).into_iter().map(move |what| BrokenInvariant { invariant, what })

@@ -10,6 +10,7 @@ use follower::{LinkError, Observer, follow};
 use rand::RngExt;
 use tokio::time::sleep;
 
+use crate::clients::Claim;
 use crate::disk::Disk;
 use crate::env::Env;
 use crate::executor::TaskId;
@@ -119,8 +120,11 @@ impl Observer for Watcher {
             Notice::Applied { value_before, batch } => {
                 let end = batch.end();
                 self.replicas.env.trace(&format!("replica {number} applied {} to {end}", batch.first()));
-                for event in batch.events(*value_before) {
+                for (event, author) in batch.events(*value_before).zip(batch.authors().each()) {
                     self.see(Seen::Applied(event));
+                    if !Claim::of(event.operation).is(author) {
+                        self.see(Seen::WrongAuthor { event, author: format!("{author:?}") });
+                    }
                 }
                 self.see_held(replica);
             }

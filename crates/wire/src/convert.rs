@@ -15,6 +15,7 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod authors;
 mod batch;
 mod error;
 mod goodbye;

@@ -110,8 +110,9 @@ pub fn decode_next(bytes: &mut Bytes) -> Result<Option<Frame>, FrameError> {
 
 #[cfg(test)]
 mod tests {
+    use engine::author::MAX_AUTHOR_BYTES;
     use engine::leader::MAX_BATCH_EVENTS;
-    use engine::{Digest, Index, Operation, Term, Timestamp};
+    use engine::{Authors, Digest, Identity, Index, Operation, Term, Timestamp};
     use proptest::prelude::*;
 
     use super::*;
@@ -150,6 +151,12 @@ mod tests {
         let operations = vec![Operation::Divide(i64::MIN); MAX_BATCH_EVENTS];
         let end = Index(u64::MAX - MAX_BATCH_EVENTS as u64);
         let batch = Batch::new(Term(u64::MAX), end, operations, Digest(u64::MAX), Timestamp(u64::MAX)).unwrap();
+        // As many authors as fit.
+        let mut authors = Authors::default();
+        let by = |offset: usize| Identity { id: format!("{offset:064}"), ..Identity::default() };
+        let added = (0..MAX_BATCH_EVENTS).take_while(|offset| authors.add(*offset, Some(&by(*offset)))).count();
+        assert!(added < MAX_BATCH_EVENTS && authors.cost() > MAX_AUTHOR_BYTES - 100);
+        let batch = batch.with_authors(authors);
         let bytes = encode_batch(&batch).len();
         assert!(bytes < 4 * 4_000, "{bytes} bytes");
     }

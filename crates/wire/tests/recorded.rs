@@ -139,8 +139,11 @@ fn messages(book: &mut Book) {
         operation: Some(Operation::SquareRoot.into()),
         producer: Some(pb::Producer { id: "me".to_owned(), sequence: 9 }),
         expected_index: Some(0),
+        ..Default::default()
     };
     book.message("submit/once", &once);
+    let by = pb::SubmitRequest { author: replica(pb::ReplicaKind::Browser), ..once };
+    book.message("submit/author", &by);
     book.message("submit/answer", &pb::SubmitResponse { index: 27, value: -7 });
     book.message("read_events", &pb::ReadEventsRequest { first_index: 7, page_size: 100 });
     let page = pb::ReadEventsResponse {

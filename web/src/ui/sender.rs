@@ -32,6 +32,8 @@ pub(super) struct Sender {
     painter: Rc<Painter>,
     storage: Rc<SessionStorage>,
     producer: Mutex<Producer<Calls>>,
+    /// Who the tab says submits.
+    author: RefCell<Option<Identity>>,
     /// The pending operation as it is in the storage.
     saved: RefCell<Option<SavedOperation>>,
     /// Whether the pending operation is from before the page was loaded. The tab may be a copy of another one, which has
@@ -54,11 +56,17 @@ impl Sender {
             painter,
             storage,
             producer: Mutex::new(Producer::new(Calls::to_leader(), new_id)),
+            author: RefCell::default(),
             saved: RefCell::default(),
             inherited: Cell::new(false),
             asking: RefCell::default(),
             on_no_answer: Box::new(on_no_answer),
         }
+    }
+
+    /// Says who submits from now on.
+    pub(super) fn set_author(&self, author: Identity) {
+        self.author.replace(Some(author));
     }
 
     /// Goes on with the operation that was pending before a reload.
@@ -145,6 +153,7 @@ impl Sender {
                 return self.end(&mut producer);
             }
             self.model.borrow_mut().handle_attempt();
+            producer.set_author(self.author.borrow().clone());
             match producer.attempt().await {
                 None => return,
                 Some(Step::Settled(settled)) => {

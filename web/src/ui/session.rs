@@ -112,6 +112,7 @@ impl Session {
             }
         });
         session.ask();
+        session.sender.set_author(session.identity());
         session.sender.resume();
         session.painter.request();
         let handle = StoredValue::new_local(Rc::clone(&session));
@@ -197,6 +198,7 @@ impl Session {
             self.storage.write_identity(&tab);
             self.model.borrow_mut().handle_duplicate(tab.id.clone(), tab.name());
             self.tabs.borrow_mut().rename(tab);
+            self.sender.set_author(self.identity());
             self.ask();
         }
         self.knows_tabs.set(true);

@@ -119,7 +119,7 @@ mod tests {
 
     fn by_producer(operation: Operation) -> Submission {
         let producer = ProducerId::new("p").unwrap();
-        Submission { operation, producer: Some((producer, Sequence(1))), expected: None }
+        Submission { producer: Some((producer, Sequence(1))), ..operation.into() }
     }
 
     #[test]

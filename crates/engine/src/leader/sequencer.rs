@@ -5,12 +5,13 @@ use thiserror::Error;
 use super::producers::{Before, Producers};
 use crate::fault::{self, Fault};
 use crate::{
-    Batch, Event, Index, LogId, Operation, Position, ProducerChanges, ProducerError, Refusal, Snapshot, Submission,
-    Submitted, Term, Timestamp, apply,
+    Authors, Batch, Event, Index, LogId, Operation, Position, ProducerChanges, ProducerError, Refusal, Snapshot,
+    Submission, Submitted, Term, Timestamp, apply,
 };
 
-/// The most events that one batch holds. Encoded, an event takes at most 13 bytes, so that the weakest supported link, of
-/// 4 kB/s, gets through a full batch in less than four seconds.
+/// The most events that one batch holds. Encoded, an event takes at most 13 bytes and all authors at most
+/// [`MAX_AUTHOR_BYTES`](crate::author::MAX_AUTHOR_BYTES), so that the weakest supported link, of 4 kB/s, gets through a full
+/// batch in less than four seconds.
 pub const MAX_BATCH_EVENTS: usize = 1_024;
 
 /// Validates operations one by one and seals them into batches: the one place where a log grows.
@@ -20,18 +21,18 @@ pub const MAX_BATCH_EVENTS: usize = 1_024;
 ///
 /// ```
 /// use engine::leader::{Proposed, Sequencer};
-/// use engine::{LogId, Operation, Position, ProducerId, Sequence, Snapshot, Submission, Term, Timestamp};
+/// use engine::{Author, LogId, Operation, Position, ProducerId, Sequence, Snapshot, Submission, Term, Timestamp};
 ///
 /// let log = LogId(7);
 /// let mut sequencer = Sequencer::new(Term(1), Snapshot::take(log, Position::origin(log), 0), []);
 /// let producer = ProducerId::new("me").expect("two bytes");
-/// let submission = Submission { operation: Operation::Add(5), producer: Some((producer, Sequence(1))), expected: None };
+/// let submission = Submission { producer: Some((producer, Sequence(1))), ..Operation::Add(5).into() };
 /// let Proposed::New(event) = sequencer.submit(&submission)? else { panic!("it is new") };
 /// // A repeat is the same event.
 /// assert_eq!(sequencer.submit(&submission)?, Proposed::Repeated(event));
 ///
 /// let batch = sequencer.seal(Timestamp(0)).expect("one operation was proposed");
-/// assert_eq!(batch.operations(), [Operation::Add(5)]);
+/// assert_eq!((batch.operations(), batch.authors().author_of(0)), (&[Operation::Add(5)][..], Author::Unnamed));
 /// // … the store makes it durable …
 /// sequencer.commit();
 /// assert_eq!(sequencer.committed().value(), 5);
@@ -47,6 +48,8 @@ pub struct Sequencer {
     newest: (Position, i64),
     /// Proposed since the last seal.
     open: Vec<Operation>,
+    /// Who submitted those.
+    authors: Authors,
     /// Who submitted what last, up to the newest event.
     producers: Producers,
     /// What `producers` held before each change since the last commit, in order.
@@ -55,7 +58,7 @@ pub struct Sequencer {
 
 /// The batch under construction is full: seal it first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
-#[error("the open batch already holds {MAX_BATCH_EVENTS} events; seal it before proposing more")]
+#[error("the open batch holds {MAX_BATCH_EVENTS} events, or as many authors as fit; seal it before proposing more")]
 pub struct BatchFull;
 
 /// The newest event is not the one that a submission expected.
@@ -110,7 +113,16 @@ impl Sequencer {
         let end = (tail.position(), tail.value());
         let producers =
             if fault::active(Fault::ForgetProducers) { Producers::default() } else { Producers::restore(producers) };
-        Self { log: tail.log(), term, committed: end, newest: end, open: Vec::new(), producers, changed: Vec::new() }
+        Self {
+            log: tail.log(),
+            term,
+            committed: end,
+            newest: end,
+            open: Vec::new(),
+            authors: Authors::default(),
+            producers,
+            changed: Vec::new(),
+        }
     }
 
     /// Applies a submission to the newest value and adds it to the open batch, unless it is a repeat.
@@ -131,7 +143,13 @@ impl Sequencer {
         {
             return Err(Rejection::from(IndexMismatch { expected, current }).into());
         }
+        let offset = self.open.len();
+        if !self.authors.has_room(offset, submission.author.as_ref()) {
+            return Err(BatchFull.into());
+        }
         let event = self.propose(submission.operation)?;
+        let offset = offset + usize::from(fault::active(Fault::MisplaceAuthors));
+        self.authors.add(offset, submission.author.as_ref());
         if let Some((producer, sequence)) = submission.producer.clone() {
             let (before, forgotten) = self.producers.record(Submitted { producer, sequence, event });
             self.changed.push(before);
@@ -140,7 +158,7 @@ impl Sequencer {
         Ok(Proposed::New(event))
     }
 
-    /// Applies `operation` to the newest value and adds it to the open batch.
+    /// Applies `operation`, which nobody submitted, to the newest value and adds it to the open batch.
     ///
     /// # Errors
     ///
@@ -162,9 +180,11 @@ impl Sequencer {
     /// Closes the open batch, to be made durable; `None` if nothing was proposed.
     pub fn seal(&mut self, committed_at: Timestamp) -> Option<Batch> {
         let operations = std::mem::take(&mut self.open);
+        let authors = std::mem::take(&mut self.authors);
         let end = self.newest.0;
         let first = Index(end.index.0 - operations.len() as u64).next();
-        Batch::new(self.term, first, operations, end.digest, committed_at).ok()
+        let batch = Batch::new(self.term, first, operations, end.digest, committed_at).ok()?;
+        Some(batch.with_authors(authors))
     }
 
     /// The store has made everything sealed so far durable.
@@ -182,6 +202,7 @@ impl Sequencer {
         }
         self.newest = self.committed;
         self.open.clear();
+        self.authors = Authors::default();
         while let Some(before) = self.changed.pop() {
             self.producers.undo(before);
         }
@@ -213,7 +234,7 @@ impl Sequencer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Digest, ProducerId, Sequence};
+    use crate::{Author, Digest, Identity, ProducerId, Sequence};
 
     const LOG: LogId = LogId(1);
 
@@ -265,7 +286,7 @@ mod tests {
 
     fn by(producer: &str, sequence: u64, operation: Operation) -> Submission {
         let producer = Some((ProducerId::new(producer).unwrap(), Sequence(sequence)));
-        Submission { operation, producer, expected: None }
+        Submission { producer, ..operation.into() }
     }
 
     #[test]
@@ -309,6 +330,43 @@ mod tests {
         let conditional = |expected| Submission { expected: Some(Index(expected)), ..by("a", 1, Operation::Add(1)) };
         assert!(matches!(sequencer.submit(&conditional(2)), Ok(Proposed::New(_))));
         assert!(matches!(sequencer.submit(&conditional(2)), Ok(Proposed::Repeated(_))));
+    }
+
+    #[test]
+    fn a_batch_names_who_submitted_each_event() {
+        let mut sequencer = sequencer();
+        let me = Identity { name: "me".to_owned(), ..Identity::default() };
+        let mine = |operation: Operation| Submission { author: Some(me.clone()), ..operation.into() };
+        sequencer.propose(Operation::Add(1)).unwrap();
+        assert!(sequencer.submit(&mine(Operation::Divide(0))).is_err(), "a refused operation has no author");
+        sequencer.submit(&mine(Operation::Add(2))).unwrap();
+        sequencer.submit(&Operation::Add(3).into()).unwrap();
+        sequencer.roll_back();
+        sequencer.propose(Operation::Add(1)).unwrap();
+        sequencer.submit(&mine(Operation::Add(2))).unwrap();
+        let batch = sequencer.seal(Timestamp(0)).unwrap();
+        sequencer.commit();
+        assert_eq!(batch.authors().each().take(2).collect::<Vec<_>>(), [Author::Generator, Author::Named(&me)]);
+        sequencer.submit(&Operation::Add(3).into()).unwrap();
+        let batch = sequencer.seal(Timestamp(0)).unwrap();
+        assert_eq!(batch.authors().author_of(0), Author::Unnamed);
+    }
+
+    #[test]
+    fn authors_that_do_not_fit_close_the_batch() {
+        let mut sequencer = sequencer();
+        let by = |number: usize| {
+            let author = Identity { name: format!("{number:064}"), ..Identity::default() };
+            Submission { author: Some(author), ..Operation::Add(1).into() }
+        };
+        let mut number = 0;
+        while sequencer.submit(&by(number)) != Err(BatchFull.into()) {
+            number += 1;
+        }
+        assert!((10..100).contains(&number), "{number}");
+        let batch = sequencer.seal(Timestamp(0)).unwrap();
+        assert_eq!((batch.operations().len(), batch.authors().dictionary().len()), (number, number));
+        assert!(matches!(sequencer.submit(&by(number)), Ok(Proposed::New(_))));
     }
 
     #[test]

@@ -126,11 +126,11 @@ impl Outbox {
         true
     }
 
-    /// The submission of the pending operation.
+    /// The submission of the pending operation, without an author.
     #[must_use]
     pub fn submission(&self) -> Option<Submission> {
         let Pending { operation, expected, .. } = self.pending?;
-        Some(Submission { operation, producer: Some((self.id.clone(), self.sequence)), expected })
+        Some(Submission { producer: Some((self.id.clone(), self.sequence)), expected, ..operation.into() })
     }
 
     /// An attempt was sent whose answer is lost.

@@ -1,6 +1,6 @@
 //! `ReadEvents`: a page of history.
 
-use engine::{Batch, BatchEnd, Frame, HistoryPage, Index, Position, Snapshot};
+use engine::{Authors, Batch, BatchEnd, Frame, HistoryPage, Index, Position, Snapshot};
 use store::{Corrupt, LogReader, ReadError, StoredBatch};
 use tonic::Status;
 use wire::frame::decode_next;
@@ -49,6 +49,7 @@ async fn read_oldest(log: &dyn LogReader, size: usize) -> Result<HistoryPage, Re
 async fn read_page(log: &dyn LogReader, first: Index, size: usize) -> Result<HistoryPage, ReadError> {
     let mut operations = Vec::new();
     let mut batches = Vec::new();
+    let mut authors = Vec::new();
     let mut first_batch = None;
     while operations.len() < size {
         let next = first.plus(operations.len() as u64);
@@ -66,12 +67,15 @@ async fn read_page(log: &dyn LogReader, first: Index, size: usize) -> Result<His
             // The first batch may begin before `first`.
             let skip = usize::try_from(next.events_since(batch.first())).unwrap_or(usize::MAX);
             operations.extend(batch.operations().iter().skip(skip).take(room));
+            authors.push((batch.authors().clone(), skip, batch.operations().len().saturating_sub(skip).min(room)));
             batches.push(BatchEnd { end: batch.end(), term: batch.term(), committed_at: batch.committed_at() });
             first_batch.get_or_insert(batch);
         }
     }
     let before = state_before(log, first, first_batch.as_ref()).await?;
-    Ok(HistoryPage { first, operations, before, batches, tail: Index::ZERO, floor: Index::ZERO })
+    let authors = authors.iter().flat_map(|(authors, skip, take)| authors.each().skip(*skip).take(*take));
+    let authors = Authors::of(authors);
+    Ok(HistoryPage { first, operations, before, batches, authors, tail: Index::ZERO, floor: Index::ZERO })
 }
 
 /// The state before the event at `first`, which is in `batch` or beyond the tail. `None` if it cannot be known: the batch

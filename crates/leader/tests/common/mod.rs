@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use engine::replica::{Lag, Notice, State};
-use engine::{Digest, Durability, Index, LogId, Replica, Resume, Snapshot, Standing};
+use engine::{Author, Digest, Durability, Index, LogId, Replica, Resume, Snapshot, Standing};
 use follower::{Calls, FaultyLink, Observer, connect, follow};
 use leader::RunError;
 use leader::config::{Config, Generator, Storage};
@@ -138,6 +138,8 @@ pub struct Record {
     pub digests: BTreeMap<(LogId, Index), Digest>,
     /// The indexes that were applied from batches, in order.
     pub applied: Vec<Index>,
+    /// Who submitted the events that are not the generator's, if they said so.
+    pub submitted: BTreeMap<Index, Option<Identity>>,
     pub notices: Vec<Notice>,
     pub standings: Vec<Standing>,
     pub now: Option<Snapshot>,
@@ -157,9 +159,19 @@ impl Observer for Recorder {
             record.values.insert(at, held.value());
             record.digests.insert(at, held.position().digest);
             if let Notice::Applied { value_before, batch } = &notice {
-                for event in batch.events(*value_before) {
+                for (event, author) in batch.events(*value_before).zip(batch.authors().each()) {
                     record.values.insert((held.log(), event.index), event.value);
                     record.applied.push(event.index);
+                    match author {
+                        Author::Generator => {}
+                        Author::Named(identity) => {
+                            record.submitted.insert(event.index, Some(identity.clone()));
+                        }
+                        Author::Unnamed => {
+                            record.submitted.insert(event.index, None);
+                        }
+                        Author::Unknown => panic!("the author of {} is not known", event.index),
+                    }
                 }
                 record.worst_lag = record.worst_lag.max(replica.lag().unwrap_or_default());
             }

@@ -107,7 +107,7 @@ impl<'a> Leader<'a> {
             let sequence = self.sequences.entry(number).and_modify(|last| *last += 1).or_insert(1);
             (ProducerId::new(&format!("p{number}")).unwrap(), Sequence(*sequence))
         });
-        Submission { operation, producer: producer.filter(|_| argument != 0), expected: None }
+        Submission { producer: producer.filter(|_| argument != 0), ..operation.into() }
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use engine::frame::SnapshotFrame;
 use engine::{
-    Batch, Digest, Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Index, LogId, Operation, Position, Snapshot,
-    SnapshotReason, StreamId, Term, Timestamp, Verdict, Welcome,
+    AuthorRun, Authors, Batch, Digest, Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Identity, Index, LogId,
+    Operation, Position, Snapshot, SnapshotReason, StreamId, Term, Timestamp, Verdict, Welcome,
 };
 use proptest::prelude::*;
 
@@ -32,10 +32,11 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
         let position = Position { index: Index(index), digest: Digest(digest) };
         Frame::Snapshot(SnapshotFrame { term: Term(term), snapshot: Snapshot::take(LogId(log), position, value) })
     });
-    let batch = (any::<(u64, u64, u64)>(), 1..u64::MAX / 2, prop::collection::vec(operation(), 1..40)).prop_map(
-        |((term, digest, time), first, operations)| {
+    let operations = prop::collection::vec(operation(), 1..40);
+    let batch = (any::<(u64, u64, u64)>(), 1..u64::MAX / 2, operations, authors()).prop_map(
+        |((term, digest, time), first, operations, authors)| {
             let batch = Batch::new(Term(term), Index(first), operations, Digest(digest), Timestamp(time));
-            Frame::Batch(batch.unwrap())
+            Frame::Batch(batch.unwrap().with_authors(authors))
         },
     );
     let heartbeat = any::<(u64, u64, u64, u64)>().prop_map(|(term, tail, floor, time)| {
@@ -56,6 +57,13 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
         Frame::Goodbye(Goodbye { reason, retry_after: Duration::from_millis(millis.into()) })
     });
     prop_oneof![welcome, snapshot, batch, heartbeat, goodbye]
+}
+
+fn authors() -> impl Strategy<Value = Authors> {
+    let identity = ("[a-z]{0,64}", "\\PC{0,16}").prop_map(|(id, name)| Identity { id, name, ..Identity::default() });
+    let run = any::<(u32, u32)>().prop_map(|(events, author)| AuthorRun { events, author: author % 8 });
+    let parts = (prop::collection::vec(identity, 0..5), prop::collection::vec(run, 0..5));
+    parts.prop_map(|(dictionary, runs)| Authors::new(dictionary, runs))
 }
 
 fn operation() -> impl Strategy<Value = Operation> {

@@ -2,17 +2,20 @@
 
 use engine::{Batch, Digest, Index, Operation, Term, Timestamp};
 
-use super::{DecodeError, IndexRange};
+use super::{DecodeError, IndexRange, authors};
 use crate::pb;
 
 impl From<&Batch> for pb::Batch {
     fn from(batch: &Batch) -> Self {
+        let (authors, author_runs) = authors::to_wire(batch.authors());
         Self {
             term: batch.term().0,
             first_index: batch.first().0,
             operations: batch.operations().iter().copied().map(Into::into).collect(),
             digest: batch.digest().0,
             committed_at_us: batch.committed_at().0,
+            authors,
+            author_runs,
         }
     }
 }
@@ -26,14 +29,16 @@ impl TryFrom<pb::Batch> for Batch {
         if batch.first_index == 0 || batch.first_index.checked_add(events as u64).is_none() {
             return Err(range.into());
         }
+        let authors = authors::from_wire(batch.authors, batch.author_runs);
         let operations = batch.operations.into_iter().map(Operation::try_from).collect::<Result<_, _>>()?;
-        Ok(Self::new(
+        let batch = Self::new(
             Term(batch.term),
             Index(batch.first_index),
             operations,
             Digest(batch.digest),
             Timestamp(batch.committed_at_us),
-        )?)
+        )?;
+        Ok(batch.with_authors(authors))
     }
 }
 

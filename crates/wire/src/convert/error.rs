@@ -33,6 +33,9 @@ pub enum DecodeError {
     /// A producer's sequence is 0.
     #[error(transparent)]
     Sequence(#[from] ZeroSequence),
+    /// The id or name of who submits is too long.
+    #[error(transparent)]
+    Identity(#[from] IdentityTooLong),
 }
 
 /// A required field is not set.

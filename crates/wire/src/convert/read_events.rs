@@ -1,13 +1,14 @@
 //! `ReadEventsResponse`, and its message `BatchEnd`.
 
-use engine::{BatchEnd, Digest, HistoryPage, Index, Operation, Position, Resume, Snapshot, Term, Timestamp};
+use engine::{Authors, BatchEnd, Digest, HistoryPage, Index, Operation, Position, Resume, Snapshot, Term, Timestamp};
 
-use super::{DecodeError, IndexRange, UnorderedBatches};
+use super::{DecodeError, IndexRange, UnorderedBatches, authors};
 use crate::pb;
 
 impl From<HistoryPage> for pb::ReadEventsResponse {
     fn from(page: HistoryPage) -> Self {
         let before = page.before.map(|before| Resume { log: before.log(), position: before.position() }.into());
+        let (authors, author_runs) = authors::to_wire(&page.authors);
         Self {
             first_index: page.first.0,
             next_index: page.next().0,
@@ -16,6 +17,8 @@ impl From<HistoryPage> for pb::ReadEventsResponse {
             floor: page.floor.0,
             before,
             value_before: page.before.map_or(0, |before| before.value()),
+            authors,
+            author_runs,
             batches: page.batches.into_iter().map(Into::into).collect(),
         }
     }
@@ -37,11 +40,18 @@ impl TryFrom<pb::ReadEventsResponse> for HistoryPage {
         if !is_ordered {
             return Err(UnorderedBatches { first: page.first_index }.into());
         }
+        // A leader that does not know the fields names no batches, so that its page does not pass for the generator's.
+        let authors = if batches.is_empty() {
+            Authors::unknown(events)
+        } else {
+            authors::from_wire(page.authors, page.author_runs)
+        };
         Ok(Self {
             first: Index(page.first_index),
             operations: page.operations.into_iter().map(Operation::try_from).collect::<Result<_, _>>()?,
             before: before.map(|Resume { log, position }| Snapshot::take(log, position, page.value_before)),
             batches,
+            authors,
             tail: Index(page.tail),
             floor: Index(page.floor),
         })
@@ -71,18 +81,21 @@ impl From<pb::BatchEnd> for BatchEnd {
 
 #[cfg(test)]
 mod tests {
-    use engine::LogId;
+    use engine::{Identity, LogId};
 
     use super::*;
 
     fn page() -> HistoryPage {
         let end = |index| Position { index: Index(index), digest: Digest(index * 3) };
+        let mut authors = Authors::default();
+        authors.add(1, Some(&Identity { name: "me".to_owned(), ..Identity::default() }));
         let batch = |index| BatchEnd { end: end(index), term: Term(2), committed_at: Timestamp(index) };
         HistoryPage {
             first: Index(7),
             operations: vec![Operation::Divide(-3), Operation::PowerOfTwo],
             before: Some(Snapshot::take(LogId(5), end(6), -70)),
             batches: vec![batch(7), batch(9)],
+            authors,
             tail: Index(26),
             floor: Index(5),
         }
@@ -91,8 +104,9 @@ mod tests {
     #[test]
     fn a_page_survives_the_wire() {
         let full = page();
-        let older = HistoryPage { before: None, batches: Vec::new(), ..page() };
-        let beyond_the_tail = HistoryPage { operations: Vec::new(), batches: Vec::new(), ..page() };
+        let older = HistoryPage { before: None, batches: Vec::new(), authors: Authors::unknown(2), ..page() };
+        let (batches, authors) = (Vec::new(), Authors::unknown(0));
+        let beyond_the_tail = HistoryPage { operations: Vec::new(), batches, authors, ..page() };
         for page in [full, older, beyond_the_tail] {
             assert_eq!(pb::ReadEventsResponse::from(page.clone()).try_into(), Ok(page));
         }

@@ -1,6 +1,6 @@
 //! `SubmitRequest`.
 
-use engine::{Index, ProducerId, Sequence, Submission};
+use engine::{Identity, Index, ProducerId, Sequence, Submission};
 
 use super::{DecodeError, Missing, ZeroSequence};
 use crate::pb;
@@ -10,7 +10,8 @@ impl From<Submission> for pb::SubmitRequest {
         let producer =
             submission.producer.map(|(id, sequence)| pb::Producer { id: id.as_str().to_owned(), sequence: sequence.0 });
         let expected_index = submission.expected.map(|index| index.0);
-        Self { operation: Some(submission.operation.into()), producer, expected_index }
+        let author = submission.author.map(Into::into);
+        Self { operation: Some(submission.operation.into()), producer, expected_index, author }
     }
 }
 
@@ -24,7 +25,8 @@ impl TryFrom<pb::SubmitRequest> for Submission {
             Some(pb::Producer { id, sequence }) => Some((ProducerId::new(&id)?, Sequence(sequence))),
             None => None,
         };
-        Ok(Self { operation, producer, expected: request.expected_index.map(Index) })
+        let author = request.author.map(Identity::try_from).transpose()?;
+        Ok(Self { operation, producer, expected: request.expected_index.map(Index), author })
     }
 }
 
@@ -34,12 +36,18 @@ mod tests {
     use engine::producer::InvalidProducerId;
 
     use super::*;
+    use crate::convert::IdentityTooLong;
 
     #[test]
     fn a_submission_survives_the_wire() {
         let producer = Some((ProducerId::new("me").unwrap(), Sequence(3)));
-        for (producer, expected) in [(None, None), (producer.clone(), Some(Index(0))), (producer, None)] {
-            let submission = Submission { operation: Operation::Divide(0), producer, expected };
+        let author = Some(Identity { name: "me".to_owned(), ..Identity::default() });
+        for (producer, expected, author) in [
+            (None, None, None),
+            (producer.clone(), Some(Index(0)), author),
+            (producer, None, Some(Identity::default())),
+        ] {
+            let submission = Submission { operation: Operation::Divide(0), producer, expected, author };
             assert_eq!(pb::SubmitRequest::from(submission.clone()).try_into(), Ok(submission));
         }
     }
@@ -52,6 +60,9 @@ mod tests {
         };
         assert_eq!(Submission::try_from(with("me", 0)), Err(ZeroSequence.into()));
         assert_eq!(Submission::try_from(with("", 1)), Err(InvalidProducerId(0).into()));
+        let author = Some(pb::Replica { id: "x".repeat(65), ..Default::default() });
+        let long = pb::SubmitRequest { author, ..Submission::from(Operation::SquareRoot).into() };
+        assert_eq!(Submission::try_from(long), Err(IdentityTooLong { field: "id", bytes: 65 }.into()));
         assert_eq!(Submission::try_from(pb::SubmitRequest::default()), Err(Missing("operation").into()));
     }
 }
