@@ -1,183 +1,134 @@
-//! gRPC-Web over the browser's `fetch`. The body is passed on piece by piece as it arrives, so that bytes can be counted.
+//! gRPC-Web over the browser's `fetch`, made by hand: with tonic's client the page would be a fifth larger.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use http::{HeaderName, HeaderValue, Request, Response};
-use http_body_util::BodyExt;
-use js_sys::{Array, Reflect, Uint8Array};
-use thiserror::Error;
-use tokio::sync::mpsc;
-use tonic::codegen::{Body, Bytes, Service};
-use tonic_web::GrpcWebClientService;
+use futures_util::{Stream, StreamExt};
+use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{AbortController, Headers, ReadableStreamDefaultReader, RequestCache, RequestInit};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortController, Headers, ReadableStreamDefaultReader, RequestCache, RequestInit, Response};
 
-use crate::Arrivals;
+use crate::grpc_web::{self, Body, Part, broken};
+use crate::{Arrivals, CallError};
 
-/// The transport of a browser page.
-pub type WebTransport = GrpcWebClientService<Fetch>;
+/// What comes before the path of each call.
+pub(crate) type Base = String;
 
-/// How many pieces may wait that the browser handed out. One is enough: the browser holds those that follow.
-const PIECES: usize = 1;
-
-/// A transport to the leader at `address`. If it is for a stream, `arrivals` counts the bytes of the answer.
-#[must_use]
-pub fn transport(address: &str, arrivals: Option<&Arrivals>) -> WebTransport {
-    GrpcWebClientService::new(Fetch { address: address.to_owned(), arrivals: arrivals.cloned() })
-}
-
-/// `fetch` as a service.
+/// A way to the leader at `base`. If it is for a stream, `arrivals` counts the bytes of the answer.
 #[derive(Clone, Debug)]
-pub struct Fetch {
-    /// Comes before the path of each request.
-    address: String,
+pub(crate) struct Transport {
+    base: Base,
     arrivals: Option<Arrivals>,
 }
 
-/// Why a request got no answer. The browser tells a page no more than this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum FetchError {
-    /// There was no answer.
-    #[error("the leader cannot be reached")]
-    Unreachable,
-    /// Something other than the leader answered, such as a proxy.
-    #[error("the leader's address answers with HTTP status {0}")]
-    Status(u16),
-    /// The answer broke off.
-    #[error("the connection to the leader broke")]
-    Broken,
-    /// The browser refused the request.
-    #[error("the browser refuses to make this call")]
-    Refused,
-}
-
-impl<B> Service<Request<B>> for Fetch
-where
-    B: Body<Data = Bytes> + 'static,
-{
-    type Response = Response<FetchBody>;
-    type Error = FetchError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<FetchBody>, FetchError>>>>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), FetchError>> {
-        Poll::Ready(Ok(()))
+impl Transport {
+    pub(crate) fn new(base: &Base, arrivals: Option<&Arrivals>) -> Self {
+        Self { base: base.clone(), arrivals: arrivals.cloned() }
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        Box::pin(fetch(self.clone(), request))
-    }
-}
-
-async fn fetch<B>(Fetch { address, arrivals }: Fetch, request: Request<B>) -> Result<Response<FetchBody>, FetchError>
-where
-    B: Body<Data = Bytes>,
-{
-    let abort = Abort(AbortController::new().map_err(|_| FetchError::Refused)?);
-    let url = format!("{address}{}", request.uri());
-    let headers = headers(&request)?;
-    let message = request.collect().await.map_err(|_| FetchError::Refused)?.to_bytes();
-
-    let init = RequestInit::new();
-    init.set_method("POST");
-    init.set_headers(&headers);
-    init.set_body(&Uint8Array::from(message.as_ref()));
-    init.set_cache(RequestCache::NoStore);
-    init.set_signal(Some(&abort.0.signal()));
-    let window = web_sys::window().ok_or(FetchError::Refused)?;
-    let answer = JsFuture::from(window.fetch_with_str_and_init(&url, &init)).await;
-    let answer: web_sys::Response = answer.map_err(|_| FetchError::Unreachable)?.unchecked_into();
-    if answer.status() != 200 {
-        return Err(FetchError::Status(answer.status()));
-    }
-
-    let mut response = Response::new(read(&answer, abort, arrivals));
-    for (name, value) in pairs(&answer.headers()) {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            response.headers_mut().append(name, value);
+    /// Makes a call whose answer is one message.
+    pub(crate) async fn call(&self, path: &'static str, request: Vec<u8>) -> Result<Vec<u8>, CallError> {
+        let mut messages = self.open(path, request).await?;
+        let answer =
+            messages.next().await.unwrap_or_else(|| Err(CallError::unknown("the leader's answer is empty")))?;
+        // The outcome stands behind the message.
+        match messages.next().await {
+            None => Ok(answer),
+            Some(more) => Err(more.err().unwrap_or_else(|| CallError::unknown("the leader answered twice"))),
         }
     }
-    Ok(response)
-}
 
-fn headers<B>(request: &Request<B>) -> Result<Headers, FetchError> {
-    let headers = Headers::new().map_err(|_| FetchError::Refused)?;
-    for (name, value) in request.headers() {
-        let value = value.to_str().map_err(|_| FetchError::Refused)?;
-        headers.set(name.as_str(), value).map_err(|_| FetchError::Refused)?;
+    /// Makes a call whose answer is a stream of messages.
+    pub(crate) async fn open(&self, path: &'static str, request: Vec<u8>) -> Result<Messages, CallError> {
+        let abort = Abort(AbortController::new().map_err(refused)?);
+        let headers = Headers::new().map_err(refused)?;
+        headers.set("content-type", "application/grpc-web").map_err(refused)?;
+        headers.set("x-grpc-web", "1").map_err(refused)?;
+        let init = RequestInit::new();
+        init.set_method("POST");
+        init.set_headers(&headers);
+        init.set_body(&Uint8Array::from(grpc_web::request(&request).as_slice()));
+        init.set_cache(RequestCache::NoStore);
+        init.set_signal(Some(&abort.0.signal()));
+        let window = web_sys::window().ok_or_else(|| refused(JsValue::NULL))?;
+        let asked = window.fetch_with_str_and_init(&[&self.base, path].concat(), &init);
+        let answer = JsFuture::from(asked).await;
+        // The browser tells a page no more than that there was no answer.
+        let answer: Response = answer.map_err(|_| CallError::unknown("the leader cannot be reached"))?.unchecked_into();
+        if answer.status() != 200 {
+            // Something other than the leader answered, such as a proxy.
+            let status = answer.status();
+            return Err(CallError::unknown(format!("the leader's address answers with HTTP status {status}")));
+        }
+        let headers = answer.headers();
+        let reader = match grpc_web::outcome(&|name| headers.get(name).ok().flatten()) {
+            // Nothing follows headers that tell the outcome.
+            Some(outcome) => outcome.map(|()| None)?,
+            None => answer.body().map(|body| body.get_reader().unchecked_into()),
+        };
+        let arrivals = self.arrivals.clone();
+        Ok(Messages { body: Body::default(), reader, reading: None, arrivals, _abort: abort })
     }
-    headers.set("x-grpc-web", "1").map_err(|_| FetchError::Refused)?;
-    Ok(headers)
 }
 
-/// The headers that the browser shows to a page.
-fn pairs(headers: &Headers) -> impl Iterator<Item = (String, String)> {
-    let entries = js_sys::try_iter(headers).ok().flatten();
-    entries.into_iter().flatten().filter_map(|entry| {
-        let pair: Array = entry.ok()?.unchecked_into();
-        Some((pair.get(0).as_string()?, pair.get(1).as_string()?))
-    })
+fn refused(_: JsValue) -> CallError {
+    CallError::unknown("the browser refuses to make this call")
 }
 
-/// Passes the body on until it ends or is dropped.
-fn read(answer: &web_sys::Response, abort: Abort, arrivals: Option<Arrivals>) -> FetchBody {
-    let (sender, pieces) = mpsc::channel(PIECES);
-    if let Some(body) = answer.body() {
-        let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
-        spawn_local(async move {
-            let _abort = abort;
-            loop {
-                let piece = tokio::select! {
-                    biased;
-                    () = sender.closed() => return,
-                    piece = next_piece(&reader) => piece,
-                };
-                let Some(piece) = piece.transpose() else { return };
-                if let (Ok(bytes), Some(arrivals)) = (&piece, &arrivals) {
-                    arrivals.add(bytes.len());
-                }
-                let broken = piece.is_err();
-                if sender.send(piece).await.is_err() || broken {
-                    return;
-                }
-            }
-        });
-    }
-    FetchBody { pieces }
-}
-
-async fn next_piece(reader: &ReadableStreamDefaultReader) -> Result<Option<Bytes>, FetchError> {
-    let result = JsFuture::from(reader.read()).await.map_err(|_| FetchError::Broken)?;
-    let field = |name: &str| Reflect::get(&result, &JsValue::from_str(name)).map_err(|_| FetchError::Broken);
-    if field("done")?.is_truthy() {
-        return Ok(None);
-    }
-    let piece: Uint8Array = field("value")?.dyn_into().map_err(|_| FetchError::Broken)?;
-    Ok(Some(piece.to_vec().into()))
-}
-
-/// The body of an answer. Dropping it ends the request.
-///
-/// JavaScript's objects stay in a task of their own, so this is `Send`, as tonic requires.
+/// The messages of an answer. Dropping them ends the request.
 #[derive(Debug)]
-pub struct FetchBody {
-    pieces: mpsc::Receiver<Result<Bytes, FetchError>>,
+pub(crate) struct Messages {
+    body: Body,
+    /// `None` when the answer has ended.
+    reader: Option<ReadableStreamDefaultReader>,
+    /// The next piece of the body. The browser holds those that follow.
+    reading: Option<JsFuture>,
+    arrivals: Option<Arrivals>,
+    _abort: Abort,
 }
 
-impl Body for FetchBody {
-    type Data = Bytes;
-    type Error = FetchError;
+impl Messages {
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Vec<u8>>, CallError>> {
+        while let Some(reader) = &self.reader {
+            match self.body.next_part()? {
+                Some(Part::Message(message)) => return Poll::Ready(Ok(Some(message.to_vec()))),
+                Some(Part::End) => break,
+                None => {}
+            }
+            let reading = self.reading.get_or_insert_with(|| JsFuture::from(reader.read()));
+            let read = ready!(Pin::new(reading).poll(context));
+            self.reading = None;
+            let piece = piece(&read.map_err(|_| broken())?).ok_or_else(broken)?;
+            let length = piece.length();
+            piece.copy_to(self.body.room(length as usize));
+            if let Some(arrivals) = &self.arrivals {
+                arrivals.add(length as usize);
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, FetchError>>> {
-        self.pieces.poll_recv(context).map_ok(http_body::Frame::data)
+/// The bytes that were read; `None` at the end.
+fn piece(read: &JsValue) -> Option<Uint8Array> {
+    Reflect::get(read, &JsValue::from_str("value")).ok()?.dyn_into().ok()
+}
+
+impl Stream for Messages {
+    type Item = Result<Vec<u8>, CallError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let message = ready!(self.poll_message(context)).transpose();
+        if !matches!(message, Some(Ok(_))) {
+            self.reader = None;
+        }
+        Poll::Ready(message)
     }
 }
 
 /// Ends a request when it is dropped.
+#[derive(Debug)]
 struct Abort(AbortController);
 
 impl Drop for Abort {

@@ -1,6 +1,5 @@
 //! The link over gRPC: HTTP/2 from a native process, gRPC-Web from a browser.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,44 +7,30 @@ use std::time::Duration;
 use engine::replica::Answer;
 use engine::{Event, Frame, Index, Submission, Subscribe, Term, Timestamp};
 use futures_util::Stream;
-use http::Uri;
+use prost::Message;
 use thiserror::Error;
-use tonic::body::Body;
-use tonic::client::GrpcService;
-use tonic::codegen::{Body as HttpBody, Bytes, StdError};
-use tonic::{Code, Status, Streaming};
-use tonic_types::StatusExt;
-use wire::pb::calculator_service_client::CalculatorServiceClient;
+use tonic::Code;
 use wire::{Identity, pb};
 
-use crate::Arrivals;
-#[cfg(not(target_arch = "wasm32"))]
-use crate::address::Address;
 use crate::address::InvalidAddress;
+#[cfg(target_arch = "wasm32")]
+use crate::fetch::{Base, Messages, Transport};
 use crate::link::{Answered, Link, LinkError, Report, Reporter};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::native::{Base, Messages, Transport};
 use crate::timer::Clock;
+use crate::{Arrivals, CallError};
 
 /// How long [`Calls::submit`] waits for an answer.
 pub const SUBMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A transport that the generated client can use: tonic's `Channel`, or the browser's `fetch`.
-pub trait Transport:
-    GrpcService<
-        Body,
-        Error: Into<StdError>,
-        ResponseBody: HttpBody<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
-    > + Clone
-{
+/// Where the leader has its calls.
+macro_rules! method {
+    ($name:literal) => {
+        concat!("/calculator.v1.CalculatorService/", $name)
+    };
 }
-
-impl<T> Transport for T where
-    T: GrpcService<
-            Body,
-            Error: Into<StdError>,
-            ResponseBody: HttpBody<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
-        > + Clone
-{
-}
+pub(crate) use method;
 
 /// A link from a native process to the leader at `address`, such as `http://127.0.0.1:8080`, or
 /// `http://example.com/calc` where a proxy serves it below a path. It connects when it is used, in a tokio runtime.
@@ -64,10 +49,9 @@ impl<T> Transport for T where
 ///
 /// [`InvalidAddress`] if `address` is not an [`Address`].
 #[cfg(not(target_arch = "wasm32"))]
-pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic::transport::Channel>, InvalidAddress> {
-    let base = address.parse::<Address>()?.uri().clone();
-    let leader = base.clone();
-    Ok(GrpcLink::new(move |arrivals| crate::native::channel(&leader, arrivals), base, identity))
+pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink, InvalidAddress> {
+    let base = address.parse::<crate::Address>()?.uri().clone();
+    Ok(GrpcLink::new(base, identity))
 }
 
 /// A link from a browser page to the leader at `address`, usually the page's own origin.
@@ -76,38 +60,25 @@ pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<tonic::tran
 ///
 /// None: the browser checks the address at the first call.
 #[cfg(target_arch = "wasm32")]
-pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink<crate::fetch::WebTransport>, InvalidAddress> {
-    let address = address.trim_end_matches('/').to_owned();
-    // The transport puts the address before each path.
-    Ok(GrpcLink::new(move |arrivals| crate::fetch::transport(&address, arrivals), Uri::default(), identity))
+pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink, InvalidAddress> {
+    Ok(GrpcLink::new(address.trim_end_matches('/').to_owned(), identity))
 }
 
-type Connect<T> = Box<dyn Fn(Option<&Arrivals>) -> T + Send + Sync>;
-
 /// A link to a leader over gRPC. [`connect`] makes one.
-pub struct GrpcLink<T> {
-    /// Makes a new, unconnected transport, so that no stream uses a broken connection again. One for a stream counts bytes.
-    connect: Connect<T>,
+#[derive(Debug)]
+pub struct GrpcLink {
+    base: Base,
     /// The transport of the calls beside the newest stream. Their answers must not wait behind what is queued on it.
-    calls: T,
-    /// The leader's address. Its path comes before the path of each call.
-    base: Uri,
+    calls: Transport,
     identity: Identity,
 }
 
-impl<T> fmt::Debug for GrpcLink<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GrpcLink").field("identity", &self.identity).finish_non_exhaustive()
-    }
-}
-
-impl<T: Transport> GrpcLink<T> {
-    fn new(connect: impl Fn(Option<&Arrivals>) -> T + Send + Sync + 'static, base: Uri, identity: Identity) -> Self {
-        let calls = connect(None);
-        Self { connect: Box::new(connect), calls, base, identity }
+impl GrpcLink {
+    fn new(base: Base, identity: Identity) -> Self {
+        Self { calls: Transport::new(&base, None), base, identity }
     }
 
-    /// The leader's address for people; empty in a browser.
+    /// The leader's address for people.
     #[must_use]
     pub fn address(&self) -> String {
         self.base.to_string().trim_end_matches('/').to_owned()
@@ -115,39 +86,50 @@ impl<T: Transport> GrpcLink<T> {
 
     /// Single calls to the same leader, on a connection of their own.
     #[must_use]
-    pub fn calls(&self) -> Calls<T> {
-        Calls { transport: (self.connect)(None), base: self.base.clone() }
+    pub fn calls(&self) -> Calls {
+        Calls { transport: Transport::new(&self.base, None) }
     }
 }
 
-impl<T: Transport> Link for GrpcLink<T> {
+impl Link for GrpcLink {
     type Frames = Frames;
-    type Reporter = GrpcReporter<T>;
+    type Reporter = GrpcReporter;
 
     async fn subscribe(&mut self, request: Subscribe, arrivals: &Arrivals) -> Result<Frames, LinkError> {
-        let transport = (self.connect)(Some(arrivals));
-        self.calls = (self.connect)(None);
+        // New ones, so that no stream uses a broken connection again.
+        let transport = Transport::new(&self.base, Some(arrivals));
+        self.calls = Transport::new(&self.base, None);
         let request = pb::SubscribeRequest {
             replica: Some(self.identity.clone().into()),
             resume_from: request.resume.map(Into::into),
         };
-        let response = client(&transport, &self.base).subscribe(request).await.map_err(LinkError::Call)?;
-        Ok(Frames { messages: response.into_inner() })
+        let messages = transport.open(method!("Subscribe"), request.encode_to_vec()).await?;
+        Ok(Frames { messages })
     }
 
-    fn reporter(&self) -> GrpcReporter<T> {
-        GrpcReporter { transport: self.calls.clone(), base: self.base.clone(), identity: self.identity.clone() }
+    fn reporter(&self) -> GrpcReporter {
+        GrpcReporter { transport: self.calls.clone(), identity: self.identity.clone() }
     }
 }
 
-pub(crate) fn client<T: Transport>(transport: &T, base: &Uri) -> CalculatorServiceClient<T> {
-    CalculatorServiceClient::with_origin(transport.clone(), base.clone())
+/// Makes a call whose answer is one message.
+pub(crate) async fn ask<A: Message + Default>(
+    transport: &Transport,
+    path: &'static str,
+    request: &impl Message,
+) -> Result<A, CallError> {
+    let answer = transport.call(path, request.encode_to_vec()).await?;
+    A::decode(answer.as_ref()).map_err(|error| malformed(&error))
+}
+
+fn malformed(error: &prost::DecodeError) -> CallError {
+    CallError::new(Code::Internal, error.to_string(), &[])
 }
 
 /// The frames of one stream.
 #[derive(Debug)]
 pub struct Frames {
-    messages: Streaming<pb::SubscribeResponse>,
+    messages: Messages,
 }
 
 impl Stream for Frames {
@@ -157,13 +139,14 @@ impl Stream for Frames {
         loop {
             return match Pin::new(&mut self.messages).poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
+                    let message = pb::SubscribeResponse::decode(message.as_ref()).map_err(|error| malformed(&error))?;
                     // A kind of frame that this version does not know, from a newer leader: protobuf drops it.
                     if message.frame.is_none() {
                         continue;
                     }
                     Poll::Ready(Some(Frame::try_from(message).map_err(LinkError::Frame)))
                 }
-                Poll::Ready(Some(Err(status))) => Poll::Ready(Some(Err(LinkError::Call(status)))),
+                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(LinkError::Call(error)))),
                 Poll::Ready(None) => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             };
@@ -173,13 +156,12 @@ impl Stream for Frames {
 
 /// Reports progress over gRPC.
 #[derive(Clone, Debug)]
-pub struct GrpcReporter<T> {
-    transport: T,
-    base: Uri,
+pub struct GrpcReporter {
+    transport: Transport,
     identity: Identity,
 }
 
-impl<T: Transport> Reporter for GrpcReporter<T> {
+impl Reporter for GrpcReporter {
     async fn report(&mut self, report: Report) -> Result<Answered, LinkError> {
         let lag_ms = report.lag.map_or(0, |lag| u32::try_from(lag.as_millis()).unwrap_or(u32::MAX));
         let request = pb::ReportProgressRequest {
@@ -188,8 +170,7 @@ impl<T: Transport> Reporter for GrpcReporter<T> {
             lag_ms,
             stream_id: report.stream.0,
         };
-        let response = client(&self.transport, &self.base).report_progress(request).await.map_err(LinkError::Call)?;
-        let response = response.into_inner();
+        let response: pb::ReportProgressResponse = ask(&self.transport, method!("ReportProgress"), &request).await?;
         Ok(Answered { standing: response.standing().into(), answer: answer(&response) })
     }
 }
@@ -220,9 +201,8 @@ fn answer(response: &pb::ReportProgressResponse) -> Option<Answer> {
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Calls<T> {
-    pub(crate) transport: T,
-    pub(crate) base: Uri,
+pub struct Calls {
+    pub(crate) transport: Transport,
 }
 
 /// Why an operation is not in the log, or why that is not known.
@@ -270,7 +250,7 @@ pub enum SubmitError {
     Failed(String),
 }
 
-impl<T: Transport> Calls<T> {
+impl Calls {
     /// Puts an operation into the log and returns its event once it is durable. One call, not repeated: with a
     /// [`Producer`](crate::Producer) it can be, without being done twice.
     ///
@@ -281,27 +261,22 @@ impl<T: Transport> Calls<T> {
         let clock = Clock::start();
         let submission = submission.into();
         let operation = submission.operation;
-        let mut client = client(&self.transport, &self.base);
+        let request = pb::SubmitRequest::from(submission);
         let answer = tokio::select! {
-            answer = client.submit(pb::SubmitRequest::from(submission)) => answer,
+            answer = ask::<pb::SubmitResponse>(&self.transport, method!("Submit"), &request) => answer,
             () = clock.sleep_until(clock.now().plus(SUBMIT_TIMEOUT)) => return Err(SubmitError::NoAnswer),
         };
-        let committed = answer.map_err(|status| SubmitError::from(&status))?.into_inner();
+        let committed = answer.map_err(SubmitError::from)?;
         Ok(Event { index: Index(committed.index), operation, value: committed.value })
     }
 }
 
 /// Decides by the reason in the status, as `calculator.proto` lists them.
-impl From<&Status> for SubmitError {
-    fn from(status: &Status) -> Self {
-        let message = status.message().to_owned();
-        let info = status.get_details_error_info();
-        let reason = info.as_ref().map_or("", |info| info.reason.as_str());
-        let index = |key: &str| {
-            let index = info.as_ref().and_then(|info| info.metadata.get(key)?.parse().ok());
-            Index(index.unwrap_or_default())
-        };
-        match reason {
+impl From<CallError> for SubmitError {
+    fn from(error: CallError) -> Self {
+        let index = |key: &str| Index(error.number(key));
+        let message = error.message.clone();
+        match error.reason.as_str() {
             "OVERFLOW" | "DIVISION_BY_ZERO" | "NEGATIVE_SQUARE_ROOT" | "INVALID_REQUEST" => Self::Refused(message),
             "INDEX_MISMATCH" => Self::Mismatch { message, current: index("current_index") },
             "STALE_SEQUENCE" => Self::Stale(message),
@@ -312,14 +287,14 @@ impl From<&Status> for SubmitError {
             "UNKNOWN_SERVICE" | "HOST_NOT_ALLOWED" | "ORIGIN_NOT_ALLOWED" => Self::Refused(message),
             // Without a reason, a proxy or the transport refused the call: the leader's service never saw the operation.
             "" if matches!(
-                status.code(),
+                error.code,
                 Code::InvalidArgument | Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated
             ) =>
             {
                 Self::Refused(message)
             }
             // The transport or a proxy failed, or the leader does not know the outcome.
-            _ => Self::Failed(LinkError::Call(status.clone()).to_string()),
+            _ => Self::Failed(message),
         }
     }
 }

@@ -5,12 +5,11 @@ use std::time::Duration;
 use engine::frame::SnapshotFrame;
 use engine::{HistoryPage, Index, Snapshot};
 use thiserror::Error;
-use tonic::{Code, Response, Status};
-use tonic_types::StatusExt;
+use tonic::Code;
 use wire::pb;
 
-use crate::grpc::{Calls, Transport, client};
-use crate::link::LinkError;
+use crate::CallError;
+use crate::grpc::{Calls, ask, method};
 use crate::timer::Clock;
 
 /// How long a read waits for its answer. A page of 10,000 events takes some seconds on a slow link.
@@ -39,7 +38,7 @@ pub enum ReadError {
     Failed(String),
 }
 
-impl<T: Transport> Calls<T> {
+impl Calls {
     /// Reads at most `count` events from `first` on; 0 means the oldest stored event, and 1,000 events. The leader gives at
     /// most 10,000. The page is not checked: [`HistoryPage::replay`] does that.
     ///
@@ -49,8 +48,7 @@ impl<T: Transport> Calls<T> {
     pub async fn read_events(&self, first: Index, count: u32) -> Result<HistoryPage, ReadError> {
         let page_size = i32::try_from(count).unwrap_or(i32::MAX);
         let request = pb::ReadEventsRequest { first_index: first.0, page_size };
-        let mut client = client(&self.transport, &self.base);
-        let page = answer(client.read_events(request)).await?;
+        let page: pb::ReadEventsResponse = in_time(ask(&self.transport, method!("ReadEvents"), &request)).await?;
         HistoryPage::try_from(page).map_err(|error| ReadError::Malformed(error.to_string()))
     }
 
@@ -61,18 +59,17 @@ impl<T: Transport> Calls<T> {
     /// [`ReadError`].
     pub async fn read_snapshot(&self, at: Index) -> Result<Snapshot, ReadError> {
         let request = pb::ReadSnapshotRequest { index: at.0 };
-        let mut client = client(&self.transport, &self.base);
-        let answer = answer(client.read_snapshot(request)).await?;
+        let answer: pb::ReadSnapshotResponse = in_time(ask(&self.transport, method!("ReadSnapshot"), &request)).await?;
         let snapshot = answer.snapshot.ok_or_else(|| ReadError::Malformed("snapshot is not set".to_owned()))?;
         let frame = SnapshotFrame::try_from(snapshot).map_err(|error| ReadError::Malformed(error.to_string()))?;
         Ok(frame.snapshot)
     }
 }
 
-async fn answer<M>(call: impl Future<Output = Result<Response<M>, Status>>) -> Result<M, ReadError> {
+async fn in_time<A>(call: impl Future<Output = Result<A, CallError>>) -> Result<A, ReadError> {
     let clock = Clock::start();
     tokio::select! {
-        answer = call => answer.map(Response::into_inner).map_err(|status| ReadError::from(&status)),
+        answer = call => answer.map_err(ReadError::from),
         () = clock.sleep_until(clock.now().plus(READ_TIMEOUT)) => {
             Err(ReadError::Failed("the leader did not answer in time".to_owned()))
         }
@@ -80,23 +77,20 @@ async fn answer<M>(call: impl Future<Output = Result<Response<M>, Status>>) -> R
 }
 
 /// Decides by the reason in the status, as `calculator.proto` lists them.
-impl From<&Status> for ReadError {
-    fn from(status: &Status) -> Self {
-        let info = status.get_details_error_info();
-        match (info.as_ref().map_or("", |info| info.reason.as_str()), status.code()) {
-            ("COMPACTED", _) => {
-                let floor = info.as_ref().and_then(|info| info.metadata.get("floor")?.parse().ok());
-                Self::Compacted { floor: Index(floor.unwrap_or_default()) }
-            }
-            ("LOG_DAMAGED", _) => Self::Damaged(status.message().to_owned()),
+impl From<CallError> for ReadError {
+    fn from(error: CallError) -> Self {
+        match (error.reason.as_str(), error.code) {
+            ("COMPACTED", _) => Self::Compacted { floor: Index(error.number("floor")) },
+            ("LOG_DAMAGED", _) => Self::Damaged(error.message),
             ("", Code::Unimplemented) => Self::Unsupported,
-            _ => Self::Failed(LinkError::Call(status.clone()).to_string()),
+            _ => Self::Failed(error.message),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tonic::Status;
     use wire::status::status;
 
     use super::*;
@@ -113,7 +107,7 @@ mod tests {
             (Status::unimplemented(""), ReadError::Unsupported),
             (Status::unavailable("gone"), ReadError::Failed("gone".to_owned())),
         ] {
-            assert_eq!(ReadError::from(&status), expected);
+            assert_eq!(ReadError::from(CallError::from(status)), expected);
         }
     }
 }

@@ -34,11 +34,13 @@
 
 pub mod address;
 pub mod arrivals;
+pub mod call_error;
 pub mod faulty;
 #[cfg(target_arch = "wasm32")]
-pub mod fetch;
+mod fetch;
 pub mod freezer;
 pub mod grpc;
+pub mod grpc_web;
 pub mod history;
 pub mod link;
 #[cfg(not(target_arch = "wasm32"))]
@@ -51,6 +53,7 @@ mod timer;
 
 pub use address::{Address, AddressProblem, InvalidAddress};
 pub use arrivals::Arrivals;
+pub use call_error::CallError;
 pub use faulty::{FaultyLink, InjectorGuard, SharedInjector};
 pub use freezer::Freezer;
 pub use grpc::{Calls, GrpcLink, connect};

@@ -7,7 +7,7 @@ use engine::{Frame, Resume, Standing, StreamId, Subscribe};
 use futures_util::Stream;
 use thiserror::Error;
 
-use crate::Arrivals;
+use crate::{Arrivals, CallError};
 
 /// A way to a leader. [`GrpcLink`](crate::GrpcLink) is one over gRPC; [`FaultyLink`](crate::FaultyLink) injects faults into
 /// another one.
@@ -57,29 +57,12 @@ pub struct Answered {
 #[derive(Clone, Debug, Error)]
 pub enum LinkError {
     /// The call failed.
-    #[error("{}", describe(.0))]
-    Call(tonic::Status),
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// The leader sent a malformed frame.
     #[error("a malformed frame arrived: {0}")]
     Frame(#[from] wire::DecodeError),
     /// The user of a [`FaultyLink`](crate::FaultyLink) cut the link.
     #[error("the link was cut on purpose")]
     CutOnPurpose,
-}
-
-/// A status as people read it: the message, and then its causes where the transport gives them.
-fn describe(status: &tonic::Status) -> String {
-    let mut text =
-        if status.message().is_empty() { status.code().description().to_owned() } else { status.message().to_owned() };
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        let message = error.to_string();
-        // Tonic's name for any failure of the transport says nothing.
-        if message != "transport error" && !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-        cause = error.source();
-    }
-    // gRPC-Web's translation puts its own name before the cause.
-    text.strip_prefix("tonic-web: ").map_or_else(|| text.clone(), str::to_owned)
 }

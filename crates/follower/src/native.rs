@@ -1,4 +1,4 @@
-//! HTTP/2 connections of native processes.
+//! gRPC over the HTTP/2 connections of native processes.
 
 use std::io;
 use std::pin::Pin;
@@ -6,15 +6,21 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use engine::replica::WELCOME_TIMEOUT;
+use futures_util::Stream;
 use http::Uri;
+use http::uri::PathAndQuery;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use prost::bytes::{Buf, BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status, Streaming};
 use tower::ServiceExt;
 
-use crate::Arrivals;
+use crate::{Arrivals, CallError};
 
 /// How many bytes a leader may send ahead of what is read: several full batches, enough for 10 MB/s at 6 ms. More bytes
 /// would only be older when they are read.
@@ -28,9 +34,97 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 /// broken path would wait until TCP gives up.
 const CALL_KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 
+/// The leader's address. Its path comes before the path of each call.
+pub(crate) type Base = Uri;
+
+/// A connection to the leader at `base`, which is made with the first call. If it is for a stream, `arrivals` counts the bytes
+/// that come over it.
+#[derive(Clone, Debug)]
+pub(crate) struct Transport {
+    channel: Channel,
+    base: Base,
+}
+
+impl Transport {
+    pub(crate) fn new(base: &Base, arrivals: Option<&Arrivals>) -> Self {
+        Self { channel: channel(base, arrivals), base: base.clone() }
+    }
+
+    /// Makes a call whose answer is one message.
+    pub(crate) async fn call(&self, path: &'static str, request: Vec<u8>) -> Result<Bytes, CallError> {
+        let answer = self.client().await?.unary(Request::new(request), PathAndQuery::from_static(path), Encoded).await;
+        Ok(answer?.into_inner())
+    }
+
+    /// Makes a call whose answer is a stream of messages.
+    pub(crate) async fn open(&self, path: &'static str, request: Vec<u8>) -> Result<Messages, CallError> {
+        let path = PathAndQuery::from_static(path);
+        let answer = self.client().await?.server_streaming(Request::new(request), path, Encoded).await;
+        Ok(Messages(answer?.into_inner()))
+    }
+
+    async fn client(&self) -> Result<Grpc<Channel>, CallError> {
+        let mut client = Grpc::with_origin(self.channel.clone(), self.base.clone());
+        match client.ready().await {
+            Ok(()) => Ok(client),
+            Err(error) => Err(Status::from_error(error.into()).into()),
+        }
+    }
+}
+
+/// The messages of an answer. Dropping them ends the request.
+#[derive(Debug)]
+pub(crate) struct Messages(Streaming<Bytes>);
+
+impl Stream for Messages {
+    type Item = Result<Bytes, CallError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.0).poll_next(context).map_err(CallError::from)
+    }
+}
+
+/// Passes encoded messages as they are.
+#[derive(Clone, Copy, Debug)]
+struct Encoded;
+
+impl Codec for Encoded {
+    type Encode = Vec<u8>;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Encoded {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, message: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put_slice(&message);
+        Ok(())
+    }
+}
+
+impl Decoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
 /// A new connection to the leader, which is made with the first call. If it is for a stream, `arrivals` counts its bytes, and
 /// the replica notices silence; a connection for calls is pinged instead.
-pub(crate) fn channel(leader: &Uri, arrivals: Option<&Arrivals>) -> Channel {
+fn channel(leader: &Uri, arrivals: Option<&Arrivals>) -> Channel {
     let mut tcp = HttpConnector::new();
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(WELCOME_TIMEOUT));

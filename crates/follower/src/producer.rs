@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::{Event, Identity, Index, Moment, Operation, ProducerId, Submission};
 
-use crate::grpc::{Calls, SubmitError, Transport};
+use crate::grpc::{Calls, SubmitError};
 use crate::timer::Clock;
 
 pub use outbox::{Outbox, Pending, Settled, Step};
@@ -29,7 +29,7 @@ pub trait Submit {
     async fn submit(&self, submission: Submission) -> Result<Event, SubmitError>;
 }
 
-impl<T: Transport> Submit for Calls<T> {
+impl Submit for Calls {
     fn submit(&self, submission: Submission) -> impl Future<Output = Result<Event, SubmitError>> {
         Calls::submit(self, submission)
     }

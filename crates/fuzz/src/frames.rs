@@ -5,21 +5,53 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::replica::{Action, Notice, State};
 use engine::{Frame, Moment, Replica, Snapshot};
+use follower::CallError;
+use follower::grpc_web::{Body, Part};
 use wire::frame::{decode_next, encode};
 
 use crate::samples;
 
-/// A stream of any bytes, and valid streams whose frames are altered, lost and repeated.
+/// As much as arrives at once.
+const MAX_PIECE: usize = 1 << 16;
+
+/// A stream of any bytes, and valid streams whose frames are altered, lost and repeated; and any bytes as the body of a
+/// gRPC-Web answer.
 ///
 /// # Panics
 ///
-/// If a frame does not survive being encoded again, or a replica holds what does not follow from the frames.
+/// If a frame does not survive being encoded again, a replica holds what does not follow from the frames, or it makes a
+/// difference in which pieces a body arrives.
 pub fn check(input: &[u8]) {
+    for flags in [0, 0x80] {
+        let mut body = follower::grpc_web::request(input);
+        body[0] = flags;
+        body.extend_from_slice(input);
+        assert_eq!(read(&body, body.len()), read(&body, 1));
+    }
+    assert_eq!(read(input, MAX_PIECE), read(input, 3));
     follow(Replica::new(1), [Bytes::copy_from_slice(input)]);
     for resumed in [false, true] {
         let replica = if resumed { Replica::restore(1, samples::middle()) } else { Replica::new(1) };
         follow(replica, altered_stream(&samples::stream(resumed), input));
     }
+}
+
+/// The messages of a body that arrives in pieces of `size` bytes, and how it ends.
+fn read(bytes: &[u8], size: usize) -> (Vec<Vec<u8>>, Option<Result<(), CallError>>) {
+    let mut body = Body::default();
+    let mut messages = Vec::new();
+    for piece in bytes.chunks(size) {
+        body.room(piece.len()).copy_from_slice(piece);
+        loop {
+            match body.next_part() {
+                Ok(Some(Part::Message(message))) => messages.push(message.to_vec()),
+                Ok(Some(Part::End)) => return (messages, Some(Ok(()))),
+                Err(error) => return (messages, Some(Err(error))),
+                Ok(None) => break,
+            }
+        }
+    }
+    (messages, None)
 }
 
 /// The frames of a stream in pieces. Every four bytes of `alterations` lose, repeat or alter a frame.

@@ -2,7 +2,7 @@
 //!
 //! | bytes | who sends them | module |
 //! |---|---|---|
-//! | frames of the stream | a leader, or what a faulty link makes of it | [`frames`] |
+//! | frames of the stream, bodies of gRPC-Web | a leader, or what a faulty link makes of it | [`frames`] |
 //! | requests | clients and replicas | [`requests`] |
 //! | snapshots | a leader, a browser's session storage | [`snapshots`] |
 //! | stored batches | a disk | [`rows`] |

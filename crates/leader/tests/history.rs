@@ -12,7 +12,6 @@ use follower::{Calls, ReadError};
 use leader::config::{Config, Generator};
 use leader::export::export;
 use tempfile::TempDir;
-use tonic::transport::Channel;
 
 /// A log whose batches hold several events, and everything in it.
 async fn full(config: Config) -> (TestLeader, Vec<Snapshot>, HistoryPage) {
@@ -36,7 +35,7 @@ async fn full(config: Config) -> (TestLeader, Vec<Snapshot>, HistoryPage) {
     (leader, states, all)
 }
 
-async fn check(calls: &Calls<Channel>, states: &[Snapshot], all: &HistoryPage) {
+async fn check(calls: &Calls, states: &[Snapshot], all: &HistoryPage) {
     let ends: Vec<Index> = all.batches.iter().map(|batch| batch.end.index).collect();
     for first in (1..=5_000_u64).step_by(97).chain([2, 3, 4, 4_999, 5_000]) {
         let at = usize::try_from(first).unwrap();

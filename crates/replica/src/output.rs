@@ -164,7 +164,7 @@ mod tests {
 
     /// The link fails, as a session reports it.
     fn fail(output: &mut Output, message: &str, from: State, pause: u64) {
-        output.link_failed(&LinkError::Call(tonic::Status::unavailable(message)));
+        output.link_failed(&LinkError::Call(tonic::Status::unavailable(message).into()));
         output.notice(Notice::LinkLost, &Replica::new(0));
         output.notice(Notice::StateChanged { from, to: State::Waiting }, &Replica::new(0));
         output.waiting(Duration::from_millis(pause));

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use engine::{Author, Event, Identity, Index, Operation, ProducerError, ProducerId, Submission};
+use follower::CallError;
 use follower::grpc::{SUBMIT_TIMEOUT, SubmitError};
 use follower::{Producer, Submit};
 use rand::RngExt;
@@ -300,7 +301,7 @@ impl Calls {
             self.clients.env.history.borrow_mut().forgotten.push((producer.clone(), *got));
         }
         self.travel().await;
-        answer.map_err(|error| SubmitError::from(&Status::from(error)))
+        answer.map_err(|error| SubmitError::from(CallError::from(Status::from(error))))
     }
 }
 

@@ -139,7 +139,7 @@ impl SimLink {
 }
 
 fn unreachable_leader() -> LinkError {
-    LinkError::Call(Status::unavailable("connection refused"))
+    LinkError::Call(Status::unavailable("connection refused").into())
 }
 
 impl Link for SimLink {

@@ -14,7 +14,6 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use tempfile::TempDir;
-use tonic::transport::Channel;
 
 use super::{ALONE, calls, check_verified, wait_for_tail};
 
@@ -36,7 +35,7 @@ struct Acknowledged {
 
 /// Remembers when the newest attempt began, and counts those without an answer.
 struct Attempts {
-    calls: Calls<Channel>,
+    calls: Calls,
     newest_us: Arc<AtomicU64>,
     unanswered: Arc<AtomicU64>,
 }

@@ -15,13 +15,12 @@ use engine::Operation;
 use follower::{Calls, connect};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
-use tonic::transport::Channel;
 use wire::{Identity, ReplicaKind};
 
 /// Lets one test run at a time: they measure time, and kill leaders at chosen moments that a busy machine would shift.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-fn calls(url: &str) -> Calls<Channel> {
+fn calls(url: &str) -> Calls {
     let identity = Identity { id: "test".into(), name: "test".into(), kind: ReplicaKind::Native };
     connect(url, identity).unwrap().calls()
 }

@@ -12,7 +12,6 @@ use follower::Calls;
 use follower::grpc::SubmitError;
 use tempfile::TempDir;
 use tokio::process::Command;
-use tonic::transport::Channel;
 use wire::pb::{ReadEventsRequest, operation};
 
 use super::{ALONE, calls, check_verified, wait_for_tail};
@@ -92,7 +91,7 @@ impl SmallDisk {
 
 /// Submits numbers one by one, and remembers those that were acknowledged, in order: the log must be the same.
 struct Client {
-    calls: Calls<Channel>,
+    calls: Calls,
     next: i64,
     acknowledged: Vec<i64>,
 }

@@ -101,7 +101,7 @@ impl TestLeader {
         }
     }
 
-    pub fn calls(&self) -> Calls<Channel> {
+    pub fn calls(&self) -> Calls {
         connect(&self.url(), identity("caller")).unwrap().calls()
     }
 
@@ -266,7 +266,7 @@ macro_rules! startable {
     )*};
 }
 
-startable!(follower::GrpcLink<Channel>, FaultyLink<follower::GrpcLink<Channel>>);
+startable!(follower::GrpcLink, FaultyLink<follower::GrpcLink>);
 
 impl Drop for Follower {
     fn drop(&mut self) {
