@@ -4,6 +4,8 @@
 //! how far they are; their lanes show that.
 
 mod strip;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -353,7 +355,8 @@ impl Model {
 impl Lane {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and 1,000")]
     fn put(&mut self, strip: &Strip, index: Index) {
-        self.place = (strip.place(index) * 1_000.0) as u32;
+        // One that is far behind still shows at the left end.
+        self.place = ((strip.place(index) * 1_000.0) as u32).max(25);
         self.is_before = strip.is_before(index);
     }
 }

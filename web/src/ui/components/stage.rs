@@ -145,7 +145,8 @@ fn lane(lane: RwSignal<Lane>, id: &'static str, class: &'static str, log: AnyVie
             role="listitem"
             class=move || lane.with(|lane| {
                 let absent = if lane.present { "" } else { " absent" };
-                format!("{class} {}{absent}", lane.tone.class())
+                let before = if lane.is_before { " before" } else { "" };
+                format!("{class} {}{absent}{before}", lane.tone.class())
             })
             data-testid=id
             data-value=move || lane.with(|lane| lane.tone.class())
