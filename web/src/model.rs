@@ -13,12 +13,15 @@ pub mod last_operation;
 pub mod log;
 pub mod news;
 pub mod resync;
+pub mod scroll;
 pub mod stage;
 pub mod status;
 pub mod telling;
 #[cfg(test)]
 mod tests;
 pub mod tour;
+pub mod travel;
+pub mod who;
 
 use std::collections::VecDeque;
 use std::time::Duration;
