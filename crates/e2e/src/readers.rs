@@ -144,7 +144,7 @@ impl Drop for Readers {
 /// A gRPC-Web call over HTTP/1.1, which costs its reader less than HTTP/2.
 fn request(log: LogId) -> Vec<u8> {
     let resume = Resume { log, position: Position { index: Index(0), digest: Digest::of_log(log) } };
-    let message = pb::SubscribeRequest { replica: None, resume_from: Some(resume.into()) };
+    let message = pb::SubscribeRequest { replica: None, resume_from: Some(resume.into()), ..Default::default() };
     let length = u32::try_from(message.encoded_len()).unwrap_or(u32::MAX);
     let message = [&[0][..], &length.to_be_bytes(), &message.encode_to_vec()].concat();
     let head = format!(

@@ -1,15 +1,34 @@
 //! What travels on the stream, as engine types: the request to subscribe and the frames that answer it.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::{Batch, Index, LogId, Position, Snapshot, Term, Timestamp};
 
 /// A replica asks for the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscribe {
     /// What the replica holds, or `None` if it holds nothing.
     pub resume: Option<Resume>,
+    /// What the replica dropped since it was last live, if anything. For people: the answer does not depend on it.
+    pub dropped: Option<Dropped>,
+}
+
+/// Covers what decides the answer.
+impl Hash for Subscribe {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.resume.hash(hasher);
+    }
+}
+
+/// A state that a replica dropped because it is not the leader's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Dropped {
+    /// Which check it failed.
+    pub reason: SnapshotReason,
+    /// Where it was.
+    pub at: Position,
 }
 
 /// What a replica holds: a position in a log.

@@ -84,7 +84,8 @@ pub use author::{Author, AuthorRun, Authors, Identity, ReplicaKind};
 pub use batch::{Batch, EmptyBatch, Event};
 pub use calculator::{Operation, Refusal, apply};
 pub use frame::{
-    Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Resume, SnapshotReason, StreamId, Subscribe, Verdict, Welcome,
+    Dropped, Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Resume, SnapshotReason, StreamId, Subscribe,
+    Verdict, Welcome,
 };
 pub use history::{BatchEnd, HistoryPage, WrongHistory};
 pub use injector::{Injector, LinkFault, Struck};

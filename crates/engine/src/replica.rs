@@ -26,13 +26,14 @@ use std::time::Duration;
 
 use backoff::Backoff;
 use clock::LeaderClock;
-pub use notice::{Divergence, Dropped, Notice, Resync, Violation};
+pub use notice::{Divergence, Notice, Resync, Violation};
 use progress::Timeliness;
 pub use progress::{Answer, FRAME_TIMEOUT, LATE, Lag, PROMPT, TAIL_KNOWN_FOR};
 
 use crate::fault::{self, Fault};
 use crate::{
-    Frame, Index, LogId, Moment, Position, Resume, Snapshot, SnapshotReason, Subscribe, Term, Timestamp, Welcome,
+    Dropped, Frame, Index, LogId, Moment, Position, Resume, Snapshot, SnapshotReason, Subscribe, Term, Timestamp,
+    Welcome,
 };
 
 /// How many heartbeat intervals may pass without a byte before the link counts as stale.
@@ -222,7 +223,7 @@ impl Replica {
             }
             Link::Open(_) => self.handle_session_timeout(now),
             Link::Stale { .. } | Link::Waiting { .. } => {
-                let asked = Subscribe { resume: self.resume() };
+                let asked = Subscribe { resume: self.resume(), dropped: self.dropped };
                 self.connect = Some(asked);
                 self.enter(Link::Connecting { since: now, last_bytes: now, asked });
             }

@@ -176,6 +176,15 @@ impl Feed {
         Published { tail: state.tail, term: state.term, floor: state.floor }
     }
 
+    /// The published end of the log, and the encoded batches that hold its last `events` events, oldest first; fewer if
+    /// memory does not hold them all.
+    #[must_use]
+    pub fn newest(&self, events: u64) -> (Published, Vec<Bytes>) {
+        let state = self.shared.read();
+        let published = Published { tail: state.tail, term: state.term, floor: state.floor };
+        (published, state.ring.newest(events))
+    }
+
     /// What a crash can lose.
     #[must_use]
     pub fn durability(&self) -> Durability {

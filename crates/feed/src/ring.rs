@@ -100,6 +100,19 @@ impl Ring {
         span
     }
 
+    /// The batches with the newest `events` events, oldest first, or all if there are fewer.
+    pub(crate) fn newest(&self, events: u64) -> Vec<Bytes> {
+        let Some(last) = self.batches.back() else { return Vec::new() };
+        let wanted =
+            self.batches.iter().rev().take_while(|batch| last.end.index.events_since(batch.end.index) < events);
+        let mut frames: Vec<Bytes> = wanted
+            .filter_map(|batch| self.entries.get(usize::try_from(batch.sequence - self.oldest).ok()?))
+            .map(|entry| entry.bytes.clone())
+            .collect();
+        frames.reverse();
+        frames
+    }
+
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
@@ -179,6 +192,16 @@ mod tests {
         let ring = ring(10_000);
         let sequences: Vec<u64> = (1..=8).map(|index| ring.locate(Index(index))).collect();
         assert_eq!(sequences, [0, 0, 1, 1, 3, 3, 4, 4]);
+    }
+
+    #[test]
+    fn the_newest_events_are_in_the_last_batches() {
+        let ring = ring(10_000);
+        let newest = |events| ring.newest(events).iter().map(|bytes| bytes[0]).collect::<Vec<_>>();
+        let found: Vec<_> = (0..=5).map(newest).collect();
+        assert_eq!(found, [vec![], vec![5], vec![5], vec![3, 5], vec![3, 5], vec![1, 3, 5]]);
+        assert_eq!(newest(u64::MAX), [1, 3, 5]);
+        assert!(Ring::new(100).newest(1).is_empty());
     }
 
     #[test]

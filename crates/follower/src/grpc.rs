@@ -99,9 +99,12 @@ impl Link for GrpcLink {
         // New ones, so that no stream uses a broken connection again.
         let transport = Transport::new(&self.base, Some(arrivals));
         self.calls = Transport::new(&self.base, None);
+        let dropped = request.dropped.map_or(pb::SnapshotReason::Unspecified, |dropped| dropped.reason.into());
         let request = pb::SubscribeRequest {
             replica: Some(self.identity.clone().into()),
             resume_from: request.resume.map(Into::into),
+            dropped: dropped.into(),
+            dropped_at: request.dropped.map_or(0, |dropped| dropped.at.index.0),
         };
         let messages = transport.open(method!("Subscribe"), request.encode_to_vec()).await?;
         Ok(Frames { messages })
@@ -122,7 +125,7 @@ pub(crate) async fn ask<A: Message + Default>(
     A::decode(answer.as_ref()).map_err(|error| malformed(&error))
 }
 
-fn malformed(error: &prost::DecodeError) -> CallError {
+pub(crate) fn malformed(error: &prost::DecodeError) -> CallError {
     CallError::new(Code::Internal, error.to_string(), &[])
 }
 
@@ -169,9 +172,12 @@ impl Reporter for GrpcReporter {
             position: Some(report.at.into()),
             lag_ms,
             stream_id: report.stream.0,
+            value: Some(report.value),
         };
         let response: pb::ReportProgressResponse = ask(&self.transport, method!("ReportProgress"), &request).await?;
-        Ok(Answered { standing: response.standing().into(), answer: answer(&response) })
+        let again = Duration::from_millis(response.report_again_ms.into());
+        let report_again = (!again.is_zero()).then_some(again);
+        Ok(Answered { standing: response.standing().into(), answer: answer(&response), report_again })
     }
 }
 

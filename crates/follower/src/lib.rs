@@ -50,6 +50,7 @@ pub mod producer;
 mod report;
 mod session;
 mod timer;
+mod watch;
 
 pub use address::{Address, AddressProblem, InvalidAddress};
 pub use arrivals::Arrivals;
@@ -62,3 +63,4 @@ pub use link::{Link, LinkError};
 pub use observer::Observer;
 pub use producer::{Outbox, Producer, Submit};
 pub use session::follow;
+pub use watch::Rosters;

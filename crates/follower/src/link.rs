@@ -42,6 +42,8 @@ pub struct Report {
     pub lag: Option<Duration>,
     /// The stream on which the position was reached.
     pub stream: StreamId,
+    /// The value at the position.
+    pub value: i64,
 }
 
 /// A leader's answer to a report.
@@ -51,6 +53,8 @@ pub struct Answered {
     pub standing: Standing,
     /// Where the leader's log ended when it answered; `None` from leaders that do not say of which log and when.
     pub answer: Option<Answer>,
+    /// When the leader wants the next report, from this one; `None`: as usual.
+    pub report_again: Option<Duration>,
 }
 
 /// Why a link could not be opened, or ended.

@@ -1,5 +1,6 @@
 //! Reports the replica's position to the leader at regular intervals.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use engine::Moment;
@@ -11,6 +12,9 @@ use crate::timer::Clock;
 /// How often a replica reports: as long as an answer counts as news of the leader's tail. Ten thousand replicas then cost a
 /// leader little.
 const INTERVAL: Duration = engine::replica::TAIL_KNOWN_FOR;
+
+/// The shortest and the longest time until the next report that a leader can ask for.
+const AGAIN: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(10);
 
 /// How long an answer may take. Then the report is given up, because the next one is newer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,13 +49,15 @@ pub(crate) async fn report_regularly(
             answered = reporter.report(report) => answered.ok(),
             () = wait_until(asked.plus(PATIENCE), clock, &mut progress) => None,
         };
+        let mut interval = INTERVAL;
         if let Some(answered) = answered {
+            interval = answered.report_again.map_or(INTERVAL, |again| again.clamp(*AGAIN.start(), *AGAIN.end()));
             let exchange = Exchange { report, answered, asked, came: clock.now() };
             if answers.send(exchange).await.is_err() {
                 return;
             }
         }
-        wait_until(asked.plus(INTERVAL), clock, &mut progress).await;
+        wait_until(asked.plus(interval), clock, &mut progress).await;
     }
 }
 

@@ -163,5 +163,6 @@ fn is_over(replica: &Replica) -> bool {
 fn progress_of(replica: &Replica) -> Option<Report> {
     let stream = replica.welcome()?.stream;
     let held = replica.snapshot()?;
-    Some(Report { at: Resume { log: held.log(), position: held.position() }, lag: replica.lag(), stream })
+    let at = Resume { log: held.log(), position: held.position() };
+    Some(Report { at, lag: replica.lag(), stream, value: held.value() })
 }

@@ -146,7 +146,7 @@ impl Reporter for Reports {
         let leader = self.0.lock().unwrap();
         let LogView { log, term, tail, .. } = leader.view();
         let answer = Answer { log, term, tail: tail.index, leader_time: leader.time() };
-        Ok(Answered { standing: Standing::InStep, answer: Some(answer) })
+        Ok(Answered { standing: Standing::InStep, answer: Some(answer), report_again: None })
     }
 }
 

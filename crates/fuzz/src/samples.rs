@@ -110,9 +110,14 @@ pub fn requests() -> Vec<Vec<u8>> {
     let replica = |kind| pb::Replica::from(Identity { id: "0123456789abcdef".into(), name: "Anna".into(), kind });
     let position = pb::LogPosition::from(Resume { log: LOG, position: middle().position() });
     let mut requests = vec![
-        pb::SubscribeRequest { replica: Some(replica(ReplicaKind::Browser)), resume_from: Some(position.clone()) }
+        pb::SubscribeRequest {
+            replica: Some(replica(ReplicaKind::Browser)),
+            resume_from: Some(position.clone()),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        pb::SubscribeRequest { replica: Some(replica(ReplicaKind::Native)), resume_from: None, ..Default::default() }
             .encode_to_vec(),
-        pb::SubscribeRequest { replica: Some(replica(ReplicaKind::Native)), resume_from: None }.encode_to_vec(),
         pb::ReportProgressRequest {
             replica: Some(replica(ReplicaKind::Native)),
             position: Some(position),

@@ -34,6 +34,9 @@ Environment:
 /// The default directory of the log.
 pub const DEFAULT_DATA_DIR: &str = "calculator-data";
 
+/// The most operations a second that callers may ask for, unless the leader starts with more.
+const DEFAULT_MAX_RATE: u32 = 1_000;
+
 /// Owns one number and an ordered log of operations on it, and streams the log to replicas.
 ///
 /// One port serves native gRPC (cleartext HTTP/2), gRPC-Web, the page and /healthz.
@@ -97,6 +100,20 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "no_generator")]
     pub count: Option<u64>,
 
+    /// Let callers, such as the page, pause and pace the random operations. By default on if the leader listens on this
+    /// machine only
+    #[arg(long, value_name = "WHEN")]
+    pub control: Option<ControlArg>,
+
+    /// Most random operations a second that callers may ask for (1 to 1000000). By default 1000, or --rate if that is more
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        conflicts_with = "no_generator"
+    )]
+    pub max_rate: Option<u32>,
+
     /// Seed of the random operations; the same seed draws the same operations. Random by default
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -156,6 +173,15 @@ pub enum DurabilityArg {
     Os,
 }
 
+/// Whether callers may pause and pace the generator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ControlArg {
+    /// They may
+    On,
+    /// They may not
+    Off,
+}
+
 impl From<&Args> for Config {
     fn from(args: &Args) -> Self {
         let generator = match (args.no_generator, args.rate) {
@@ -178,6 +204,8 @@ impl From<&Args> for Config {
             generator,
             count: args.count,
             seed: args.seed.unwrap_or_else(rand::random),
+            control: args.control.map(|control| control == ControlArg::On),
+            max_rate: args.max_rate.unwrap_or(DEFAULT_MAX_RATE.max(args.rate.unwrap_or(0))),
             retain: args.retain,
             heartbeat_interval: args.heartbeat_interval,
             max_subscribers: args.max_subscribers,
@@ -218,6 +246,20 @@ mod tests {
         assert!(generator(&["--rate", "0"]).is_err());
         assert!(generator(&["--rate", "5", "--no-generator"]).is_err());
         assert!(generator(&["--rate", "5", "--pace", "1ms..2ms"]).is_err());
+    }
+
+    #[test]
+    fn flags_decide_what_callers_may_change() {
+        let control = |flags: &[&str]| {
+            let flags = ["calculator-leader"].iter().chain(flags);
+            let config = Cli::try_parse_from(flags).map(|cli| Config::from(&cli.lead));
+            config.map(|config| (config.control, config.max_rate)).map_err(|error| error.kind())
+        };
+        assert_eq!(control(&[]), Ok((None, 1_000)));
+        assert_eq!(control(&["--control", "on", "--rate", "20000"]), Ok((Some(true), 20_000)));
+        assert_eq!(control(&["--control", "off", "--rate", "20", "--max-rate", "50"]), Ok((Some(false), 50)));
+        assert!(control(&["--max-rate", "0"]).is_err());
+        assert!(control(&["--max-rate", "5", "--no-generator"]).is_err());
     }
 
     #[test]

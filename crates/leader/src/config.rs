@@ -20,6 +20,10 @@ pub struct Config {
     pub count: Option<u64>,
     /// Seed of the random operations.
     pub seed: u64,
+    /// Whether callers may pause and pace the generator. `None`: if the leader listens on a loopback address.
+    pub control: Option<bool>,
+    /// The highest rate that they can ask for, in operations a second.
+    pub max_rate: u32,
     /// Where the log is kept.
     pub storage: Storage,
     /// How many events of history are kept at least.

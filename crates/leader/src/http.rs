@@ -41,10 +41,11 @@ use wire::sharedcalculator::leader_server::LeaderServer;
 
 use crate::clock;
 use crate::config::Config;
-use crate::roster::Roster;
+use crate::roster::Membership;
 use crate::rpc::edge::{Deadlines, only_calls};
 use crate::rpc::legacy::Legacy;
 use crate::rpc::subscribe::SubscribeService;
+use crate::rpc::watch_replicas::WatchService;
 use crate::rpc::{self, Calculator};
 use sequencer::WriteHealth;
 
@@ -64,7 +65,7 @@ pub fn start(
     listener: TcpListener,
     calculator: Calculator,
     feed: Feed,
-    roster: Roster,
+    membership: Membership,
     writing: WriteHealth,
     readers: Handle,
     config: &Config,
@@ -73,12 +74,14 @@ pub fn start(
     let (closing, watched) = watch::channel(false);
     let health = Health::new(watched, writing);
     tokio::spawn(rpc::health::report(health.clone(), reporter));
-    let subscribe = SubscribeService::new(feed.clone(), roster.clone(), config.max_subscribers, clock::now);
-    let legacy = Legacy::new(feed, roster, config.max_subscribers);
+    let subscribe = SubscribeService::new(feed.clone(), membership.clone(), config.max_subscribers, clock::now);
+    let legacy = Legacy::new(feed, membership, config.max_subscribers);
+    let watch = WatchService(calculator.watchers().clone());
     let access = Arc::new(config.access.clone());
     let mut app = Router::new()
-        // The exact path takes precedence over the service's wildcard.
+        // The exact paths take precedence over the service's wildcard.
         .merge(calls(SubscribeService::PATH, subscribe))
+        .merge(calls(WatchService::PATH, watch))
         .merge(grpc(CalculatorServiceServer::new(calculator)))
         .merge(grpc(LeaderServer::new(legacy)))
         .merge(grpc(health_service))

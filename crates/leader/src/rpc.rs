@@ -4,19 +4,22 @@
 //! |---|---|
 //! | the checks before every call: content type, method, deadline | `edge.rs` |
 //! | the code and reason of each read error | `status.rs` |
-//! | the stream | [`subscribe`] |
+//! | the streams | [`subscribe`], [`watch_replicas`] |
+//! | how both are written without encoding a message for each reader | `raw.rs` |
 
 pub(crate) mod edge;
 mod get_status;
 pub mod health;
 pub mod legacy;
 mod list_replicas;
+mod raw;
 mod read_events;
 mod read_snapshot;
 mod report_progress;
 pub mod status;
 mod submit;
 pub mod subscribe;
+pub mod watch_replicas;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,30 +32,44 @@ use tonic::{Request, Response, Status};
 use wire::pb;
 use wire::pb::calculator_service_server::CalculatorService;
 
-use crate::roster::Roster;
+use crate::roster::Membership;
 use sequencer::Submitter;
+use watch_replicas::Watchers;
 
-/// All calls except `Subscribe`. Cheap to clone.
+/// All calls that are not streams. Cheap to clone.
 #[derive(Clone)]
 pub struct Calculator {
     feed: Feed,
     log: Arc<dyn LogReader>,
     submitter: Submitter,
-    roster: Roster,
+    membership: Membership,
+    watchers: Watchers,
     started: Instant,
 }
 
 impl Calculator {
     /// Creates the service. `feed` knows the tail, `log` holds history, and operations go to `submitter`.
     #[must_use]
-    pub fn new(feed: Feed, log: Arc<dyn LogReader>, submitter: Submitter, roster: Roster) -> Self {
-        Self { feed, log, submitter, roster, started: Instant::now() }
+    pub fn new(
+        feed: Feed,
+        log: Arc<dyn LogReader>,
+        submitter: Submitter,
+        membership: Membership,
+        watchers: Watchers,
+    ) -> Self {
+        Self { feed, log, submitter, membership, watchers, started: Instant::now() }
+    }
+
+    /// Those who watch the replicas.
+    pub(crate) fn watchers(&self) -> &Watchers {
+        &self.watchers
     }
 }
 
 #[tonic::async_trait]
 impl CalculatorService for Calculator {
     type SubscribeStream = Pin<Box<dyn Stream<Item = Result<pb::SubscribeResponse, Status>> + Send>>;
+    type WatchReplicasStream = Pin<Box<dyn Stream<Item = Result<pb::WatchReplicasResponse, Status>> + Send>>;
 
     async fn subscribe(
         &self,
@@ -100,6 +117,14 @@ impl CalculatorService for Calculator {
         _request: Request<pb::ListReplicasRequest>,
     ) -> Result<Response<pb::ListReplicasResponse>, Status> {
         Ok(Response::new(list_replicas::answer(self)))
+    }
+
+    async fn watch_replicas(
+        &self,
+        _request: Request<pb::WatchReplicasRequest>,
+    ) -> Result<Response<Self::WatchReplicasStream>, Status> {
+        // As with Subscribe, the port routes this method to `WatchService`.
+        Err(Status::internal("WatchReplicas was routed to the wrong service"))
     }
 }
 

@@ -15,13 +15,15 @@ use tracing::{info, warn};
 
 use crate::advice::{about_damage, with_advice};
 use crate::config::{Config, Storage};
+use crate::generator::{self, Generation};
 use crate::http::listen;
 use crate::http::readers::Readers;
 use crate::replay::{self, ReplayError};
-use crate::roster::Roster;
+use crate::roster::Membership;
 use crate::rpc::Calculator;
+use crate::rpc::watch_replicas::{RosterMaker, Watchers};
 use crate::thread::Thread;
-use crate::{clock, generator, http, scrub};
+use crate::{clock, http, scrub};
 
 const CHECK_STREAMS: Duration = Duration::from_secs(1);
 
@@ -99,15 +101,21 @@ pub async fn run(
     let (submitter, committer) = sequencer::start(opened, feed.clone(), generator::source(config.seed), clock::now);
     let mut committing = Thread::run("committer", committer.run()).map_err(RunError::Thread)?;
     let ending = submitter.clone();
-    let generator = tokio::spawn(generator::run(config.generator, config.count, submitter.clone(), config.seed));
+    let controllable = config.control.unwrap_or(address.is_some_and(|address| address.ip().is_loopback()));
+    let generation = Generation::new(config.generator, config.max_rate, controllable);
+    let generator = tokio::spawn(generation.clone().run(config.count, submitter.clone(), config.seed));
     let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
-    let roster = Roster::new(config.limits.streams.with_heartbeat(config.heartbeat_interval));
-    let checking_streams = tokio::spawn(check_streams(roster.clone()));
+    let membership = Membership::new(config.limits.streams.with_heartbeat(config.heartbeat_interval));
+    let checking_streams = tokio::spawn(check_streams(membership.clone()));
+    let watchers = Watchers::new(config.limits.watchers);
+    let maker =
+        RosterMaker { feed: feed.clone(), membership: membership.clone(), generation, watchers: watchers.clone() };
+    let making_rosters = tokio::spawn(maker.run());
     let scrubbing = tokio::spawn(scrub::scrub(Arc::clone(&log), tail.position().index));
     let health = submitter.health().clone();
-    let service = Calculator::new(feed.clone(), log, submitter, roster.clone());
+    let service = Calculator::new(feed.clone(), log, submitter, membership.clone(), watchers);
     let readers = Readers::start().map_err(RunError::Thread)?;
-    let server = http::start(listener, service, feed.clone(), roster, health, readers.handle(), &config);
+    let server = http::start(listener, service, feed.clone(), membership, health, readers.handle(), &config);
 
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -127,6 +135,7 @@ pub async fn run(
     }
     committing.stop().await;
     checking_streams.abort();
+    making_rosters.abort();
     ended
 }
 
@@ -173,11 +182,11 @@ async fn beat(feed: Feed, interval: Duration) {
     }
 }
 
-async fn check_streams(roster: Roster) {
+async fn check_streams(membership: Membership) {
     let mut ticks = tokio::time::interval(CHECK_STREAMS);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        roster.end_lost();
+        membership.end_lost();
     }
 }

@@ -109,7 +109,7 @@ async fn all_calls_answer_unreadable_requests_alike() {
     let malformed = [0, 0, 0, 0, 2, 0x08, 0x01];
     // A prefix that announces five million bytes, none of which are sent.
     let oversized = [0, 0, 0x4c, 0x4b, 0x40, 0];
-    for method in ["Subscribe", "Submit", "ReportProgress"] {
+    for method in ["Subscribe", "WatchReplicas", "Submit", "ReportProgress"] {
         for (what, headers, body, code) in [
             ("gzip", &[("grpc-encoding", "gzip")][..], &[1, 0, 0, 0, 0][..], Code::Unimplemented),
             ("a compressed message without a header", &[], &[1, 0, 0, 0, 0], Code::Internal),
@@ -143,12 +143,14 @@ async fn every_call_answers_invalid_requests_with_a_reason() {
     }
     let position = pb::LogPosition { log_id: vec![1], index: 1, digest: 1 };
     let long = pb::Replica { name: "x".repeat(65), ..Default::default() };
-    let subscribe = |replica, resume_from| framed(&pb::SubscribeRequest { replica, resume_from });
+    let subscribe = |replica, resume_from| framed(&pb::SubscribeRequest { replica, resume_from, ..Default::default() });
+    let watch = |replica| framed(&pb::WatchReplicasRequest { replica: Some(replica) });
     let report = |replica, position| framed(&pb::ReportProgressRequest { replica, position, ..Default::default() });
     let read = |first_index, page_size| framed(&pb::ReadEventsRequest { first_index, page_size });
     for (method, body, expected) in [
         ("Subscribe", subscribe(None, Some(position.clone())), reason(Code::InvalidArgument, "INVALID_REQUEST")),
         ("Subscribe", subscribe(Some(long.clone()), None), reason(Code::InvalidArgument, "INVALID_REQUEST")),
+        ("WatchReplicas", watch(long.clone()), reason(Code::InvalidArgument, "INVALID_REQUEST")),
         ("ReportProgress", report(None, None), reason(Code::InvalidArgument, "INVALID_REQUEST")),
         ("ReportProgress", report(None, Some(position)), reason(Code::InvalidArgument, "INVALID_REQUEST")),
         ("ReportProgress", report(Some(long), None), reason(Code::InvalidArgument, "INVALID_REQUEST")),
@@ -213,6 +215,7 @@ async fn the_leader_gives_exactly_the_reasons_that_the_contract_lists() {
     let mut small = config(Generator::Off);
     small.retain = NonZeroU64::new(5).unwrap();
     small.max_subscribers = 0;
+    small.limits.watchers = 0;
     let leader = TestLeader::start(small).await;
     for n in 1..=20 {
         leader.calls().submit(Operation::Add(n)).await.unwrap();
@@ -248,9 +251,13 @@ async fn the_leader_gives_exactly_the_reasons_that_the_contract_lists() {
     );
     let cross = [("origin", "https://a.example"), ("sec-fetch-site", "cross-site")];
     met.push(call(&leader, "Submit", &cross, &[0; 5]).await.status());
-    for path in ["/no.such.Service/Call", "/sharedcalculator.Leader/StreamUpdates"] {
+    met.push(call(&leader, "WatchReplicas", &[], &[0; 5]).await.status());
+    let at_the_tail = framed(&wire::sharedcalculator::GetUpdatesRequest { from_index: 20 });
+    for (path, body) in
+        [("/no.such.Service/Call", &[0; 5][..]), ("/sharedcalculator.Leader/StreamUpdates", &at_the_tail)]
+    {
         let uri = format!("http://{}{path}", leader.address);
-        met.push(http2(leader.address, "POST", &uri, &[GRPC], &[0; 5]).await.status());
+        met.push(http2(leader.address, "POST", &uri, &[GRPC], body).await.status());
     }
     // Errors that need a failing disk, another leader or a shutdown.
     let store = |error| Status::from(NotCommitted::Store(error));
@@ -281,7 +288,9 @@ async fn the_leader_gives_exactly_the_reasons_that_the_contract_lists() {
 #[tokio::test]
 async fn streams_end_at_the_callers_deadline() {
     let leader = TestLeader::start(config(Generator::Rate(2_000))).await;
-    for (service, method) in [(SERVICE, "Subscribe"), ("/sharedcalculator.Leader", "StreamUpdates")] {
+    for (service, method) in
+        [(SERVICE, "Subscribe"), (SERVICE, "WatchReplicas"), ("/sharedcalculator.Leader", "StreamUpdates")]
+    {
         let uri = format!("http://{}{service}/{method}", leader.address);
         let start = Instant::now();
         let answer = http2(leader.address, "POST", &uri, &[GRPC, ("grpc-timeout", "600m")], &[0; 5]).await;

@@ -212,7 +212,7 @@ async fn control_characters_in_a_replicas_name_do_not_reach_the_log() {
     let channel = tonic::transport::Endpoint::from_shared(page).unwrap().connect().await.unwrap();
     let name = "\u{1b}[2Jx\n2026 ERROR forged\r\u{202e}\u{9b}\u{7f}\u{2028}".to_owned();
     let replica = pb::Replica { id: "1".to_owned(), name, kind: pb::ReplicaKind::Native.into() };
-    let request = pb::SubscribeRequest { replica: Some(replica), resume_from: None };
+    let request = pb::SubscribeRequest { replica: Some(replica), resume_from: None, ..Default::default() };
     let mut stream = CalculatorServiceClient::new(channel).subscribe(request).await.unwrap().into_inner();
     assert!(stream.message().await.unwrap().is_some());
     let line = leader.line("a replica subscribed");

@@ -10,9 +10,10 @@ use engine::{LogId, Operation};
 use feed::Feed;
 use leader::config::Generator;
 use leader::http::{self, Server};
-use leader::roster::Roster;
+use leader::roster::Membership;
 use leader::rpc::Calculator;
 use leader::rpc::health::WRITING;
+use leader::rpc::watch_replicas::Watchers;
 use leader::{clock, generator};
 use store::{AppendError, Commit, LogWriter, MemoryStore, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,10 +60,10 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = common::config(Generator::Off);
-        let (roster, writing) = (Roster::new(config.limits.streams), submitter.health().clone());
-        let calculator = Calculator::new(feed.clone(), log, submitter, roster.clone());
-        let server =
-            http::start(listener, calculator, feed, roster, writing, tokio::runtime::Handle::current(), &config);
+        let (membership, writing) = (Membership::new(config.limits.streams), submitter.health().clone());
+        let calculator = Calculator::new(feed.clone(), log, submitter, membership.clone(), Watchers::new(1));
+        let readers = tokio::runtime::Handle::current();
+        let server = http::start(listener, calculator, feed, membership, writing, readers, &config);
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self { disk_answers, server, address, channel }
     }

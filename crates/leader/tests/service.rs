@@ -190,7 +190,7 @@ async fn the_leader_checks_the_digest_of_a_report_and_lists_replicas_with_a_stre
             replica: Some(replica.into()),
             position: Some(position),
             lag_ms: 3,
-            stream_id: 0,
+            ..Default::default()
         };
         let mut client = client.clone();
         async move { client.report_progress(request).await.unwrap().into_inner().standing() }
@@ -247,7 +247,7 @@ async fn reports_of_made_up_replicas_never_read_the_store_and_an_honest_one_is_s
         assert_eq!(report(&id, 3, 0).await.unwrap(), pb::Standing::InStep, "the tail is in memory");
     }
     let replica = Identity { id: "honest".into(), name: "replica".into(), ..Identity::default() };
-    let request = pb::SubscribeRequest { replica: Some(replica.into()), resume_from: None };
+    let request = pb::SubscribeRequest { replica: Some(replica.into()), resume_from: None, ..Default::default() };
     let mut stream = calls.subscribe(request).await.unwrap().into_inner();
     stream.message().await.unwrap().unwrap();
     assert_eq!(report("honest", 1, 0).await.unwrap(), pb::Standing::InStep);
@@ -289,13 +289,14 @@ async fn malformed_requests_are_refused_with_a_reason() {
     let leader = TestLeader::start(config(Generator::Off)).await;
     let mut client = client(&leader).await;
     let position = pb::LogPosition { log_id: vec![1], index: 1, digest: 1 };
-    let request = pb::SubscribeRequest { replica: None, resume_from: Some(position.clone()) };
+    let request = pb::SubscribeRequest { replica: None, resume_from: Some(position.clone()), ..Default::default() };
     let status = client.subscribe(request).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "log_id has 1 bytes, expected 16"));
 
     let name = "x".repeat(65);
     let replica = Some(pb::Replica { name, ..Default::default() });
-    let status = client.subscribe(pb::SubscribeRequest { replica, resume_from: None }).await.unwrap_err();
+    let status =
+        client.subscribe(pb::SubscribeRequest { replica, resume_from: None, ..Default::default() }).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
 
     let status = client.report_progress(pb::ReportProgressRequest::default()).await.unwrap_err();

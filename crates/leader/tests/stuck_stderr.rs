@@ -104,7 +104,7 @@ fn small_pipe() -> (File, Stdio) {
 async fn subscribe(mut client: Client, number: usize) -> Streaming<pb::SubscribeResponse> {
     let name = format!("{number:064}");
     let replica = pb::Replica { id: number.to_string(), name, kind: pb::ReplicaKind::Native.into() };
-    let request = pb::SubscribeRequest { replica: Some(replica), resume_from: None };
+    let request = pb::SubscribeRequest { replica: Some(replica), resume_from: None, ..Default::default() };
     let mut stream = client.subscribe(request).await.unwrap().into_inner();
     assert!(stream.message().await.unwrap().is_some());
     stream

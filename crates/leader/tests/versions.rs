@@ -101,8 +101,11 @@ impl First {
 
     /// Follows to the event at `index`, and returns how it was welcomed.
     async fn follow_to(&mut self, index: u64) -> first::Welcome {
-        let request =
-            pb::SubscribeRequest { replica: None, resume_from: self.held.as_ref().map(|held| held.0.clone()) };
+        let request = pb::SubscribeRequest {
+            replica: None,
+            resume_from: self.held.as_ref().map(|held| held.0.clone()),
+            ..Default::default()
+        };
         let path = http::uri::PathAndQuery::from_static("/calculator.v1.CalculatorService/Subscribe");
         let codec = tonic_prost::ProstCodec::<pb::SubscribeRequest, first::SubscribeResponse>::default();
         self.client.ready().await.unwrap();
@@ -250,6 +253,7 @@ impl FirstLeader {
 #[tonic::async_trait]
 impl CalculatorService for FirstLeader {
     type SubscribeStream = Pin<Box<dyn Stream<Item = Result<pb::SubscribeResponse, Status>> + Send>>;
+    type WatchReplicasStream = tokio_stream::Pending<Result<pb::WatchReplicasResponse, Status>>;
 
     async fn subscribe(
         &self,
@@ -298,6 +302,13 @@ impl CalculatorService for FirstLeader {
         _request: Request<pb::ListReplicasRequest>,
     ) -> Result<Response<pb::ListReplicasResponse>, Status> {
         Err(Status::unavailable("not in this test"))
+    }
+
+    async fn watch_replicas(
+        &self,
+        _request: Request<pb::WatchReplicasRequest>,
+    ) -> Result<Response<Self::WatchReplicasStream>, Status> {
+        Err(Status::unimplemented("the first version does not have this call"))
     }
 }
 

@@ -304,6 +304,6 @@ impl Reporter for SimReporter {
         {
             replica.push(Seen::ReportedDiverged(at.position));
         }
-        Ok(Answered { standing, answer: Some(answer) })
+        Ok(Answered { standing, answer: Some(answer), report_again: None })
     }
 }

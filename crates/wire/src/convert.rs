@@ -24,6 +24,7 @@ mod log_position;
 mod operation;
 mod read_events;
 mod replica;
+mod roster;
 mod snapshot;
 mod standing;
 mod submit_request;

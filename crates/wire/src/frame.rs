@@ -38,11 +38,13 @@ pub fn encode_batch(batch: &Batch) -> Bytes {
     encode_message(&pb::SubscribeResponse { frame: Some(frame) })
 }
 
-fn encode_message(message: &pb::SubscribeResponse) -> Bytes {
+/// Encodes a message of a stream with its gRPC prefix.
+#[must_use]
+pub fn encode_message(message: &impl Message) -> Bytes {
     let length = message.encoded_len();
     let mut bytes = BytesMut::with_capacity(PREFIX + length);
     bytes.put_u8(0);
-    // A batch holds about a thousand operations, far below 4 GiB.
+    // No message comes near 4 GiB.
     bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     message.encode_raw(&mut bytes);
     bytes.freeze()

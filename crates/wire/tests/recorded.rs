@@ -129,9 +129,14 @@ fn messages(book: &mut Book) {
         Some(pb::Replica { id: "0123456789abcdef".to_owned(), name: "Anna".to_owned(), kind: kind.into() })
     };
     let at = pb::LogPosition { log_id: LOG.0.to_be_bytes().to_vec(), index: 26, digest: position().digest.0 };
-    let subscribe = pb::SubscribeRequest { replica: replica(pb::ReplicaKind::Native), resume_from: None };
+    let subscribe =
+        pb::SubscribeRequest { replica: replica(pb::ReplicaKind::Native), resume_from: None, ..Default::default() };
     book.message("subscribe/fresh", &subscribe);
-    let resume = pb::SubscribeRequest { replica: replica(pb::ReplicaKind::Browser), resume_from: Some(at.clone()) };
+    let resume = pb::SubscribeRequest {
+        replica: replica(pb::ReplicaKind::Browser),
+        resume_from: Some(at.clone()),
+        ..Default::default()
+    };
     book.message("subscribe/resume", &resume);
     let add = pb::SubmitRequest { operation: Some(Operation::Add(5).into()), ..Default::default() };
     book.message("submit/plain", &add);
@@ -197,6 +202,7 @@ fn messages(book: &mut Book) {
         standing: pb::Standing::InStep.into(),
         lag_ms: 4,
         last_heard_ms: 900,
+        ..Default::default()
     };
     book.message("replicas/answer", &pb::ListReplicasResponse { replicas: vec![listed] });
     book.message("original/updates", &sharedcalculator::GetUpdatesRequest { from_index: 26 });

@@ -84,8 +84,7 @@ fn why(reason: SnapshotReason, held: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use engine::replica::Dropped;
-    use engine::{Digest, Index, LogId, Position, Resume};
+    use engine::{Digest, Dropped, Index, LogId, Position, Resume};
 
     use super::*;
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::State;
 use crate::{
-    Batch, Digest, Goodbye, Index, LogId, Position, Refusal, Resume, Snapshot, SnapshotReason, Term, Verdict, Welcome,
+    Batch, Digest, Dropped, Goodbye, Index, LogId, Position, Refusal, Resume, Snapshot, Term, Verdict, Welcome,
 };
 
 /// Something that happened to a replica, for logs and for people.
@@ -103,15 +103,6 @@ pub struct Resync {
     pub events: u64,
     /// From the request until it was live.
     pub took: Duration,
-}
-
-/// A state that a replica dropped because it is not the leader's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Dropped {
-    /// Which check it failed.
-    pub reason: SnapshotReason,
-    /// Where it was.
-    pub at: Position,
 }
 
 /// How a divergence was found.

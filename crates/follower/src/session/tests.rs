@@ -31,6 +31,8 @@ struct Leader {
     answers_after: Vec<Duration>,
     /// How it judges reports.
     standing: Standing,
+    /// When it wants the next one.
+    again: Option<Duration>,
     streams: u64,
     reports: Vec<(Duration, Report)>,
 }
@@ -44,6 +46,7 @@ fn leader() -> Shared {
         opening: (Duration::ZERO, 0),
         answers_after: Vec::new(),
         standing: Standing::InStep,
+        again: None,
         streams: 0,
         reports: Vec::new(),
     }))
@@ -154,13 +157,13 @@ impl Reporter for Reports {
             leader.answers_after.get(nth).copied().unwrap_or(Duration::from_millis(2))
         };
         sleep(takes / 2).await;
-        let (leader_time, standing) = {
+        let (leader_time, standing, report_again) = {
             let leader = self.0.lock().unwrap();
-            (leader.time(), leader.standing)
+            (leader.time(), leader.standing, leader.again)
         };
         sleep(takes / 2).await;
         let answer = Answer { log: LOG, term: Term(1), tail: report.at.position.index, leader_time };
-        Ok(Answered { standing, answer: Some(answer) })
+        Ok(Answered { standing, answer: Some(answer), report_again })
     }
 }
 
@@ -263,6 +266,21 @@ async fn reports_come_every_two_seconds_name_their_stream_and_do_not_wait_for_lo
     let seconds: Vec<u64> = leader.reports.iter().map(|(at, _)| at.as_secs()).collect();
     assert_eq!(seconds, [0, 2, 12, 14, 16]);
     assert!(leader.reports.iter().all(|(_, report)| report.stream == StreamId(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_asks_for_reports_within_bounds() {
+    for (again, expected) in [(0, 100), (250, 250), (60_000, 10_000)]
+        .map(|(a, b): (u64, u64)| (Duration::from_millis(a), Duration::from_millis(b)))
+    {
+        let leader = leader();
+        leader.lock().unwrap().again = Some(again);
+        run(&leader, a_batch_a_second, 25 * SECOND).await;
+        let reports = leader.lock().unwrap().reports.clone();
+        let pauses = reports.windows(2).map(|pair| pair[1].0 - pair[0].0);
+        let off = pauses.map(|pause| pause.abs_diff(expected)).max().unwrap();
+        assert!(off <= Duration::from_millis(5), "{again:?}: {off:?} off {expected:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,10 @@
-//! How long clients may take. docs/limits.md lists these beside the other bounds.
+//! What clients may take. docs/limits.md lists these beside the other bounds.
 
 use std::time::Duration;
 
 use crate::roster::Patience;
 
-/// How long clients may take. Only tests change the defaults.
+/// How long clients may take, and how many may watch. Only tests change the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// From accepting a connection to the end of the first request's head. Over HTTP/1.1, also from the first byte of each
@@ -18,6 +18,8 @@ pub struct Limits {
     pub closing: Duration,
     /// How long a stream may be without progress. A connection whose host acknowledges nothing for `silent` is cut.
     pub streams: Patience,
+    /// How many may watch the replicas at a time.
+    pub watchers: usize,
 }
 
 impl Default for Limits {
@@ -28,6 +30,7 @@ impl Default for Limits {
             idle: Duration::from_secs(300),
             closing: Duration::from_secs(2),
             streams: Patience::default(),
+            watchers: 1_000,
         }
     }
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::rpc::subscribe::SubscribeService;
+use crate::rpc::watch_replicas::WatchService;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 
-const STREAMS: [&str; 2] = [SubscribeService::PATH, "/sharedcalculator.Leader/StreamUpdates"];
+const STREAMS: [&str; 3] = [SubscribeService::PATH, WatchService::PATH, "/sharedcalculator.Leader/StreamUpdates"];
 
 /// The threads that serve streams. Dropping it ends their tasks.
 #[derive(Debug)]

@@ -94,6 +94,19 @@ impl Open {
     }
 }
 
+/// Which streams progress at one moment. No stream begins or ends while this is held.
+pub(crate) struct Progressing<'a> {
+    table: MutexGuard<'a, Table>,
+    missing: Duration,
+    now: Instant,
+}
+
+impl Progressing<'_> {
+    pub(crate) fn has(&self, id: StreamId) -> bool {
+        self.table.streams.get(&id).is_some_and(|open| open.silence(self.now) < self.missing)
+    }
+}
+
 /// A stream to end because it does not progress.
 #[derive(Debug)]
 pub(crate) struct Lost {
@@ -161,8 +174,9 @@ impl Streams {
         }
     }
 
-    pub(crate) fn progresses(&self, id: StreamId, now: Instant) -> bool {
-        self.table().streams.get(&id).is_some_and(|open| open.silence(now) < self.patience.missing)
+    /// Which streams progress.
+    pub(crate) fn progressing(&self, now: Instant) -> Progressing<'_> {
+        Progressing { table: self.table(), missing: self.patience.missing, now }
     }
 
     /// Removes and returns the streams that have been without progress for too long. The caller cuts them.

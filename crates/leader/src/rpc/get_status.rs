@@ -16,7 +16,7 @@ pub(super) fn answer(calculator: &Calculator) -> pb::GetStatusResponse {
         digest: position.digest.0,
         value: published.tail.value(),
         floor: published.floor.0,
-        subscribers: u32::try_from(calculator.roster.streams()).unwrap_or(u32::MAX),
+        subscribers: u32::try_from(calculator.membership.streams()).unwrap_or(u32::MAX),
         durability: pb::Durability::from(calculator.feed.durability()).into(),
         uptime_ms: millis(calculator.started.elapsed()),
         version: env!("CARGO_PKG_VERSION").to_owned(),

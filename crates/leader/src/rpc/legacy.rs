@@ -23,7 +23,7 @@ use wire::sharedcalculator::{Event, GetMostRecentValueRequest, GetMostRecentValu
 use wire::status::status;
 
 use super::status::read_status;
-use crate::roster::{Caller, Presence, Roster};
+use crate::roster::{Caller, Membership, Presence};
 
 /// How long the answer to a refused stream is delayed, because the original replica retries without a pause.
 const TURNED_AWAY_AFTER: Duration = Duration::from_secs(1);
@@ -32,15 +32,15 @@ const TURNED_AWAY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Legacy {
     feed: Feed,
-    roster: Roster,
+    membership: Membership,
     max_subscribers: usize,
 }
 
 impl Legacy {
-    /// Serves `feed`. Its streams count in `roster`, which admits at most `max_subscribers` streams in all.
+    /// Serves `feed`. Its streams count in `membership`, which admits at most `max_subscribers` streams in all.
     #[must_use]
-    pub fn new(feed: Feed, roster: Roster, max_subscribers: usize) -> Self {
-        Self { feed, roster, max_subscribers }
+    pub fn new(feed: Feed, membership: Membership, max_subscribers: usize) -> Self {
+        Self { feed, membership, max_subscribers }
     }
 }
 
@@ -56,11 +56,6 @@ impl Leader for Legacy {
             return Err(shutting_down());
         }
         let caller = request.extensions().get::<Caller>().cloned();
-        let Ok(presence) = self.roster.join_unnamed(caller, self.max_subscribers) else {
-            tokio::time::sleep(TURNED_AWAY_AFTER).await;
-            let message = "the leader has its maximum number of subscribers; try again later";
-            return Err(status(Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS", &[], message));
-        };
         let from_index = request.into_inner().from_index;
         let published = self.feed.published();
         let events_so_far = published.tail.position().index.0;
@@ -72,8 +67,14 @@ impl Leader for Legacy {
         if first <= published.floor {
             return Err(gone(first, published.floor));
         }
+        let Ok(presence) = self.membership.join_original(caller, self.max_subscribers) else {
+            tokio::time::sleep(TURNED_AWAY_AFTER).await;
+            let message = "the leader has its maximum number of subscribers; try again later";
+            return Err(status(Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS", &[], message));
+        };
+        presence.sent_before(first);
         let cursor = self.feed.cursor(first);
-        let events = Events { cursor, first, next: first, ready: VecDeque::new(), ends: None, _presence: presence };
+        let events = Events { cursor, first, next: first, ready: VecDeque::new(), ends: None, presence };
         let events = stream::try_unfold(events, |mut events| async move {
             let next = events.next().await?;
             Ok(next.map(|event| (event, events)))
@@ -106,13 +107,14 @@ struct Events {
     ready: VecDeque<Event>,
     /// The status that ends the stream once they are sent.
     ends: Option<Status>,
-    _presence: Presence,
+    presence: Presence,
 }
 
 impl Events {
     async fn next(&mut self) -> Result<Option<Event>, Status> {
         loop {
             if let Some(event) = self.ready.pop_front() {
+                self.presence.sent_before(Index(event.eventindex).plus(2));
                 return Ok(Some(event));
             }
             if let Some(ends) = self.ends.take() {

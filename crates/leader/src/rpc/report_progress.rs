@@ -11,6 +11,7 @@ use wire::{Identity, pb};
 use super::Calculator;
 use super::status::read_status;
 use crate::clock;
+use crate::roster::Reported;
 
 /// When to repeat a report that was not looked up. Replicas send the next one then anyway.
 const LOOK_UP_RETRY: Duration = Duration::from_secs(2);
@@ -23,17 +24,20 @@ pub(super) async fn answer(
         Identity::try_from(request.replica.unwrap_or_default()).map_err(|error| invalid(&error.to_string()))?;
     let position = request.position.ok_or_else(|| invalid("position is not set"))?;
     let at = Resume::try_from(position).map_err(|error| invalid(&error.to_string()))?;
-    calculator.roster.heard(&identity, StreamId(request.stream_id));
+    calculator.membership.heard(&identity, StreamId(request.stream_id));
     let verdict = judge(calculator, &identity, at).await?;
     let lag = Duration::from_millis(request.lag_ms.into());
-    calculator.roster.report(&identity, at, verdict, lag);
     let published = calculator.feed.published();
+    let behind = published.tail.position().index.events_since(at.position.index);
+    calculator.membership.report(&identity, Reported { at, value: request.value, verdict, lag, behind });
+    let again = calculator.watchers.report_again(calculator.membership.streams());
     Ok(pb::ReportProgressResponse {
         standing: pb::Standing::from(Standing::from(verdict)).into(),
         tail: published.tail.position().index.0,
         log_id: log_id_bytes(published.tail.log()),
         term: published.term.0,
         leader_time_us: clock::now().0,
+        report_again_ms: again.map_or(0, |again| u32::try_from(again.as_millis()).unwrap_or(u32::MAX)),
     })
 }
 
@@ -42,7 +46,7 @@ async fn judge(calculator: &Calculator, identity: &Identity, at: Resume) -> Resu
     if let Some(verdict) = calculator.feed.judge_from_memory(at) {
         return Ok(verdict);
     }
-    let Some(_look) = calculator.roster.look_up(identity) else {
+    let Some(_look) = calculator.membership.look_up(identity) else {
         let message = "the position is not among the newest events; older ones are looked up for replicas that have a \
                        stream, at most twice a second";
         return Err(with_retry(Code::ResourceExhausted, "NOT_LOOKED_UP", &[], Some(LOOK_UP_RETRY), message));

@@ -1,7 +1,4 @@
 //! The `Subscribe` call, served from encoded frames.
-//!
-//! tonic's generated service would encode every message again for each subscriber. This service writes the shared bytes as
-//! they are: they are already in gRPC's framing, which is an ordinary HTTP body.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,14 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::{Frame, Goodbye, GoodbyeReason, Resume, Timestamp};
+use engine::{Frame, Goodbye, GoodbyeReason, Resume, SnapshotReason, Timestamp};
 use feed::{Cursor, Delivery, Feed};
 use futures_util::Stream;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, Request, Response, header};
-use http_body_util::StreamBody;
-use tonic::codec::{Codec, Streaming};
-use tonic::metadata::MetadataValue;
+use http::{Request, Response};
 use tonic::{Status, body::Body};
 use tower::Service;
 use tracing::{debug, info};
@@ -26,11 +20,9 @@ use wire::frame::encode;
 use wire::status::invalid;
 use wire::{Identity, pb};
 
+use super::raw::{read_request, respond};
 use super::status::read_status;
-use crate::roster::{Caller, Presence, Roster};
-
-/// The largest request, in bytes. A well-formed one has less than 300.
-const MAX_REQUEST_BYTES: usize = 4 << 10;
+use crate::roster::{Caller, Membership, Presence};
 
 const OVERLOADED_RETRY: Duration = Duration::from_secs(5);
 
@@ -38,7 +30,7 @@ const OVERLOADED_RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct SubscribeService {
     feed: Feed,
-    roster: Roster,
+    membership: Membership,
     max_subscribers: usize,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -47,38 +39,37 @@ impl SubscribeService {
     /// The path of the call.
     pub const PATH: &'static str = "/calculator.v1.CalculatorService/Subscribe";
 
-    /// Serves `feed`, with at most `max_subscribers` streams at a time in `roster`. `clock` gives the leader's time.
+    /// Serves `feed`, with at most `max_subscribers` streams at a time in `membership`. `clock` gives the leader's time.
     pub fn new(
         feed: Feed,
-        roster: Roster,
+        membership: Membership,
         max_subscribers: usize,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
-        Self { feed, roster, max_subscribers, clock: Arc::new(clock) }
+        Self { feed, membership, max_subscribers, clock: Arc::new(clock) }
     }
 
     async fn subscribe<B>(&self, request: Request<B>) -> Result<Response<Body>, Status>
     where
         B: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
     {
-        refuse_compression(request.headers())?;
         let caller = request.extensions().get::<Caller>().cloned();
-        let decoder = tonic_prost::ProstCodec::<pb::SubscribeResponse, pb::SubscribeRequest>::default().decoder();
-        let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(MAX_REQUEST_BYTES));
-        let request = messages.message().await?.ok_or_else(|| Status::internal("Missing request message."))?;
+        let request: pb::SubscribeRequest = read_request(request).await?;
+        let dropped: SnapshotReason = request.dropped().into();
         let (identity, resume) = parse(request)?;
 
         if let Some(goodbye) = self.feed.goodbye() {
             return Ok(respond(stream::iter([goodbye])));
         }
         let name = identity.name.clone();
-        let Ok(presence) = self.roster.join(identity, caller, self.max_subscribers) else {
+        let Ok(presence) = self.membership.join(identity, caller, self.max_subscribers) else {
             info!(name, limit = self.max_subscribers, "turned a subscriber away: too many subscribers");
             let goodbye = Goodbye { reason: GoodbyeReason::Overloaded, retry_after: OVERLOADED_RETRY };
             return Ok(respond(stream::iter([encode(&Frame::Goodbye(goodbye))])));
         };
         let opening = self.feed.subscribe(resume, presence.stream(), (self.clock)()).await;
         let opening = opening.map_err(|error| read_status(&error))?;
+        presence.answered(opening.verdict, dropped);
         let at = resume.map(|resume| resume.position.index.0);
         info!(name, at, verdict = %opening.verdict, "a replica subscribed");
         Ok(respond(deliver(opening.frames, opening.cursor, presence)))
@@ -92,25 +83,20 @@ fn parse(request: pb::SubscribeRequest) -> Result<(Identity, Option<Resume>), St
     Ok((identity, resume))
 }
 
-/// Refuses a compressed request, in the words of tonic's generated methods.
-fn refuse_compression(headers: &HeaderMap) -> Result<(), Status> {
-    let Some(encoding) = headers.get("grpc-encoding").filter(|encoding| *encoding != "identity") else { return Ok(()) };
-    let encoding = String::from_utf8_lossy(encoding.as_bytes());
-    let mut status = Status::unimplemented(format!("Content is compressed with `{encoding}` which isn't supported"));
-    status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
-    Err(status)
-}
-
 /// Streams the opening and then what the cursor delivers, up to and including a goodbye.
 fn deliver(opening: Bytes, cursor: Cursor, presence: Presence) -> impl Stream<Item = Bytes> + Send {
     let state = Some((Some(opening), cursor, presence));
     stream::unfold(state, |state| async {
         let (opening, mut cursor, presence) = state?;
         if let Some(opening) = opening {
+            presence.sent_before(cursor.next_index());
             return Some((opening, Some((None, cursor, presence))));
         }
         match cursor.next().await {
-            Ok(Delivery::Frames(bytes)) => Some((bytes, Some((None, cursor, presence)))),
+            Ok(Delivery::Frames(bytes)) => {
+                presence.sent_before(cursor.next_index());
+                Some((bytes, Some((None, cursor, presence))))
+            }
             Ok(Delivery::Goodbye(bytes)) => Some((bytes, None)),
             Err(error) => {
                 // The replica reconnects and resumes; the store logs the error for the operator.
@@ -119,20 +105,6 @@ fn deliver(opening: Bytes, cursor: Cursor, presence: Presence) -> impl Stream<It
             }
         }
     })
-}
-
-/// A gRPC response with `frames` as its body, and a trailer with status OK.
-fn respond(frames: impl Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
-    use futures_util::StreamExt;
-
-    let trailers = HeaderMap::from_iter([(Status::GRPC_STATUS, HeaderValue::from_static("0"))]);
-    let body = frames
-        .map(http_body::Frame::data)
-        .chain(stream::once(std::future::ready(http_body::Frame::trailers(trailers))))
-        .map(Ok::<_, Infallible>);
-    let mut response = Response::new(Body::new(StreamBody::new(body)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    response
 }
 
 impl<B> Service<Request<B>> for SubscribeService

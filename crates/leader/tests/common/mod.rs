@@ -32,6 +32,8 @@ pub fn config(generator: Generator) -> Config {
         generator,
         count: None,
         seed: 7,
+        control: None,
+        max_rate: 1_000,
         storage: Storage::Memory,
         retain: NonZeroU64::new(1_000_000).unwrap(),
         heartbeat_interval: Duration::from_millis(200),

@@ -33,7 +33,7 @@ struct Subscribed {
 
 /// Subscribes and reads only the welcome and the snapshot.
 async fn subscribe(client: &mut Client, id: &str) -> Subscribed {
-    let request = pb::SubscribeRequest { replica: Some(replica(id)), resume_from: None };
+    let request = pb::SubscribeRequest { replica: Some(replica(id)), resume_from: None, ..Default::default() };
     let mut frames = client.subscribe(request).await.unwrap().into_inner();
     let Some(Frame::Welcome(welcome)) = frames.message().await.unwrap().unwrap().frame else { panic!("no welcome") };
     let Some(Frame::Snapshot(snapshot)) = frames.message().await.unwrap().unwrap().frame else { panic!("no snapshot") };
@@ -42,8 +42,8 @@ async fn subscribe(client: &mut Client, id: &str) -> Subscribed {
     let report = pb::ReportProgressRequest {
         replica: Some(replica(id)),
         position: Some(position),
-        lag_ms: 0,
         stream_id: welcome.stream_id,
+        ..Default::default()
     };
     Subscribed { frames, report }
 }
@@ -171,7 +171,8 @@ async fn the_stalls_of_one_replica_lock_no_other_out() {
     // Tries again until it is admitted, as a replica does.
     let start = Instant::now();
     loop {
-        let request = pb::SubscribeRequest { replica: Some(replica("honest")), resume_from: None };
+        let request =
+            pb::SubscribeRequest { replica: Some(replica("honest")), resume_from: None, ..Default::default() };
         let mut frames = client.subscribe(request).await.unwrap().into_inner();
         match frames.message().await.unwrap().unwrap().frame {
             Some(Frame::Welcome(_)) => break,

@@ -16,6 +16,8 @@ pub async fn leader(generator: Generator) -> String {
         generator,
         count: None,
         seed: 1,
+        control: None,
+        max_rate: 1_000,
         retain: NonZeroU64::new(1_000_000).unwrap(),
         heartbeat_interval: Duration::from_millis(200),
         max_subscribers: 100,

@@ -33,7 +33,7 @@ pub enum DecodeError {
     /// A producer's sequence is 0.
     #[error(transparent)]
     Sequence(#[from] ZeroSequence),
-    /// The id or name of who submits is too long.
+    /// An id or a name is too long.
     #[error(transparent)]
     Identity(#[from] IdentityTooLong),
 }
