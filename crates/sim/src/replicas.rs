@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::replica::{Divergence, Notice, State};
 use engine::{Replica, Resume, Snapshot, Standing, Term};
-use follower::{LinkError, Observer, follow};
+use follower::{FaultyLink, Freezer, LinkError, Observer, SharedInjector, follow};
 use rand::RngExt;
 use tokio::time::sleep;
 
@@ -24,6 +24,14 @@ pub(crate) struct Replicas {
     leaders: Rc<Leaders>,
     network: Rc<Network>,
     all: RefCell<Vec<Place>>,
+    /// What can be done to each replica from outside.
+    hands: Vec<Hands>,
+}
+
+#[derive(Clone, Default)]
+struct Hands {
+    injector: SharedInjector,
+    freezer: Freezer,
 }
 
 #[derive(Clone, Copy)]
@@ -48,6 +56,7 @@ impl Replicas {
             leaders: Rc::clone(leaders),
             network: Rc::clone(network),
             all: RefCell::new(vec![place; count]),
+            hands: (0..count).map(|_| Hands::default()).collect(),
         })
     }
 
@@ -66,15 +75,38 @@ impl Replicas {
             Some(saved) => Replica::restore(seed, saved),
             None => Replica::new(seed),
         };
-        let link = SimLink::new(&self.network, number);
+        let Hands { injector, freezer } = self.hands.get(number).cloned().unwrap_or_default();
+        let link = FaultyLink::new(SimLink::new(&self.network, number), injector);
         let mut watcher = Watcher { replicas: Rc::clone(self), number, follows: None };
         watcher.see(Seen::Started);
         let task = self.env.spawn(async move {
-            follow(replica, link, &mut watcher).await;
+            freezer.run(follow(replica, link, &mut watcher)).await;
         });
         if let Some(place) = self.all.borrow_mut().get_mut(number) {
             *place = Place { task: Some(task), state: State::Waiting, held: saved };
         }
+    }
+
+    /// Cuts a replica's link at the replica's end for a while.
+    pub(crate) fn take_down(self: &Rc<Self>, number: usize, time: Duration) {
+        let Some(Hands { injector, .. }) = self.hands.get(number).cloned() else { return };
+        self.env.trace(&format!("replica {number}'s link is down for {time:?}"));
+        injector.lock().take_down();
+        self.env.spawn(async move {
+            sleep(time).await;
+            injector.lock().bring_up();
+        });
+    }
+
+    /// Freezes a replica for a while.
+    pub(crate) fn freeze(self: &Rc<Self>, number: usize, time: Duration) {
+        let Some(Hands { freezer, .. }) = self.hands.get(number).cloned() else { return };
+        self.env.trace(&format!("replica {number} is frozen for {time:?}"));
+        freezer.freeze();
+        self.env.spawn(async move {
+            sleep(time).await;
+            freezer.thaw();
+        });
     }
 
     pub(crate) fn restart(self: &Rc<Self>, number: usize, keeps_state: bool, pause: Duration) {

@@ -108,7 +108,7 @@ impl World {
         }
         let replica = random.random_range(0..self.replicas.count());
         let time = Duration::from_millis(random.random_range(50..=4_000));
-        match random.random_range(0..17) {
+        match random.random_range(0..19) {
             0 | 1 => self.kill_leaders(random.random_bool(0.3)),
             2 => self.lose_power(random.random_bool(0.3)),
             3 => self.stop_leader(),
@@ -148,6 +148,8 @@ impl World {
                 let keeps_state = random.random_bool(0.6);
                 self.replicas.restart(replica, keeps_state, time / 4);
             }
+            16 => self.replicas.take_down(replica, time),
+            17 => self.replicas.freeze(replica, time),
             _ => {
                 self.disk.sync();
                 self.disk.look().faults.slow = Duration::ZERO;

@@ -3,7 +3,7 @@
 
 use engine::fault::Fault;
 
-/// Each fault must be caught within this many seeds. The slowest one takes a tenth of them.
+/// Each fault must be caught within this many seeds. The slowest one takes a quarter of them.
 const SEEDS: u64 = 300;
 
 #[test]

@@ -1,9 +1,9 @@
 //! Properties of a replica behind a link that does its worst.
 //!
 //! The world has a leader (a [`Sequencer`] and the history of what it committed), one link and one replica. An
-//! adversary drops, repeats and reorders frames of any kind, lets an [`Injector`] fault batches, brings back old frames
-//! from any earlier stream, and starts the leader anew with an empty or a longer log. Whatever it does, the replica may
-//! only hold what some leader had at that index; and once the link heals, replica and leader are equal.
+//! adversary drops, repeats and reorders frames of any kind, lets an [`Injector`] fault batches and cut the link, brings
+//! back old frames from any earlier stream, and starts the leader anew with an empty or a longer log. Whatever it does,
+//! the replica may only hold what some leader had at that index; and once the link heals, replica and leader are equal.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -27,6 +27,8 @@ enum Step {
     Replay(u16),
     /// Faults the next batch.
     Inject(LinkFault),
+    /// The link is taken down, or brought up.
+    Down(bool),
     /// A new log, with this many events committed before the replica hears of it.
     NewLog(u8),
     /// The history up to the tail is compacted away.
@@ -56,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::Reorder),
         2 => any::<u16>().prop_map(Step::Replay),
         3 => prop::sample::select(vec![Lose, Repeat, Exchange, Alter, Cut]).prop_map(Step::Inject),
+        1 => any::<bool>().prop_map(Step::Down),
         1 => any::<u8>().prop_map(Step::NewLog),
         1 => Just(Step::Compact),
         2 => any::<u16>().prop_map(Step::Wait),
@@ -136,6 +139,9 @@ impl World {
 
     /// Answers a request as a leader does.
     fn subscribe(&mut self, request: Subscribe) {
+        if self.injector.is_down() {
+            return self.replica.handle_closed(self.now);
+        }
         let view = self.view();
         let digest_there = request.resume.and_then(|resume| {
             let at = resume.position.index;
@@ -247,6 +253,11 @@ impl World {
                 }
             }
             Step::Inject(fault) => self.injector.inject(fault),
+            Step::Down(true) => {
+                self.injector.take_down();
+                self.cut();
+            }
+            Step::Down(false) => self.injector.bring_up(),
             Step::NewLog(events) => {
                 let log = LogId(self.view().log.0 + 1);
                 self.sequencer = Sequencer::new(Term(1), Snapshot::take(log, Position::origin(log), 0), []);
