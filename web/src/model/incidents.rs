@@ -272,8 +272,11 @@ impl Model {
 
     /// The session was stopped and all that it held is dropped. A new session starts with nothing.
     pub fn handle_forgotten(&mut self, now: Now) {
-        self.incidents.open(Beginning::Done(Done::Forgotten), &self.chain, now);
-        self.incidents.held = None;
+        // Who holds nothing forgets nothing.
+        if self.incidents.held.is_some() {
+            self.incidents.open(Beginning::Done(Done::Forgotten), &self.chain, now);
+            self.incidents.held = None;
+        }
         self.forget(now);
     }
 

@@ -541,6 +541,8 @@ fn a_tab_whose_link_broke_while_it_was_frozen_is_told() {
 fn a_forgotten_state_is_told() {
     let mut world = World::new();
     world.forget();
+    world.forget();
+    assert_eq!(world.model.incidents().count(), 1, "the second time there is nothing to forget");
     assert_eq!((world.model.held(), world.model.chain().links().len()), (None, 0));
     world.wait(Duration::from_millis(1));
     world.until_live();
