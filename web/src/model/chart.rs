@@ -66,8 +66,8 @@ impl Model {
     /// The incidents and the changes of leader that the chart marks.
     #[must_use]
     pub fn sights(&self) -> Vec<Sight> {
-        let incidents = self.incidents().map(|incident| Sight {
-            index: incident.index(),
+        let incidents = self.placed_incidents().map(|(index, incident)| Sight {
+            index,
             tone: incident.tone(),
             label: String::new(),
         });

@@ -265,6 +265,16 @@ impl Incident {
         }
     }
 
+    /// Where it belongs in `log`: `None` if it happened in another one. With a new log it belongs where that began here.
+    #[must_use]
+    pub fn place(&self, log: LogId) -> Option<Index> {
+        let answer = self.answer.filter(|(answer, _)| answer.log == log);
+        match self.held {
+            Some(held) if held.log() == log => Some(self.index()),
+            _ => answer.map(|_| self.snapshot().unwrap_or(Index::ZERO)),
+        }
+    }
+
     /// Whether this page did it on purpose.
     #[must_use]
     pub fn is_injected(&self) -> bool {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use engine::replica::{Divergence, Notice, State};
-use engine::{Batch, Replica, Resume, Snapshot, SnapshotReason, Standing, Struck, Term, Verdict};
+use engine::{Batch, Index, LogId, Replica, Resume, Snapshot, SnapshotReason, Standing, Struck, Term, Verdict};
 
 use super::chain::Chain;
 use super::incident::{Answer, Beginning, Done, Healed, Incident, Noticed};
@@ -25,6 +25,8 @@ pub(crate) struct Incidents {
     /// What the replica holds, and in which term.
     held: Option<Snapshot>,
     term: Option<Term>,
+    /// The leader's log.
+    log: Option<LogId>,
     teller: Teller,
 }
 
@@ -70,6 +72,7 @@ impl Incidents {
                     log: welcome.log,
                     term: welcome.term,
                 };
+                self.log = Some(welcome.log);
                 self.change(|incident| incident.answer = Some((answer, now)));
                 return self.hold(replica);
             }
@@ -285,6 +288,12 @@ impl Model {
     /// The newest incidents, newest first.
     pub fn incidents(&self) -> impl DoubleEndedIterator<Item = &Incident> {
         self.incidents.list.iter().rev()
+    }
+
+    /// The incidents in the present log, newest first, each with the event that it stands beside.
+    pub fn placed_incidents(&self) -> impl Iterator<Item = (Index, &Incident)> {
+        let log = self.incidents.log;
+        self.incidents().filter_map(move |incident| Some((incident.place(log?)?, incident)))
     }
 
     /// Grows with everything new in [`incidents`](Self::incidents).

@@ -642,6 +642,8 @@ fn a_new_log_is_told() {
          xxxxxx...... Healed: The value at #0 came, and all checks match. 87 ms in truth, with a snapshot.",
     );
     assert!(world.newest().has_new_log());
+    let (old, new) = (world.newest().place(LOG), world.newest().place(LogId(0xbeef)));
+    assert_eq!((old, new), (Some(Index(1_970)), Some(Index::ZERO)));
 }
 
 #[test]
@@ -826,6 +828,17 @@ fn a_stream_that_breaks_while_a_gap_heals_is_no_incident_of_its_own() {
     world.until_live();
     assert_eq!(world.model.incidents().count(), 1);
     assert!(world.newest().attempts > 1);
+}
+
+#[test]
+fn incidents_of_an_old_log_have_no_place_in_a_new_one() {
+    let mut world = World::new();
+    world.inject(LinkFault::Repeat).commit(&[Divide(11)]);
+    let places = |world: &World| -> Vec<Index> { world.model.placed_incidents().map(|(index, _)| index).collect() };
+    assert_eq!(places(&world), [Index(1_970)]);
+    world.start_new_log();
+    world.until_live();
+    assert_eq!(places(&world), [Index::ZERO], "where the new log began");
 }
 
 #[test]
