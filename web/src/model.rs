@@ -7,6 +7,7 @@
 pub mod announcement;
 pub mod chain;
 pub mod chart;
+pub mod history;
 pub mod incident;
 pub mod incidents;
 pub mod last_operation;
