@@ -63,6 +63,8 @@ pub struct Producer<S> {
     under_way: bool,
     patience: Duration,
     author: Option<Identity>,
+    /// The author that the first attempt of the pending operation named, so that each repeat names the same.
+    named: Option<Option<Identity>>,
 }
 
 impl<S: fmt::Debug> fmt::Debug for Producer<S> {
@@ -75,12 +77,21 @@ impl<S: Submit> Producer<S> {
     /// A producer that submits through `calls`. `new_id` makes an id that no other producer has, such as a random one.
     pub fn new(calls: S, mut new_id: impl FnMut() -> ProducerId + Send + 'static) -> Self {
         let outbox = Outbox::new(new_id());
-        Self { calls, new_id: Box::new(new_id), outbox, under_way: false, patience: PATIENCE, author: None }
+        Self {
+            calls,
+            new_id: Box::new(new_id),
+            outbox,
+            under_way: false,
+            patience: PATIENCE,
+            author: None,
+            named: None,
+        }
     }
 
     /// Goes on with `outbox`, which replaces the producer's own.
     pub fn resume(&mut self, outbox: Outbox) {
         self.outbox = outbox;
+        self.named = None;
     }
 
     /// Gives up on a submission after `patience` instead of [`PATIENCE`], at the end of an attempt.
@@ -90,7 +101,8 @@ impl<S: Submit> Producer<S> {
         self
     }
 
-    /// Says who submits, for people who look at the log. Without it, or with `None`, a submission does not say.
+    /// Says who submits, for people who look at the log. Without it, or with `None`, a submission does not say. An operation
+    /// whose first attempt was sent keeps its author.
     pub fn set_author(&mut self, author: Option<Identity>) {
         self.author = author;
     }
@@ -110,13 +122,19 @@ impl<S: Submit> Producer<S> {
     /// Sends the pending operation once and returns what to do next; `None` if nothing is pending. The caller pauses
     /// between attempts.
     pub async fn attempt(&mut self) -> Option<Step> {
-        let submission = Submission { author: self.author.clone(), ..self.outbox.submission()? };
+        let submission = self.outbox.submission()?;
+        let author = self.named.get_or_insert_with(|| self.author.clone()).clone();
+        let submission = Submission { author, ..submission };
         if std::mem::replace(&mut self.under_way, true) {
             self.outbox.lose_answer();
         }
         let answer = self.calls.submit(submission).await;
         self.under_way = false;
-        self.outbox.handle_answer(answer, &mut self.new_id)
+        let step = self.outbox.handle_answer(answer, &mut self.new_id);
+        if self.outbox.pending().is_none() {
+            self.named = None;
+        }
+        step
     }
 
     /// Gives the pending operation up. Returns whether it may be in the log, or get there later.
@@ -124,6 +142,7 @@ impl<S: Submit> Producer<S> {
         if std::mem::take(&mut self.under_way) {
             self.outbox.lose_answer();
         }
+        self.named = None;
         self.outbox.give_up()
     }
 
@@ -216,6 +235,31 @@ mod tests {
         assert!(dropped.is_err());
         assert_eq!(producer.submit(Operation::Add(2), None).await, Ok(EVENT));
         assert_eq!(*script.asked.lock().unwrap(), asked(&[("a", 1), ("a", 1), ("a", 2)]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_repeat_names_the_author_of_the_first_attempt() {
+        /// Records who was named, and answers the third call and those after it.
+        #[derive(Clone, Default)]
+        struct Names(Arc<Mutex<Vec<Option<String>>>>);
+
+        impl Submit for Names {
+            async fn submit(&self, submission: Submission) -> Result<Event, SubmitError> {
+                let mut names = self.0.lock().unwrap();
+                names.push(submission.author.map(|author| author.name));
+                if names.len() < 3 { Err(SubmitError::NoAnswer) } else { Ok(EVENT) }
+            }
+        }
+
+        let named = |name: &str| Some(Identity { name: name.to_owned(), ..Identity::default() });
+        let names = Names::default();
+        let mut producer = Producer::new(names.clone(), || ProducerId::new("a").unwrap()).with_patience(Duration::ZERO);
+        for (author, operation) in [(None, 1), (named("ada"), 2), (named("bob"), 3)] {
+            producer.set_author(author);
+            let _ = producer.submit(Operation::Add(operation), None).await;
+        }
+        let expected = [None, None, None, Some("bob".to_owned())];
+        assert_eq!(*names.0.lock().unwrap(), expected, "the first operation is settled before the third is sent");
     }
 
     /// Gives the answers of a script, and records what it was asked.
