@@ -7,6 +7,7 @@
 //! | the streams | [`subscribe`], [`watch_replicas`] |
 //! | how both are written without encoding a message for each reader | `raw.rs` |
 
+mod control_generator;
 pub(crate) mod edge;
 mod get_status;
 pub mod health;
@@ -32,6 +33,7 @@ use tonic::{Request, Response, Status};
 use wire::pb;
 use wire::pb::calculator_service_server::CalculatorService;
 
+use crate::generator::Generation;
 use crate::roster::Membership;
 use sequencer::Submitter;
 use watch_replicas::Watchers;
@@ -43,21 +45,24 @@ pub struct Calculator {
     log: Arc<dyn LogReader>,
     submitter: Submitter,
     membership: Membership,
+    generation: Generation,
     watchers: Watchers,
     started: Instant,
 }
 
 impl Calculator {
-    /// Creates the service. `feed` knows the tail, `log` holds history, and operations go to `submitter`.
+    /// Creates the service. `feed` knows the tail, `log` holds history, operations go to `submitter`, and `generation`
+    /// draws them.
     #[must_use]
     pub fn new(
         feed: Feed,
         log: Arc<dyn LogReader>,
         submitter: Submitter,
         membership: Membership,
+        generation: Generation,
         watchers: Watchers,
     ) -> Self {
-        Self { feed, log, submitter, membership, watchers, started: Instant::now() }
+        Self { feed, log, submitter, membership, generation, watchers, started: Instant::now() }
     }
 
     /// Those who watch the replicas.
@@ -125,6 +130,13 @@ impl CalculatorService for Calculator {
     ) -> Result<Response<Self::WatchReplicasStream>, Status> {
         // As with Subscribe, the port routes this method to `WatchService`.
         Err(Status::internal("WatchReplicas was routed to the wrong service"))
+    }
+
+    async fn control_generator(
+        &self,
+        request: Request<pb::ControlGeneratorRequest>,
+    ) -> Result<Response<pb::ControlGeneratorResponse>, Status> {
+        control_generator::answer(self, request.into_inner()).map(Response::new)
     }
 }
 

@@ -108,12 +108,16 @@ pub async fn run(
     let membership = Membership::new(config.limits.streams.with_heartbeat(config.heartbeat_interval));
     let checking_streams = tokio::spawn(check_streams(membership.clone()));
     let watchers = Watchers::new(config.limits.watchers);
-    let maker =
-        RosterMaker { feed: feed.clone(), membership: membership.clone(), generation, watchers: watchers.clone() };
+    let maker = RosterMaker {
+        feed: feed.clone(),
+        membership: membership.clone(),
+        generation: generation.clone(),
+        watchers: watchers.clone(),
+    };
     let making_rosters = tokio::spawn(maker.run());
     let scrubbing = tokio::spawn(scrub::scrub(Arc::clone(&log), tail.position().index));
     let health = submitter.health().clone();
-    let service = Calculator::new(feed.clone(), log, submitter, membership.clone(), watchers);
+    let service = Calculator::new(feed.clone(), log, submitter, membership.clone(), generation, watchers);
     let readers = Readers::start().map_err(RunError::Thread)?;
     let server = http::start(listener, service, feed.clone(), membership, health, readers.handle(), &config);
 

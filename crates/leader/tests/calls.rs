@@ -11,6 +11,7 @@ use common::raw::{Answer, framed, http1, http2};
 use common::{TestLeader, config};
 use engine::{Index, Operation, Term};
 use leader::config::Generator;
+use leader::generator::ControlRefused;
 use sequencer::NotCommitted;
 use store::{AppendError, Corrupt, Fenced, ReadError};
 use tonic::{Code, Status};
@@ -144,6 +145,7 @@ async fn every_call_answers_invalid_requests_with_a_reason() {
     let position = pb::LogPosition { log_id: vec![1], index: 1, digest: 1 };
     let long = pb::Replica { name: "x".repeat(65), ..Default::default() };
     let subscribe = |replica, resume_from| framed(&pb::SubscribeRequest { replica, resume_from, ..Default::default() });
+    let control = |rate| framed(&pb::ControlGeneratorRequest { paused: None, rate: Some(rate) });
     let watch = |replica| framed(&pb::WatchReplicasRequest { replica: Some(replica) });
     let report = |replica, position| framed(&pb::ReportProgressRequest { replica, position, ..Default::default() });
     let read = |first_index, page_size| framed(&pb::ReadEventsRequest { first_index, page_size });
@@ -151,6 +153,7 @@ async fn every_call_answers_invalid_requests_with_a_reason() {
         ("Subscribe", subscribe(None, Some(position.clone())), reason(Code::InvalidArgument, "INVALID_REQUEST")),
         ("Subscribe", subscribe(Some(long.clone()), None), reason(Code::InvalidArgument, "INVALID_REQUEST")),
         ("WatchReplicas", watch(long.clone()), reason(Code::InvalidArgument, "INVALID_REQUEST")),
+        ("ControlGenerator", control(5.0), reason(Code::FailedPrecondition, "NO_GENERATOR")),
         ("ReportProgress", report(None, None), reason(Code::InvalidArgument, "INVALID_REQUEST")),
         ("ReportProgress", report(None, Some(position)), reason(Code::InvalidArgument, "INVALID_REQUEST")),
         ("ReportProgress", report(Some(long), None), reason(Code::InvalidArgument, "INVALID_REQUEST")),
@@ -252,6 +255,9 @@ async fn the_leader_gives_exactly_the_reasons_that_the_contract_lists() {
     let cross = [("origin", "https://a.example"), ("sec-fetch-site", "cross-site")];
     met.push(call(&leader, "Submit", &cross, &[0; 5]).await.status());
     met.push(call(&leader, "WatchReplicas", &[], &[0; 5]).await.status());
+    let pause = framed(&pb::ControlGeneratorRequest { paused: Some(true), rate: None });
+    met.push(call(&leader, "ControlGenerator", &[], &pause).await.status());
+    met.push(ControlRefused::Off.into());
     let at_the_tail = framed(&wire::sharedcalculator::GetUpdatesRequest { from_index: 20 });
     for (path, body) in
         [("/no.such.Service/Call", &[0; 5][..]), ("/sharedcalculator.Leader/StreamUpdates", &at_the_tail)]

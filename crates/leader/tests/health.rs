@@ -9,6 +9,7 @@ use std::time::Duration;
 use engine::{LogId, Operation};
 use feed::Feed;
 use leader::config::Generator;
+use leader::generator::Generation;
 use leader::http::{self, Server};
 use leader::roster::Membership;
 use leader::rpc::Calculator;
@@ -61,7 +62,8 @@ impl World {
         let address = listener.local_addr().unwrap();
         let config = common::config(Generator::Off);
         let (membership, writing) = (Membership::new(config.limits.streams), submitter.health().clone());
-        let calculator = Calculator::new(feed.clone(), log, submitter, membership.clone(), Watchers::new(1));
+        let (generation, watchers) = (Generation::new(Generator::Off, 0, false), Watchers::new(1));
+        let calculator = Calculator::new(feed.clone(), log, submitter, membership.clone(), generation, watchers);
         let readers = tokio::runtime::Handle::current();
         let server = http::start(listener, calculator, feed, membership, writing, readers, &config);
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();

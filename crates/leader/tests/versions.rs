@@ -14,6 +14,7 @@ use engine::{
     Digest, Durability, Frame, Index, LogId, Operation, Position, SnapshotReason, Standing, StreamId, Term, Timestamp,
     Verdict, Welcome, apply,
 };
+use follower::{ControlError, LinkError};
 use futures_util::Stream;
 use leader::config::Generator;
 use prost::Message;
@@ -304,6 +305,13 @@ impl CalculatorService for FirstLeader {
         Err(Status::unavailable("not in this test"))
     }
 
+    async fn control_generator(
+        &self,
+        _request: Request<pb::ControlGeneratorRequest>,
+    ) -> Result<Response<pb::ControlGeneratorResponse>, Status> {
+        Err(Status::unimplemented("the first version does not have this call"))
+    }
+
     async fn watch_replicas(
         &self,
         _request: Request<pb::WatchReplicasRequest>,
@@ -333,5 +341,10 @@ async fn a_replica_follows_a_leader_of_the_first_version() {
     assert_eq!(report.position.unwrap().index, 5);
     let calls = follower::connect(&url, common::identity("reader")).unwrap().calls();
     assert_eq!(calls.read_snapshot(Index(3)).await, Err(follower::ReadError::Unsupported));
+    let Err(LinkError::Call(error)) = calls.watch_replicas(common::identity("newer")).await else {
+        panic!("the first version has no rosters")
+    };
+    assert_eq!(error.code, tonic::Code::Unimplemented);
+    assert_eq!(calls.control_generator(Some(true), None).await, Err(ControlError::Unsupported));
     serving.abort();
 }
