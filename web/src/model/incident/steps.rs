@@ -193,7 +193,8 @@ impl Incident {
             Noticed::Diverged(Divergence::Digest { at, own, leader }) => {
                 let (own, leader) = (short_digest(*own), short_digest(*leader));
                 let text = format!(
-                    "At {} the digest is {own} here and {leader} at the leader. So what is held is not the leader’s: it is dropped.",
+                    "At {} the digest is {own} here and {leader} at the leader. So this page does not trust what it \
+                     holds: it drops it.",
                     index(*at)
                 );
                 ("Digests differ", text, Tone::Bad)
@@ -201,12 +202,12 @@ impl Incident {
             Noticed::Diverged(Divergence::Refused { refusal, .. }) => {
                 let refusal = format::with_minus(&refusal.to_string());
                 let text =
-                    format!("It cannot be applied: {refusal}. So what is held is not the leader’s: it is dropped.");
+                    format!("It cannot be applied: {refusal}. So this page does not trust what it holds: it drops it.");
                 ("It does not fit", text, Tone::Bad)
             }
             Noticed::Diverged(Divergence::Verdict { at }) => {
                 let text = format!(
-                    "The leader has another digest at {}. So what is held is not the leader’s: it is dropped.",
+                    "The leader has another digest at {}. So this page does not trust what it holds: it drops it.",
                     index(at.index)
                 );
                 ("Digests differ", text, Tone::Bad)
