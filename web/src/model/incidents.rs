@@ -14,6 +14,9 @@ use super::{Model, Now, news};
 /// How many incidents are kept: enough for an hour of breaking things.
 pub const CAPACITY: usize = 40;
 
+/// How long after a repeated batch another one is not an incident of its own.
+const SAME_AGAIN: Duration = Duration::from_secs(10);
+
 /// The newest [`CAPACITY`] incidents, and which of them is told.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Incidents {
@@ -117,6 +120,16 @@ impl Incidents {
             incident.noticed = Some((noticed, now));
             incident.healed = healed;
             return;
+        }
+        let newest = self.list.back().and_then(|newest| Some((newest.noticed.as_ref()?, newest.healed.is_some())));
+        match (&noticed, newest) {
+            (Noticed::Duplicate { .. }, Some(((Noticed::Duplicate { .. }, at), _)))
+                if now.at.since(at.at) < SAME_AGAIN =>
+            {
+                return;
+            }
+            (Noticed::StaleLeader { .. }, Some(((Noticed::StaleLeader { .. }, _), false))) => return,
+            _ => {}
         }
         // A stream that breaks while something else heals is one more attempt.
         let stands_alone = heals_itself || matches!(noticed, Noticed::StaleLeader { .. } | Noticed::Judged(_));

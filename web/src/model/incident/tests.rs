@@ -232,6 +232,15 @@ impl World {
         }
     }
 
+    /// The network loses an event.
+    fn lose_by_itself(&mut self) {
+        let stream = self.stream.take();
+        self.commit(&[Divide(11)]);
+        self.stream = stream;
+        self.commit(&[Multiply(100)]);
+        self.until_live();
+    }
+
     fn inject(&mut self, fault: LinkFault) -> &mut Self {
         self.injector.inject(fault);
         self
@@ -562,11 +571,7 @@ fn a_forgotten_state_is_told() {
 #[test]
 fn a_gap_that_nobody_made_is_told() {
     let mut world = World::new();
-    let stream = world.stream.take();
-    world.commit(&[Divide(11)]);
-    world.stream = stream;
-    world.commit(&[Multiply(100)]);
-    world.until_live();
+    world.lose_by_itself();
     check(
         &world,
         "
@@ -589,6 +594,27 @@ fn an_event_that_the_network_repeats_is_told() {
          duplicate at #1,969: repeat: #1,969 came twice, ignored
          ######2..... Seen before: #1,969 came again. Applied already, so ignored: nothing changed, nothing was asked.",
     );
+}
+
+#[test]
+fn what_goes_wrong_again_and_again_is_one_incident() {
+    let mut world = World::new();
+    let newest = world.history.last().unwrap().clone();
+    for _ in 0..5 {
+        world.send(Frame::Batch(newest.clone()));
+    }
+    assert_eq!(world.model.incidents().count(), 1);
+    world.watch(10 * SECOND);
+    world.send(Frame::Batch(newest));
+    assert_eq!(world.model.incidents().count(), 2, "later it is worth another telling");
+
+    world.term = Term(3);
+    world.heartbeat();
+    world.wait(2 * SECOND);
+    world.term = Term(4);
+    world.until_live();
+    let stale = world.model.incidents().filter(|incident| incident.kind() == "stale_leader");
+    assert_eq!(stale.map(|incident| incident.healed().is_some()).collect::<Vec<_>>(), [true]);
 }
 
 #[test]
@@ -921,14 +947,13 @@ fn incidents_wait_for_their_turn_and_what_is_too_much_is_counted() {
     world.until_live();
     // Of seven that happen by themselves and one that the page makes, three wait.
     for _ in 0..7 {
-        let newest = world.history.last().unwrap().clone();
-        world.send(Frame::Batch(newest));
+        world.lose_by_itself();
     }
     world.inject(LinkFault::Repeat).commit(&[Divide(11)]);
     let now = world.now();
     assert_eq!(world.model.telling(now).unwrap().more, 5);
     let mut told = Vec::new();
-    for _ in 0..40 {
+    for _ in 0..80 {
         let (kind, more) = {
             let now = world.now();
             world.model.telling(now).map_or(("", 0), |telling| (telling.kind, telling.more))
@@ -937,6 +962,6 @@ fn incidents_wait_for_their_turn_and_what_is_too_much_is_counted() {
         world.watch(Duration::from_millis(500));
     }
     told.dedup();
-    let expected = [("lost", 5), ("repeated", 5), ("duplicate", 5), ("", 0)];
+    let expected = [("lost", 5), ("repeated", 5), ("gap", 5), ("", 0)];
     assert_eq!(told, expected, "what the page did itself comes first");
 }
