@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use common::{Follower, TestLeader, config};
 use engine::{
-    Digest, Durability, Frame, Index, LogId, Operation, Position, SnapshotReason, Standing, StreamId, Term, Timestamp,
-    Verdict, Welcome, apply,
+    Digest, Durability, Frame, Index, LogId, Operation, Position, SnapshotReason, Standing, StreamId, Submission, Term,
+    Timestamp, Verdict, Welcome, apply,
 };
 use follower::{ControlError, LinkError};
 use futures_util::Stream;
@@ -43,6 +43,20 @@ mod first {
         pub(crate) snapshot_reason: i32,
     }
 
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct Batch {
+        #[prost(uint64, tag = "1")]
+        pub(crate) term: u64,
+        #[prost(uint64, tag = "2")]
+        pub(crate) first_index: u64,
+        #[prost(message, repeated, tag = "3")]
+        pub(crate) operations: Vec<pb::Operation>,
+        #[prost(fixed64, tag = "4")]
+        pub(crate) digest: u64,
+        #[prost(uint64, tag = "5")]
+        pub(crate) committed_at_us: u64,
+    }
+
     #[derive(Clone, PartialEq, prost::Oneof)]
     pub(crate) enum Frame {
         #[prost(message, tag = "1")]
@@ -50,7 +64,7 @@ mod first {
         #[prost(message, tag = "2")]
         Snapshot(pb::Snapshot),
         #[prost(message, tag = "3")]
-        Batch(pb::Batch),
+        Batch(Batch),
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -135,7 +149,7 @@ impl First {
         }
     }
 
-    fn apply(&mut self, batch: pb::Batch) {
+    fn apply(&mut self, batch: first::Batch) {
         let (at, value) = self.held.as_mut().unwrap();
         assert_eq!(batch.first_index, at.index + 1);
         for operation in batch.operations {
@@ -165,7 +179,9 @@ async fn a_replica_of_the_first_version_follows_resumes_and_reports() {
     let calls = leader.calls();
     let submit = async |count: i64| {
         for n in 1..=count {
-            calls.submit(Operation::Add(n)).await.unwrap();
+            // Such a replica does not know authors.
+            let author = Some(common::identity("somebody"));
+            calls.submit(Submission { author, ..Operation::Add(n).into() }).await.unwrap();
         }
     };
     submit(3).await;

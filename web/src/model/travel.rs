@@ -111,6 +111,8 @@ pub struct Travel {
 struct Path {
     /// The state before the first of them.
     start: Snapshot,
+    /// The index that it was asked for. A leader may hold no state close to it.
+    asked_for: Index,
     steps: VecDeque<Step>,
     /// The newest index at which the digest was the leader's at the end of a batch.
     proved_to: Option<Index>,
@@ -210,6 +212,11 @@ impl Travel {
         let waits = self.in_flight.is_some() || self.retry_at.is_some_and(|at| now < at);
         let target = self.target.filter(|_| !waits && self.obstacle.is_none())?;
         self.retry_at = None;
+        let is_on_path = self.path.as_ref().is_some_and(|path| path.leads_to(target, self.floor));
+        if target < self.floor && !is_on_path {
+            self.obstacle = Some(Obstacle::Compacted(self.floor));
+            return None;
+        }
         let request = self.plan(target)?;
         self.in_flight = Some(InFlight { request, is_stale: false });
         Some(request)
@@ -250,7 +257,7 @@ impl Travel {
                 };
                 match is_wrong {
                     // A newer target may have been chosen meanwhile; this state may still lead to it.
-                    None => self.path = Some(Path::new(state)),
+                    None => self.path = Some(Path::new(state, at)),
                     Some(what) => self.obstacle = Some(Obstacle::Wrong(format!("the leader sent {what}"))),
                 }
             }
@@ -360,11 +367,11 @@ impl Travel {
 }
 
 impl Path {
-    fn new(start: Snapshot) -> Self {
+    fn new(start: Snapshot, asked_for: Index) -> Self {
         // The beginning of a log follows from its id.
         let is_origin = start == origin(start.log());
         let proved_to = is_origin.then(|| start.position().index);
-        Self { start, steps: VecDeque::new(), proved_to }
+        Self { start, asked_for, steps: VecDeque::new(), proved_to }
     }
 
     /// The state after the last event.
@@ -378,7 +385,7 @@ impl Path {
     /// Whether `target` is on the path, or so little beyond it that it is read on to. The event at its start is not on it, and
     /// is needed unless it lies at the floor.
     fn leads_to(&self, target: Index, floor: Index) -> bool {
-        let (start, end) = (self.start.position().index, self.end().position().index);
+        let (start, end) = (self.start.position().index, self.end().position().index.max(self.asked_for));
         (start < target || start == target && target <= floor) && target.events_since(end) <= READ_ON
     }
 

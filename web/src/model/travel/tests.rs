@@ -15,6 +15,8 @@ struct Leader {
     alter: fn(&mut HistoryPage),
     /// How many answers it gave.
     calls: usize,
+    /// Between these events it holds no state.
+    stateless: (Index, Index),
 }
 
 impl Leader {
@@ -37,7 +39,8 @@ impl Leader {
             batches.push(sequencer.seal(Timestamp(number)).unwrap());
             sequencer.commit();
         }
-        Self { floor: Index::ZERO, batches, states, alter: |_| {}, calls: 0 }
+        let stateless = (Index(u64::MAX), Index(u64::MAX));
+        Self { floor: Index::ZERO, batches, states, alter: |_| {}, calls: 0, stateless }
     }
 
     fn tail(&self) -> Index {
@@ -48,7 +51,9 @@ impl Leader {
         if at < self.floor {
             return Err(ReadError::Compacted { floor: self.floor });
         }
+        let (first, last) = self.stateless;
         let ends = self.batches.iter().map(|batch| batch.last()).take_while(|end| *end <= at);
+        let ends = ends.filter(|end| *end < first || *end > last);
         Ok(self.states[usize::try_from(ends.last().unwrap_or_default().max(self.floor).0).unwrap()])
     }
 
@@ -256,6 +261,47 @@ fn what_cannot_be_shown_is_said() {
     let mut travel = leader.travel();
     travel.go_to(Index(900));
     assert_eq!(leader.serve(&mut travel, at(0)), View::Cannot(Index(900), Obstacle::OlderLeader));
+}
+
+#[test]
+fn a_floor_that_passes_the_target_is_said() {
+    let mut leader = Leader::new();
+    let mut travel = leader.travel();
+    travel.go_to(Index(100));
+    leader.floor = leader.batches[50].last();
+    travel.handle_log(LOG, leader.floor, leader.tail());
+    assert_eq!(leader.serve(&mut travel, at(0)), View::Cannot(Index(100), Obstacle::Compacted(leader.floor)));
+    // What is there already stays.
+    let target = leader.floor.next();
+    travel.go_to(target);
+    leader.serve(&mut travel, at(0));
+    travel.handle_log(LOG, leader.tail(), leader.tail());
+    assert_eq!(there(leader.serve(&mut travel, at(0))).index, target);
+}
+
+#[test]
+fn a_leader_without_a_state_close_by_is_read_from_further_back() {
+    let mut leader = Leader { stateless: (Index(1), Index(1_500)), ..Leader::new() };
+    for _ in 0..300 {
+        // More than what is usually read on to.
+        let last = leader.batches.last().unwrap().clone();
+        let before = *leader.states.last().unwrap();
+        let (index, digest) = (before.position().index.next(), before.position().digest);
+        let values = [before.value(); 10];
+        let mut end = Position { index, digest };
+        for (offset, value) in (0..).zip(values) {
+            let index = index.plus(offset);
+            end = Position { index, digest: end.digest.after(index, Operation::Add(0), value) };
+            leader.states.push(Snapshot::take(LOG, end, value));
+        }
+        let operations = vec![Operation::Add(0); 10];
+        leader.batches.push(Batch::new(last.term(), index, operations, end.digest, last.committed_at()).unwrap());
+    }
+    leader.stateless = (Index(1), Index(4_000));
+    let mut travel = leader.travel();
+    travel.go_to(Index(3_900));
+    let there = there(leader.serve(&mut travel, at(0)));
+    assert!(there.proved && leader.calls == 2, "{} calls", leader.calls);
 }
 
 #[test]
