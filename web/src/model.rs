@@ -13,6 +13,7 @@ pub mod incidents;
 pub mod last_operation;
 pub mod log;
 pub mod news;
+pub mod past;
 pub mod resync;
 pub mod scroll;
 pub mod stage;
@@ -35,11 +36,12 @@ use crate::known::Known;
 use announcement::Announcer;
 use chain::Chain;
 use chart::Series;
+use history::History;
 use incidents::{Around, Incidents};
 use last_operation::LastOperation;
-use log::EventLog;
 use news::{Item, News};
 use resync::{Occasion, ResyncLine};
+use travel::Travel;
 
 /// How many of its own operations the tab knows at most.
 const OWN: usize = 200;
@@ -106,6 +108,8 @@ pub struct Model {
     pub(crate) tour: Option<tour::Tour>,
     /// What will happen to the next batch, because a person wants it.
     armed: Option<LinkFault>,
+    /// The incidents that the event log shows.
+    marked: u64,
     /// Where this tab's own operations are, the newest of them last.
     pub(crate) own: VecDeque<Index>,
     /// Where the replica was when it last became live.
@@ -127,7 +131,8 @@ pub struct Model {
     occasion: Occasion,
     first_resync: Option<ResyncLine>,
     reconnect: Option<ResyncLine>,
-    log: EventLog,
+    pub(crate) history: History,
+    pub(crate) travel: Travel,
     chain: Chain,
     incidents: Incidents,
     series: Series,
@@ -142,6 +147,8 @@ impl Model {
     #[must_use]
     pub fn new(id: String, name: String, saved: Option<Snapshot>) -> Self {
         let occasion = if saved.is_some() { Occasion::Reload } else { Occasion::Start };
+        let mut history = History::default();
+        history.set_own_id(&id);
         Self {
             id,
             name,
@@ -155,6 +162,7 @@ impl Model {
             pace: stage::Pace::default(),
             tour: None,
             armed: None,
+            marked: 0,
             own: VecDeque::new(),
             live_from: Index::ZERO,
             standing: None,
@@ -167,7 +175,8 @@ impl Model {
             occasion,
             first_resync: None,
             reconnect: None,
-            log: EventLog::default(),
+            history,
+            travel: Travel::default(),
             chain: Chain::new(saved),
             incidents: Incidents::new(saved),
             series: Series::default(),
@@ -194,11 +203,15 @@ impl Model {
         self.numbers.term = replica.term();
         self.known_tail = replica.tail();
         self.handle_held(replica.position().index, now);
+        if let Some(held) = self.numbers.held {
+            self.travel.handle_log(held.log(), Index::ZERO, self.known_tail);
+        }
         if let Some((text, tone)) = news::describe(notice, self.state, &self.numbers, self.link_error.as_deref()) {
             self.news.add(text, tone, now.time);
         }
         let around = Around { replica, state: self.state, link_error: self.link_error.as_deref(), chain: &self.chain };
         self.incidents.handle_notice(notice, &around, now);
+        self.mark_incidents();
         match notice {
             Notice::StateChanged { to, .. } => self.enter(*to, now),
             Notice::Welcomed(welcome) => {
@@ -206,6 +219,8 @@ impl Model {
                     self.terms.push_back((welcome.tail, welcome.term));
                     self.terms.drain(..self.terms.len().saturating_sub(TERMS));
                 }
+                self.history.handle_log(welcome.log, welcome.floor, welcome.tail);
+                self.travel.handle_log(welcome.log, welcome.floor, welcome.tail);
                 self.numbers.durability = Some(welcome.durability);
                 self.unanswered = None;
             }
@@ -224,12 +239,12 @@ impl Model {
                 self.diverged = false;
             }
             Notice::SnapshotLoaded { snapshot } => {
-                self.log.clear();
+                self.history.handle_snapshot(*snapshot);
                 self.chain = Chain::new(Some(*snapshot));
                 self.series.restart(snapshot);
             }
             Notice::Applied { value_before, batch } => {
-                self.log.append(batch, *value_before);
+                self.history.handle_batch(batch, *value_before);
                 self.chain.append(batch);
                 self.series.append(batch, *value_before);
             }
@@ -280,6 +295,7 @@ impl Model {
 
     /// The tab is a copy of another open tab. It becomes a replica of its own, called `name`.
     pub fn handle_duplicate(&mut self, id: String, name: String) {
+        self.history.set_own_id(&id);
         self.id = id;
         self.name = name;
         self.occasion = Occasion::Start;
@@ -296,7 +312,6 @@ impl Model {
     fn forget(&mut self, now: Now) {
         self.enter(State::Waiting, now);
         self.numbers = Numbers { unknown_since: self.numbers.unknown_since, ..Numbers::default() };
-        self.log.clear();
         self.chain = Chain::default();
         self.standing = None;
         self.diverged = false;
@@ -346,6 +361,18 @@ impl Model {
             self.own.pop_front();
         }
         self.own.push_back(index);
+        self.history.handle_committed(index);
+    }
+
+    /// Shows the incidents in the event log, each where it happened.
+    pub(crate) fn mark_incidents(&mut self) {
+        let version = self.incidents_version();
+        if self.marked != version {
+            self.marked = version;
+            let incidents: Vec<(Index, u64)> =
+                self.incidents().map(|incident| (incident.index(), incident.id())).collect();
+            self.history.set_incidents(incidents);
+        }
     }
 
     /// Whether the event at `index` is this tab's own operation.
@@ -386,10 +413,20 @@ impl Model {
         self.numbers
     }
 
-    /// The events that were applied last.
+    /// The event log.
     #[must_use]
-    pub fn log(&self) -> &EventLog {
-        &self.log
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The event log, to scroll, filter and fill it.
+    pub fn history_mut(&mut self) -> &mut History {
+        &mut self.history
+    }
+
+    /// The journey through history.
+    pub fn travel_mut(&mut self) -> &mut Travel {
+        &mut self.travel
     }
 
     /// The values that were applied last.
@@ -398,12 +435,7 @@ impl Model {
         &self.series
     }
 
-    /// The events that were applied last, to pause and resume.
-    pub fn log_mut(&mut self) -> &mut EventLog {
-        &mut self.log
-    }
-
-    /// The digests of the newest events, as computed here.
+    /// The digest chain of the newest events.
     #[must_use]
     pub fn chain(&self) -> &Chain {
         &self.chain

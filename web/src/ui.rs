@@ -4,6 +4,7 @@ mod browser;
 mod channel;
 mod components;
 mod painter;
+mod reader;
 mod sender;
 mod session;
 mod session_storage;

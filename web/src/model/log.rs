@@ -1,146 +1,122 @@
-//! The event log: the newest events, which a person who reads can pause.
+//! The lines of the event log in words.
 
-use std::collections::VecDeque;
+use engine::{Index, Timestamp};
 
-use engine::{Batch, Event, Index};
+use super::Model;
+use super::history::{Line, Row};
+use super::who::Who;
+use crate::format::{self, NOTHING, TimeOfDay};
 
-/// How many events the log holds: enough to look back, few enough to copy when it is paused.
-pub const CAPACITY: usize = 300;
-
-/// The newest [`CAPACITY`] events, newest first.
-///
-/// At a thousand events a second nobody can read a list that moves. A paused list shows the same events until it goes on,
-/// and counts those that came meanwhile.
-#[derive(Clone, Debug, Default)]
-pub struct EventLog {
-    /// Oldest first.
-    newest: VecDeque<Event>,
-    paused: Option<Paused>,
+/// A line of the event log in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogLine {
+    /// Its name in the style sheet.
+    pub class: &'static str,
+    /// The event's index; 0 if it is not an event.
+    pub index: u64,
+    /// The index for people.
+    pub shown_index: String,
+    /// The operation, or what happened.
+    pub text: String,
+    /// The value for programs; empty if it is not known.
+    pub value: String,
+    /// The value for people.
+    pub shown_value: String,
+    /// Who submitted it.
+    pub author: String,
+    /// When it was committed.
+    pub time: String,
+    /// The incident's id; 0 if it is none.
+    pub incident: u64,
 }
 
-#[derive(Clone, Debug)]
-struct Paused {
-    /// Oldest first.
-    events: VecDeque<Event>,
-    /// How many events came since the pause.
-    missed: u64,
+impl Model {
+    /// The line at a place of the event log; the newest is at 0. `offset` is the local time's difference from UTC, in
+    /// seconds.
+    #[must_use]
+    pub fn log_line(&self, place: u64, offset: i64) -> Option<LogLine> {
+        Some(match self.history.line(place)? {
+            Line::Event { row, own } => event(&row, own, offset),
+            Line::Incident(id) => {
+                let incident = self.incidents().find(|incident| incident.id() == id);
+                LogLine {
+                    class: "row incident",
+                    text: incident.map_or_else(String::new, |incident| incident.line()),
+                    incident: id,
+                    ..LogLine::default()
+                }
+            }
+            Line::Unread(index) => missing(index, "…"),
+            Line::Damaged(index) => missing(index, "damaged in the leader’s storage"),
+        })
+    }
 }
 
-impl EventLog {
-    /// Appends the events of `batch`. `value_before` is the value before its first event.
-    pub fn append(&mut self, batch: &Batch, value_before: i64) {
-        let events = batch.operations().len();
-        let room = CAPACITY.saturating_sub(events);
-        let surplus = self.newest.len().saturating_sub(room);
-        self.newest.drain(..surplus);
-        self.newest.extend(batch.events(value_before).skip(events.saturating_sub(CAPACITY)));
-        if let Some(paused) = &mut self.paused {
-            paused.missed += events as u64;
-        }
+fn event(row: &Row, own: bool, offset: i64) -> LogLine {
+    LogLine {
+        class: if own { "row mine" } else { "row" },
+        index: row.index.0,
+        shown_index: format::grouped_count(row.index.0),
+        text: format::operation(row.operation),
+        value: row.value.map_or_else(String::new, |value| value.to_string()),
+        shown_value: row.value.map_or_else(|| NOTHING.to_owned(), format::grouped),
+        author: author(&row.author, own),
+        time: row.committed_at.map_or_else(String::new, |at| local_time(at, offset)),
+        incident: 0,
     }
+}
 
-    /// Drops the events: those that follow do not continue them. A paused list stays as it is.
-    pub fn clear(&mut self) {
-        self.newest.clear();
+fn missing(index: Index, text: &str) -> LogLine {
+    LogLine {
+        class: "row",
+        index: index.0,
+        shown_index: format::grouped_count(index.0),
+        text: text.to_owned(),
+        ..LogLine::default()
     }
+}
 
-    /// Pauses the list, or lets it go on.
-    pub fn set_paused(&mut self, pause: bool) {
-        if !pause {
-            self.paused = None;
-        } else if self.paused.is_none() {
-            self.paused = Some(Paused { events: self.newest.clone(), missed: 0 });
-        }
+/// Who submitted an event, in words.
+pub(crate) fn author(who: &Who, own: bool) -> String {
+    match who {
+        _ if own => "you".to_owned(),
+        Who::Generator => "generator".to_owned(),
+        Who::Named(_) => who.name().to_owned(),
+        Who::Unnamed => "somebody".to_owned(),
+        Who::Unknown => String::new(),
     }
+}
 
-    /// How many events came since the list was paused; `None` while it moves.
-    #[must_use]
-    pub fn missed(&self) -> Option<u64> {
-        self.paused.as_ref().map(|paused| paused.missed)
-    }
-
-    /// How many events are shown.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.shown().len()
-    }
-
-    /// Whether there is nothing to show.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The event at this place in the list; 0 is the newest.
-    #[must_use]
-    pub fn get(&self, place: usize) -> Option<Event> {
-        let shown = self.shown();
-        shown.len().checked_sub(place + 1).and_then(|at| shown.get(at)).copied()
-    }
-
-    /// The event at `index`, if it is among the newest.
-    #[must_use]
-    pub fn newest_at(&self, index: Index) -> Option<Event> {
-        let last = self.newest.back()?.index;
-        let behind = usize::try_from(last.0.checked_sub(index.0)?).ok()?;
-        self.newest.get(self.newest.len().checked_sub(1 + behind)?).copied()
-    }
-
-    fn shown(&self) -> &VecDeque<Event> {
-        self.paused.as_ref().map_or(&self.newest, |paused| &paused.events)
-    }
+/// The local time of day at which something was committed.
+pub(crate) fn local_time(at: Timestamp, offset: i64) -> String {
+    let seconds = i64::try_from(at.0 / 1_000_000).unwrap_or_default() + offset;
+    TimeOfDay(u32::try_from(seconds.rem_euclid(86_400)).unwrap_or_default()).to_string()
 }
 
 #[cfg(test)]
 mod tests {
-    use engine::{Digest, Index, Operation, Term, Timestamp};
+    use std::rc::Rc;
+
+    use engine::{Identity, Operation};
 
     use super::*;
 
-    /// `events` additions of one, the first at index `first`, so that each value is the event's index.
-    fn append(log: &mut EventLog, first: u64, events: usize) {
-        let operations = vec![Operation::Add(1); events];
-        let batch = Batch::new(Term(1), Index(first), operations, Digest(0), Timestamp(0)).unwrap();
-        log.append(&batch, i64::try_from(first).unwrap() - 1);
-    }
-
-    fn indexes(log: &EventLog) -> Vec<u64> {
-        (0..log.len()).map(|place| log.get(place).unwrap().index.0).collect()
-    }
-
     #[test]
-    fn the_newest_event_comes_first_with_its_value() {
-        let mut log = EventLog::default();
-        append(&mut log, 1, 3);
-        append(&mut log, 4, 1);
-        assert_eq!(indexes(&log), [4, 3, 2, 1]);
-        assert_eq!(log.get(0).unwrap().value, 4);
-        assert_eq!(log.get(4), None);
-    }
-
-    #[test]
-    fn it_never_holds_more_than_its_capacity() {
-        let mut log = EventLog::default();
-        append(&mut log, 1, 200);
-        append(&mut log, 201, 150);
-        assert_eq!((log.len(), log.get(0).unwrap().index.0), (CAPACITY, 350));
-        append(&mut log, 351, 1_000);
-        assert_eq!((log.len(), log.get(0).unwrap().index.0), (CAPACITY, 1_350));
-        assert_eq!(log.get(CAPACITY - 1).unwrap().index.0, 1_051);
-        assert_eq!(log.get(CAPACITY - 1).unwrap().value, 1_051);
-    }
-
-    #[test]
-    fn a_paused_log_shows_the_same_events_and_counts_what_came() {
-        let mut log = EventLog::default();
-        append(&mut log, 1, 3);
-        log.set_paused(true);
-        append(&mut log, 4, 500);
-        log.clear();
-        log.set_paused(true);
-        assert_eq!((indexes(&log), log.missed()), (vec![3, 2, 1], Some(500)));
-        append(&mut log, 700, 1);
-        log.set_paused(false);
-        assert_eq!((indexes(&log), log.missed()), (vec![700], None));
+    fn a_line_says_what_was_done_by_whom_and_when() {
+        let identity = Identity { id: "1".to_owned(), name: "phone".to_owned(), ..Identity::default() };
+        let row = Row {
+            index: Index(1_234),
+            operation: Operation::Multiply(-6),
+            value: Some(-42),
+            author: Who::Named(Rc::new(identity)),
+            committed_at: Some(Timestamp(86_400_000_000 * 3 + 3_661_000_000)),
+        };
+        let line = event(&row, false, 3_600);
+        let texts = [&line.shown_index, &line.text, &line.shown_value, &line.author, &line.time];
+        assert_eq!(texts, ["1,234", "× −6", "−42", "phone", "02:01:01"]);
+        assert_eq!((event(&row, true, 0).author.as_str(), event(&row, true, 0).class), ("you", "row mine"));
+        let unknown = Row { value: None, author: Who::Unknown, committed_at: None, ..row };
+        let line = event(&unknown, false, 0);
+        assert_eq!([&line.shown_value, &line.author, &line.time], [NOTHING, "", ""]);
     }
 }

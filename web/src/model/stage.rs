@@ -245,7 +245,8 @@ impl Model {
 
     /// The operation of an event, from this tab's log or from the leader's list.
     fn operation_at(&self, index: Index) -> Option<Operation> {
-        self.log.newest_at(index).map(|event| event.operation).or_else(|| {
+        let known = self.series().at(index).and_then(|(_, event, _)| event);
+        known.map(|event| event.operation).or_else(|| {
             let Heard { roster, .. } = self.heard.as_ref()?;
             let behind = roster.tail.position().index.0.checked_sub(index.0)?;
             let at = roster.newest.len().checked_sub(1 + usize::try_from(behind).ok()?)?;

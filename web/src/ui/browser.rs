@@ -30,6 +30,12 @@ pub(super) fn time_of_day(millis: u64) -> TimeOfDay {
     of_date(&Date::new(&(millis as f64).into()))
 }
 
+/// How far the local time is ahead of UTC, in seconds.
+#[expect(clippy::cast_possible_truncation, reason = "it is less than a day")]
+pub(super) fn utc_offset() -> i64 {
+    (Date::new_0().get_timezone_offset() * -60.0) as i64
+}
+
 /// Milliseconds since 1970.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is positive and below 2^53")]
 pub(super) fn since_1970() -> u64 {

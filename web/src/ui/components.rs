@@ -11,6 +11,7 @@ mod stage;
 mod term;
 mod top;
 mod tour;
+mod travel;
 mod value;
 
 use leptos::prelude::*;
@@ -25,6 +26,7 @@ use stage::Stage;
 use term::{Asked, Meanings};
 use top::{Announcement, BannerLine, Top};
 use tour::TourPanel;
+use travel::TravelCard;
 use value::ValueCard;
 
 /// The whole page. The session lives as long as it does.
@@ -44,6 +46,7 @@ pub(super) fn App() -> impl IntoView {
             <Keypad signals=signals session=session />
             <EventLogCard signals=signals session=session />
             <ChainCard signals=signals session=session />
+            <TravelCard signals=signals session=session />
             <Details signals=signals />
         </main>
         <TourPanel signals=signals session=session />

@@ -10,23 +10,16 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use super::browser;
+use super::reader::Reader;
 use super::signals::{ROWS, Signals};
 use crate::model::Model;
+use crate::model::scroll::Scroll;
 
 /// Over how many view updates the average time is taken.
 const MEASURED: usize = 60;
 
 /// How many rows exist beyond the visible ones on each side, so that a quick scroll shows no empty rows.
-const OVERSCAN: usize = 36;
-
-/// Which part of the event log is visible, in CSS pixels.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Viewport {
-    pub(super) top: f64,
-    pub(super) height: f64,
-    /// The height of a row.
-    pub(super) row: f64,
-}
+const OVERSCAN: u64 = 36;
 
 /// Requests an animation frame when something changed, and updates the signals in it.
 ///
@@ -35,7 +28,16 @@ pub(super) struct Viewport {
 pub(super) struct Painter {
     model: Rc<RefCell<Model>>,
     signals: Signals,
-    viewport: Cell<Viewport>,
+    /// Which part of the event log is in view.
+    scroll: RefCell<Scroll>,
+    /// Sets the `scrollTop` of the event log.
+    set_top: RefCell<Option<Box<dyn Fn(u64)>>>,
+    reader: Reader,
+    /// The height of the event log's rows and of its list, in pixels.
+    row: Cell<u32>,
+    viewport: Cell<u32>,
+    /// Where to scroll to once the list is high enough.
+    jump: Cell<Option<u64>>,
     /// How many cells of the strip there is room for.
     cells: Cell<u64>,
     injector: SharedInjector,
@@ -48,10 +50,16 @@ pub(super) struct Painter {
 impl Painter {
     pub(super) fn new(model: Rc<RefCell<Model>>, injector: SharedInjector) -> Self {
         let signals = Signals::new(&model.borrow(), browser::now());
+        let reader = Reader::new(Rc::clone(&model));
         Self {
             model,
             signals,
+            scroll: RefCell::new(Scroll::new(28)),
+            set_top: RefCell::default(),
+            reader,
+            row: Cell::default(),
             viewport: Cell::default(),
+            jump: Cell::default(),
             cells: Cell::new(12),
             injector,
             asked: RefCell::default(),
@@ -64,10 +72,48 @@ impl Painter {
         self.signals
     }
 
-    /// Another part of the event log is visible.
-    pub(super) fn look_at(self: &Rc<Self>, viewport: Viewport) {
-        if self.viewport.replace(viewport) != viewport {
-            self.request();
+    /// The event log has rows of `row` pixels in a list of `height` pixels; `set_top` scrolls it.
+    pub(super) fn show_log(self: &Rc<Self>, row: u32, height: u32, set_top: impl Fn(u64) + 'static) {
+        if self.row.replace(row) != row {
+            // The same line stays at the top.
+            let mut scroll = self.scroll.borrow_mut();
+            let first = scroll.visible().start;
+            *scroll = Scroll::new(row);
+            let _ = scroll.resize(self.model.borrow().history().len(), height);
+            self.jump.set(scroll.go_to(first));
+        }
+        self.viewport.set(height);
+        self.set_top.replace(Some(Box::new(set_top)));
+        self.request();
+    }
+
+    /// A person scrolled the event log.
+    pub(super) fn scroll_log(self: &Rc<Self>, top: u64) {
+        let moved = self.scroll.borrow_mut().handle_scroll(top);
+        self.move_log(moved);
+        self.request();
+    }
+
+    /// Shows the line at `place` at the top of the event log.
+    pub(super) fn go_to_line(self: &Rc<Self>, place: u64) {
+        let rows = self.model.borrow().history().len();
+        let moved = {
+            let mut scroll = self.scroll.borrow_mut();
+            let _ = scroll.resize(rows, self.viewport.get());
+            scroll.go_to(place)
+        };
+        self.jump.set(moved);
+        self.request();
+    }
+
+    /// Whether the newest line of the event log is in view.
+    pub(super) fn is_at_the_newest(&self) -> bool {
+        self.scroll.borrow().is_at_top()
+    }
+
+    fn move_log(&self, top: Option<u64>) {
+        if let (Some(top), Some(set_top)) = (top, &*self.set_top.borrow()) {
+            set_top(top);
         }
     }
 
@@ -109,19 +155,30 @@ impl Painter {
         self.asked.take();
         let began = browser::millis();
         self.hear_injector();
-        let Viewport { top, height, row } = self.viewport.get();
-        let first = rows(top, row).saturating_sub(OVERSCAN);
-        let visible = rows(height, row) + 2;
-        let last = rows(top, row) + visible + OVERSCAN;
+        let (places, visible) = {
+            let mut scroll = self.scroll.borrow_mut();
+            let moved = scroll.resize(self.model.borrow().history().len(), self.viewport.get());
+            self.jump.set(moved.or(self.jump.take()));
+            let visible = scroll.visible();
+            let places = visible.start.saturating_sub(OVERSCAN)..visible.end + OVERSCAN;
+            (places.start..places.end.min(places.start + ROWS as u64), visible)
+        };
         self.signals.update(
             &mut self.model.borrow_mut(),
             browser::now(),
-            first,
-            (last - first).min(ROWS),
+            &self.scroll.borrow(),
+            places,
             self.cells.get(),
         );
+        self.reader.read(visible, &self);
+        if self.model.borrow().plays() {
+            self.request();
+        }
         // The effects of the signals are queued as tasks by now; this task runs after them.
-        spawn_local(async move { self.measured(browser::millis() - began) });
+        spawn_local(async move {
+            self.move_log(self.jump.take());
+            self.measured(browser::millis() - began);
+        });
     }
 
     fn measured(&self, took: f64) {
@@ -145,10 +202,4 @@ impl Painter {
             let _ = root.set_attribute("data-frame-us", &average.to_string());
         }
     }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a list is a few thousand pixels high")]
-fn rows(pixels: f64, row: f64) -> usize {
-    // A row is at least one pixel high; before the first one is measured, its height is 0.
-    (pixels / row.max(1.0)).max(0.0) as usize
 }

@@ -129,9 +129,9 @@ impl Session {
         ask(&self.model.borrow())
     }
 
-    /// Pauses the event log, or lets it go on.
-    pub(super) fn pause_log(&self, pause: bool) {
-        self.model.borrow_mut().log_mut().set_paused(pause);
+    /// Changes the event log or the journey, and shows it.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Model)) {
+        change(&mut self.model.borrow_mut());
         self.painter.request();
     }
 
@@ -306,14 +306,14 @@ impl Session {
         self.painter.request();
     }
 
-    /// Tells the newest incident again.
-    pub(super) fn replay_incident(&self) {
-        let mut model = self.model.borrow_mut();
-        let newest = model.incidents().next().map(|incident| incident.id());
-        if let Some(newest) = newest {
-            model.replay(newest, browser::now());
-        }
-        self.painter.request();
+    /// Tells an incident again: the newest, or the one with this id.
+    pub(super) fn replay_incident(&self, id: Option<u64>) {
+        self.change(|model| {
+            let newest = model.incidents().next().map(|incident| incident.id());
+            if let Some(id) = id.or(newest) {
+                model.replay(id, browser::now());
+            }
+        });
     }
 
     /// Tells no more of the incident that is told now.

@@ -1,15 +1,21 @@
 //! What the components are shown: signals that change at most once per animation frame.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use engine::{Event, Moment};
+use engine::Moment;
 use leptos::prelude::*;
 use wire::GeneratorStatus;
 
+use super::browser;
+use crate::format;
 use crate::model::chain::Chain;
 use crate::model::last_operation::OperationStatus;
+use crate::model::log::LogLine;
 use crate::model::news::Item;
+use crate::model::past::Past;
 use crate::model::resync::ResyncLine;
+use crate::model::scroll::Scroll;
 use crate::model::stage::{Cell, LANES, Lane, Strip};
 use crate::model::status::Status;
 use crate::model::telling::Telling;
@@ -60,11 +66,23 @@ impl Sliding {
 }
 
 /// A row of the event log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
-    /// Its place in the list; 0 is the top.
-    pub(super) place: usize,
-    pub(super) event: Event,
+    /// Where it is in the list, in pixels from its top.
+    pub(super) top: i64,
+    pub(super) line: LogLine,
+}
+
+/// The event log as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct LogState {
+    /// The height of the scrolled element in pixels.
+    pub(super) height: u64,
+    pub(super) is_empty: bool,
+    /// How many events came since it was paused; `None` while it moves.
+    pub(super) missed: Option<u64>,
+    /// What a filter has searched, or what is wrong.
+    pub(super) note: String,
 }
 
 /// What the components are shown.
@@ -104,10 +122,9 @@ pub(super) struct Signals {
     chain_at: StoredValue<Moment>,
     /// A row keeps its element: scrolling moves elements, new events replace their text.
     pub(super) rows: [RwSignal<Option<Row>>; ROWS],
-    /// How many events the log shows, of which only some have a row.
-    pub(super) log_length: RwSignal<usize>,
-    /// How many events came since the log was paused; `None` while it moves.
-    pub(super) log_missed: RwSignal<Option<u64>>,
+    pub(super) log: RwSignal<LogState>,
+    /// The journey through history.
+    pub(super) past: RwSignal<Past>,
     news_version: StoredValue<u64>,
 }
 
@@ -136,15 +153,17 @@ impl Signals {
             chain: RwSignal::default(),
             chain_at: StoredValue::default(),
             rows: std::array::from_fn(|_| RwSignal::new(None)),
-            log_length: RwSignal::new(0),
-            log_missed: RwSignal::new(None),
+            log: RwSignal::default(),
+            past: RwSignal::default(),
             news_version: StoredValue::new(0),
         }
     }
 
-    /// Updates every signal whose value has changed. The log shows `rows` rows from `first_row` on.
-    pub(super) fn update(&self, model: &mut Model, now: Now, first_row: usize, rows: usize, cells: u64) {
+    /// Updates every signal whose value has changed. The event log shows the lines of `places`. The strip has `cells`.
+    pub(super) fn update(&self, model: &mut Model, now: Now, scroll: &Scroll, places: Range<u64>, cells: u64) {
         self.update_stage(model, now, cells);
+        self.update_log(model, scroll, places);
+        replace(self.past, model.past(now, browser::utc_offset()));
         replace(self.status, model.status(now));
         replace(self.numbers, model.numbers());
         replace(self.announcement, model.announce(now));
@@ -159,15 +178,30 @@ impl Signals {
             self.news_version.set_value(model.news_version());
             self.news.set(model.news().cloned().collect());
         }
-        let log = model.log();
-        replace(self.log_length, log.len());
-        replace(self.log_missed, log.missed());
-        let last = (first_row + rows.min(ROWS)).min(log.len());
-        for (slot, row) in self.rows.iter().enumerate() {
+    }
+
+    fn update_log(&self, model: &Model, scroll: &Scroll, places: Range<u64>) {
+        let history = model.history();
+        let note = match (history.wrong(), history.searched_back_to()) {
+            (Some(wrong), _) => format!("The leader’s history contradicts itself: {}", format::with_minus(wrong)),
+            (None, Some(_)) if history.has_searched_all() => format!("{} found in all of history", history.len()),
+            (None, Some(index)) => format!("{} found, searched back to {}", history.len(), format::index(index)),
+            (None, None) => String::new(),
+        };
+        let state = LogState {
+            height: scroll.height(),
+            is_empty: history.is_empty(),
+            missed: history.is_paused().then(|| history.missed()),
+            note,
+        };
+        replace(self.log, state);
+        let offset = browser::utc_offset();
+        for (slot, row) in (0..).zip(&self.rows) {
             // The one place in the window that this element shows.
-            let place = first_row + (slot + ROWS - first_row % ROWS) % ROWS;
-            let event = if place < last { log.get(place) } else { None };
-            replace(*row, event.map(|event| Row { place, event }));
+            let rows = ROWS as u64;
+            let place = places.start + (slot + rows - places.start % rows) % rows;
+            let line = if place < places.end { model.log_line(place, offset) } else { None };
+            replace(*row, line.map(|line| Row { top: scroll.y(place), line }));
         }
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn ChainCard(signals: Signals, session: StoredValue<Rc<Session>, Loca
                     "Try to hide it"
                 </button>
                 <button type="button" data-testid="tamper" aria-pressed=move || is_copy().to_string() on:click=begin>
-                    {move || if is_copy() { "Back to the real chain" } else { "Tamper with a copy" }}
+                    {move || if is_copy() { "Real chain" } else { "Tamper" }}
                 </button>
             </div>
             <table>

@@ -1,69 +1,57 @@
-//! The event log: newest first, and paused as soon as somebody scrolls in it.
+//! The event log: all of the retained history, newest first, and paused as soon as somebody scrolls in it.
 
 use std::rc::Rc;
 
-use leptos::ev::Event;
+use engine::{Index, Operation};
+use leptos::ev::{Event, MouseEvent, SubmitEvent};
 use leptos::html::Div;
 use leptos::prelude::*;
+use leptos::wasm_bindgen::JsCast;
+use web_sys::Element;
 
 use super::resizes::Resizes;
 use crate::format;
-use crate::ui::painter::Viewport;
+use crate::model::history::{Filter, Kinds};
 use crate::ui::session::Session;
 use crate::ui::signals::{Row, Signals};
 
-/// The height of the probe in rows. Browsers report whole pixels, but the height of a row can have a fraction.
-const PROBED_ROWS: f64 = 100.0;
+/// The height of the probe in rows.
+const PROBED_ROWS: i32 = 100;
+
+/// What can be shown alone: the name for programs, the name for people, and the kind of operation.
+const FILTERS: [(&str, &str, Option<Operation>); 9] = [
+    ("all", "everything", None),
+    ("mine", "mine", None),
+    ("incidents", "incidents", None),
+    ("add", "+", Some(Operation::Add(0))),
+    ("subtract", "−", Some(Operation::Subtract(0))),
+    ("multiply", "×", Some(Operation::Multiply(0))),
+    ("divide", "÷", Some(Operation::Divide(0))),
+    ("square_root", "√", Some(Operation::SquareRoot)),
+    ("square", "x²", Some(Operation::PowerOfTwo)),
+];
 
 #[component]
 pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
-    let Signals { rows, log_length, log_missed, .. } = signals;
+    let Signals { rows, log, .. } = signals;
     let list = NodeRef::<Div>::new();
     // Measures the height of a row, which depends on the text size.
     let probe = NodeRef::<Div>::new();
-    let row_height = RwSignal::new(30.0);
     // Whether the person paused the log with the button; scrolling down pauses it too.
     let paused = RwSignal::new(false);
+    let chosen = RwSignal::new("all".to_owned());
+    let sought = RwSignal::new(String::new());
 
-    let look = move || {
-        let Some(list) = list.get_untracked() else { return };
-        let height = probe.get_untracked().map_or(0.0, |probe| f64::from(probe.offset_height()) / PROBED_ROWS);
-        if height > 0.0 && (height - row_height.get_untracked()).abs() > 0.01 {
-            row_height.set(height);
-        }
-        let viewport = Viewport {
-            top: f64::from(list.scroll_top()),
-            height: f64::from(list.client_height()),
-            row: row_height.get_untracked(),
-        };
-        session.with_value(|session| {
-            session.painter().look_at(viewport);
-            session.pause_log(paused.get_untracked() || viewport.top > 1.0);
-        });
+    let measure = move || {
+        let (Some(list), Some(probe)) = (list.get_untracked(), probe.get_untracked()) else { return };
+        let row = (probe.offset_height() + PROBED_ROWS - 1) / PROBED_ROWS;
+        let _ = web_sys::HtmlElement::style(&list).set_property("--height", &format!("{row}px"));
+        let height = list.client_height();
+        let set_top = move |top: u64| list.set_scroll_top(i32::try_from(top).unwrap_or(i32::MAX));
+        let length = |pixels: i32| u32::try_from(pixels).unwrap_or_default();
+        session.with_value(|session| session.painter().show_log(length(row), length(height), set_top));
     };
-    let resume = move || {
-        paused.set(false);
-        if let Some(list) = list.get_untracked() {
-            list.set_scroll_top(0);
-        }
-        look();
-    };
-    let jump = move |_| {
-        // The button will be hidden, and the keyboard's focus must not be lost with it.
-        if let Some(list) = list.get_untracked() {
-            let _ = list.focus();
-        }
-        resume();
-    };
-    let toggle = move |_| {
-        if log_missed.get_untracked().is_some() {
-            resume();
-        } else {
-            paused.set(true);
-            look();
-        }
-    };
-    let observer = StoredValue::new_local(Resizes::new(look));
+    let observer = StoredValue::new_local(Resizes::new(measure));
     Effect::new(move |_| {
         if let (Some(list), Some(probe)) = (list.get(), probe.get()) {
             observer.with_value(|observer| {
@@ -73,15 +61,99 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
         }
     });
 
-    let is_paused = move || log_missed.get().is_some();
+    let pause = move || {
+        session.with_value(|session| {
+            let pause = paused.get_untracked() || !session.painter().is_at_the_newest();
+            session.change(|model| model.history_mut().set_paused(pause));
+        });
+    };
+    let scroll = move |_: Event| {
+        if let Some(list) = list.get_untracked() {
+            let top = u64::try_from(list.scroll_top()).unwrap_or_default();
+            session.with_value(|session| session.painter().scroll_log(top));
+            pause();
+        }
+    };
+    let go_to = move |place: u64| {
+        session.with_value(|session| session.painter().go_to_line(place));
+        pause();
+    };
+    let is_paused = move || log.with(|log| log.missed.is_some());
+    let toggle = move |_| {
+        if is_paused() {
+            paused.set(false);
+            go_to(0);
+        } else {
+            paused.set(true);
+            pause();
+        }
+    };
+    let jump = move |_| {
+        // The button will be hidden, and the keyboard's focus must not be lost with it.
+        if let Some(list) = list.get_untracked() {
+            let _ = list.focus();
+        }
+        paused.set(false);
+        go_to(0);
+    };
+    let filter = move || {
+        let kind = chosen.get_untracked();
+        let operation = FILTERS.iter().find(|(name, ..)| *name == kind).and_then(|(.., operation)| *operation);
+        let mut kinds = Kinds::default();
+        if let Some(operation) = operation {
+            kinds.toggle(operation);
+        }
+        let typed = sought.get_untracked();
+        let author = if index_in(&typed).is_some() { String::new() } else { typed.trim().to_owned() };
+        let filter = Filter { kinds, mine: kind == "mine", author, incidents_only: kind == "incidents" };
+        session.with_value(|session| session.change(|model| model.history_mut().set_filter(Some(filter))));
+        go_to(0);
+    };
+    let seek = move |event: SubmitEvent| {
+        event.prevent_default();
+        filter();
+        if let Some(index) = index_in(&sought.get_untracked()) {
+            let place = session.with_value(|session| session.with_model(|model| model.history().place_of(index)));
+            go_to(place);
+        }
+    };
+    // A click on the line of an incident tells it again.
+    let tell = move |event: MouseEvent| {
+        let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+        let row = target.and_then(|target| target.closest("[data-incident]").ok().flatten());
+        let id = row.and_then(|row| row.get_attribute("data-incident")?.parse().ok()).filter(|id| *id != 0);
+        if id.is_some() {
+            session.with_value(|session| session.replay_incident(id));
+        }
+    };
     view! {
         <section class="card log" aria-labelledby="log-title">
             <div class="card-head">
                 <h2 id="log-title">"Event log"</h2>
-                <button type="button" class="quiet" data-testid="log-pause" aria-pressed=move || is_paused().to_string() on:click=toggle>
+                <select
+                    aria-label="Show"
+                    data-testid="log-filter"
+                    on:change=move |event| {
+                        chosen.set(event_target_value(&event));
+                        filter();
+                    }
+                >
+                    {FILTERS.map(|(name, label, _)| view! { <option value=name>{label}</option> }).into_iter().collect_view()}
+                </select>
+                <form on:submit=seek>
+                    <input
+                        type="search"
+                        aria-label="Go to an index, or show only what somebody submitted"
+                        placeholder="# or name"
+                        data-testid="log-seek"
+                        on:input=move |event| sought.set(event_target_value(&event))
+                    />
+                </form>
+                <button type="button" data-testid="log-pause" aria-pressed=move || is_paused().to_string() on:click=toggle>
                     {move || if is_paused() { "▶ Resume" } else { "❚❚ Pause" }}
                 </button>
             </div>
+            <p class="log-note" data-testid="log-note">{move || log.with(|log| log.note.clone())}</p>
             <div class="list-box">
                 <div
                     class="list"
@@ -90,55 +162,60 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
                     role="list"
                     aria-label="Events, newest first"
                     data-testid="event-log"
-                    on:scroll=move |_: Event| look()
+                    on:scroll=scroll
+                    on:click=tell
                 >
-                    <div class="all" role="presentation" style:height=move || pixels(log_length.get(), row_height.get())>
-                        {rows.into_iter().map(|row| view! { <EventRow row=row row_height=row_height /> }).collect_view()}
+                    <div class="all" role="presentation" style:height=move || log.with(|log| format!("{}px", log.height))>
+                        {rows.into_iter().map(event_row).collect_view()}
                     </div>
                 </div>
                 <div class="probe-box" aria-hidden="true">
                     <div class="row-probe" node_ref=probe></div>
                 </div>
-                <p class="empty" hidden=move || log_length.get() != 0>"No events since the page was opened."</p>
+                <p class="empty" hidden=move || log.with(|log| !log.is_empty)>"There are no events yet."</p>
                 <button
                     type="button"
-                    class="jump"
+                    class="jump strong"
                     data-testid="log-jump"
-                    hidden=move || log_missed.get().unwrap_or(0) == 0
+                    hidden=move || log.with(|log| log.missed.unwrap_or(0) == 0)
                     on:click=jump
                 >
-                    {move || format!("↑ {} since – show the newest", format::events(log_missed.get().unwrap_or(0)))}
+                    {move || log.with(|log| format!("↑ {} since – show the newest", format::events(log.missed.unwrap_or(0))))}
                 </button>
             </div>
         </section>
     }
 }
 
-/// One element for the event at its place. Its texts are replaced.
-#[component]
-fn EventRow(row: RwSignal<Option<Row>>, row_height: RwSignal<f64>) -> impl IntoView {
-    move || {
-        row.get().map(|Row { place, event }| {
-            let operation = format::operation(event.operation);
-            view! {
-                <div
-                    class="row"
-                    role="listitem"
-                    data-testid="event-row"
-                    data-index=event.index.to_string()
-                    data-value=event.value.to_string()
-                    style:transform=format!("translateY({})", pixels(place, row_height.get()))
-                >
-                    <span class="index">{format::grouped_count(event.index.0)}</span>
-                    <span class="operation">{operation}</span>
-                    <span class="number">{format::grouped(event.value)}</span>
-                </div>
-            }
-        })
-    }
+/// The index that was typed, with or without `#` and commas.
+fn index_in(typed: &str) -> Option<Index> {
+    typed.trim().trim_start_matches('#').replace(',', "").parse().ok().map(Index)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a list has a few hundred rows")]
-fn pixels(rows: usize, height: f64) -> String {
-    format!("{}px", rows as f64 * height)
+/// One element for the line at its place. Its texts are replaced.
+fn event_row(row: RwSignal<Option<Row>>) -> AnyView {
+    view! {
+        {move || {
+            row.get().map(|Row { top, line }| {
+                view! {
+                    <div
+                        class=line.class
+                        role="listitem"
+                        data-testid=if line.incident == 0 { "event-row" } else { "incident-row" }
+                        data-index=line.index.to_string()
+                        data-value=line.value
+                        data-incident=line.incident.to_string()
+                        style:transform=format!("translateY({top}px)")
+                    >
+                        <span class="index">{line.shown_index}</span>
+                        <span class="operation">{line.text}</span>
+                        <span class="number">{line.shown_value}</span>
+                        <span class="author">{line.author}</span>
+                        <span class="when">{line.time}</span>
+                    </div>
+                }
+            })
+        }}
+    }
+    .into_any()
 }

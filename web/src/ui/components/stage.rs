@@ -99,7 +99,7 @@ fn TellingView(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>
                     type="button"
                     data-testid="replay"
                     hidden=move || is_told.get() || !has_incidents.get()
-                    on:click=move |_| session.with_value(|session| session.replay_incident())
+                    on:click=move |_| session.with_value(|session| session.replay_incident(None))
                 >
                     "Tell it again"
                 </button>
