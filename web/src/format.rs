@@ -55,6 +55,27 @@ pub fn with_minus(text: &str) -> String {
     written
 }
 
+/// A text with its long numbers in groups of three digits.
+#[must_use]
+pub fn with_groups(text: &str) -> String {
+    let mut written = String::with_capacity(text.len() + 8);
+    let mut rest = text;
+    while let Some(begin) = rest.find(|character: char| character.is_ascii_digit()) {
+        let (before, from) = rest.split_at(begin);
+        let end = from.find(|character: char| !character.is_ascii_digit()).unwrap_or(from.len());
+        let (digits, after) = from.split_at(end);
+        let is_word = before.ends_with(|character: char| character.is_alphanumeric() || ".,".contains(character));
+        written.push_str(before);
+        match digits.parse() {
+            Ok(number) if digits.len() > 3 && !is_word => written.push_str(&grouped_count(number)),
+            _ => written.push_str(digits),
+        }
+        rest = after;
+    }
+    written.push_str(rest);
+    written
+}
+
 /// Why a call or a stream broke, for people.
 ///
 /// Browsers use different texts, with names of JavaScript classes. They all mean that the connection broke.
@@ -234,6 +255,13 @@ mod tests {
             "−9 + −5 overflows: the result lies outside −2^63 to 2^63 − 1"
         );
         assert_eq!(with_minus("log-1 of 2026-11-25, (-3)"), "log-1 of 2026-11-25, (−3)");
+    }
+
+    #[test]
+    fn long_numbers_in_a_text_are_grouped() {
+        assert_eq!(with_groups("cannot divide 14707489217 by zero"), "cannot divide 14,707,489,217 by zero");
+        assert_eq!(with_groups("-9 + 12345"), "-9 + 12,345");
+        assert_eq!(with_groups("1,234 and abc1234 and 2^63"), "1,234 and abc1234 and 2^63");
     }
 
     #[test]

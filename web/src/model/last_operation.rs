@@ -310,7 +310,7 @@ impl Pending {
 
 /// The leader's reason, or the transport's in plain words.
 fn reason(error: &SubmitError) -> String {
-    format::broken_link(error.to_string().trim_end_matches('.'))
+    format::with_groups(&format::broken_link(error.to_string().trim_end_matches('.')))
 }
 
 #[cfg(test)]

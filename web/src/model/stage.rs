@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use engine::replica::State;
 use engine::{Index, Operation, SnapshotReason, Standing, Verdict};
+use follower::ControlError;
 use wire::{GeneratorStatus, ReplicaKind, Roster, RosterRow};
 
 use super::incident::{Mark, Step};
@@ -168,6 +169,19 @@ impl Model {
     /// The leader told who follows it.
     pub fn handle_roster(&mut self, roster: Roster, now: Now) {
         self.heard = Some(Heard { roster, at: now });
+    }
+
+    /// The leader answered a request to pause or pace its generator.
+    pub fn handle_generator(&mut self, answer: Result<GeneratorStatus, ControlError>, now: Now) {
+        match (answer, &mut self.heard) {
+            // The next list says the same.
+            (Ok(status), Some(heard)) => heard.roster.generator = Some(status),
+            (Ok(_), None) => {}
+            (Err(error), _) => {
+                let text = format!("The generator was not changed: {}.", format::broken_link(&error.to_string()));
+                self.news.add(text, Tone::Warn, now.time);
+            }
+        }
     }
 
     /// What draws the leader's random operations, if the leader told.

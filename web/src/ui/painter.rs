@@ -21,6 +21,8 @@ const MEASURED: usize = 60;
 /// How many rows exist beyond the visible ones on each side, so that a quick scroll shows no empty rows.
 const OVERSCAN: u64 = 36;
 
+type SetTop = Box<dyn Fn(u64)>;
+
 /// Requests an animation frame when something changed, and updates the signals in it.
 ///
 /// Browsers give hidden tabs no frames. So a hidden tab costs nothing here, and when it is shown again it gets the frame that
@@ -31,7 +33,7 @@ pub(super) struct Painter {
     /// Which part of the event log is in view.
     scroll: RefCell<Scroll>,
     /// Sets the `scrollTop` of the event log.
-    set_top: RefCell<Option<Box<dyn Fn(u64)>>>,
+    set_top: RefCell<Option<SetTop>>,
     reader: Reader,
     /// The height of the event log's rows and of its list, in pixels.
     row: Cell<u32>,

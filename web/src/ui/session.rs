@@ -17,11 +17,11 @@ use super::channel::Channel;
 use super::painter::Painter;
 use super::sender::Sender;
 use super::session_storage::SessionStorage;
-use crate::format;
 use crate::model::Model;
 use crate::model::tour::Stop;
 use crate::saved::TabIdentity;
 use crate::tabs::Tabs;
+use crate::{format, generator};
 
 /// How long a new tab waits for the answers of the others before it decides whether to stream.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(60);
@@ -322,6 +322,33 @@ impl Session {
         self.painter.request();
     }
 
+    // The leader's generator.
+
+    /// Pauses the generator, or lets it go on.
+    pub(super) fn pause_generator(&self) {
+        if let Some(generator) = self.model.borrow().generator() {
+            self.control_generator(Some(!generator.paused), None);
+        }
+    }
+
+    /// Lets the generator draw more or fewer operations in a second.
+    pub(super) fn pace_generator(&self, faster: bool) {
+        let generator = self.model.borrow().generator();
+        if let Some(rate) = generator.and_then(|generator| generator::next_rate(&generator, faster)) {
+            self.control_generator(None, Some(rate));
+        }
+    }
+
+    fn control_generator(&self, paused: Option<bool>, rate: Option<f64>) {
+        let Ok(link) = follower::connect(&browser::base(), Identity::default()) else { return };
+        let (model, painter) = (Rc::clone(&self.model), Rc::clone(&self.painter));
+        spawn_local(async move {
+            let answer = link.calls().control_generator(paused, rate).await;
+            model.borrow_mut().handle_generator(answer, browser::now());
+            painter.request();
+        });
+    }
+
     // The tour.
 
     /// Goes to a step of the tour, or ends it.
@@ -399,10 +426,4 @@ impl Observer for Watcher {
         self.model.borrow_mut().handle_standing(standing, at, browser::now());
         self.painter.request();
     }
-}
-
-impl Session {
-    // LOCAL STUB
-    pub(super) fn pause_generator(&self) {}
-    pub(super) fn pace_generator(&self, _faster: bool) {}
 }
