@@ -12,7 +12,7 @@ use crate::ui::session::Session;
 use crate::ui::signals::Signals;
 
 /// How many events are shown.
-const ROWS: usize = 6;
+const ROWS: usize = 5;
 
 /// Which of the shown events is altered in the copy, from the newest. Those after it show that no later one hides it.
 const ALTERED: usize = 3;

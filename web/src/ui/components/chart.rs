@@ -17,7 +17,8 @@ use crate::ui::signals::Signals;
 
 #[component]
 pub(super) fn ChartCard(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
-    let Signals { numbers, sliding, .. } = signals;
+    let Signals { numbers, sliding, past, .. } = signals;
+    let travelled = Memo::new(move |_| past.with(|past| (past.state == "there").then_some(Index(past.index))));
     let frame = NodeRef::<Div>::new();
     let canvas = NodeRef::<Canvas>::new();
     let size = RwSignal::new((0, 0));
@@ -45,7 +46,7 @@ pub(super) fn ChartCard(signals: Signals, session: StoredValue<Rc<Session>, Loca
         let (wide, high) = (pixels(width), pixels(height));
         let (drawn, sights) = session
             .with_value(|session| session.with_model(|model| (model.series().plot(wide, scale), model.sights())));
-        draw(&canvas, &drawn, &sights, (wide, high), ratio, read.get());
+        draw(&canvas, &drawn, &sights, (wide, high), ratio, read.get().or(travelled.get()));
         plot.set_value(drawn);
     });
 

@@ -85,7 +85,7 @@ pub(super) fn TravelCard(signals: Signals, session: StoredValue<Rc<Session>, Loc
                 "Back to live"
             </button>
             <p class="there" class:wrong=move || past.with(|past| past.is_wrong) data-testid="there">
-                <Show when=move || !is_live() fallback=|| "Live. Drag to see the value at any index; the page goes on underneath.">
+                <Show when=move || !is_live() fallback=|| "Live. Drag to see the value at any index.">
                     <b data-testid="past-value">{of(|past| past.value.clone())}</b>
                     " "
                     {of(|past| past.text.clone())}

@@ -1,5 +1,6 @@
 //! The live value, and whether it is in step.
 
+use engine::Index;
 use leptos::prelude::*;
 
 use crate::format::{self, NOTHING};
@@ -8,7 +9,9 @@ use crate::ui::signals::Signals;
 
 #[component]
 pub(super) fn ValueCard(signals: Signals) -> impl IntoView {
-    let Signals { status, numbers, .. } = signals;
+    let Signals { status, numbers, past, .. } = signals;
+    // Somewhere in the past, whose value is shown instead of the live one.
+    let is_past = Memo::new(move |_| past.with(|past| past.state == "there"));
     let value = move || numbers.with(|numbers| numbers.held.map(|held| held.value()));
     let position = move || {
         let held = numbers.with(|numbers| numbers.held);
@@ -21,11 +24,15 @@ pub(super) fn ValueCard(signals: Signals) -> impl IntoView {
             <p
                 class="value"
                 class:none=move || value().is_none()
+                class:past=move || is_past.get()
                 class:old=move || numbers.with(|numbers| numbers.tail == Known::Not)
                 data-testid="value"
                 data-value=move || value().map_or_else(String::new, |value| value.to_string())
             >
-                {move || value().map_or_else(|| NOTHING.to_owned(), format::grouped)}
+                {move || match is_past.get() {
+                    true => past.with(|past| past.value.clone()),
+                    false => value().map_or_else(|| NOTHING.to_owned(), format::grouped),
+                }}
             </p>
             <span hidden data-testid="position" data-value=position></span>
             <p
@@ -39,6 +46,9 @@ pub(super) fn ValueCard(signals: Signals) -> impl IntoView {
                     " "
                     <small>{move || status.with(|status| status.mark.detail.clone())}</small>
                 </span>
+            </p>
+            <p class="past-note" hidden=move || !is_past.get() data-testid="past-note">
+                {move || past.with(|past| format!("The value at {} in the past. The page itself goes on, live.", format::index(Index(past.index))))}
             </p>
         </section>
     }
