@@ -117,7 +117,7 @@ impl History {
         id.clone_into(&mut self.own_id);
     }
 
-    /// The log's identity and ends, as the page knows them. Another log than before drops everything.
+    /// The log's identity, its floor, and the newest event that the page holds. Another log than before drops everything.
     pub fn handle_log(&mut self, log: LogId, floor: Index, tail: Index) {
         let is_new = self.log.is_some_and(|known| known != log);
         if is_new {
@@ -232,7 +232,6 @@ impl History {
             return;
         }
         self.raise_floor(page.floor);
-        self.tail = self.tail.max(page.tail);
         if page.first != request.first || page.operations.is_empty() {
             self.retry_at = Some(now.plus(RETRY_AFTER));
             return;
