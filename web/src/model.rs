@@ -239,7 +239,10 @@ impl Model {
                 self.diverged = false;
             }
             Notice::SnapshotLoaded { snapshot } => {
-                self.history.handle_snapshot(*snapshot);
+                if self.history.handle_snapshot(*snapshot) {
+                    self.travel.handle_reset();
+                }
+                self.travel.handle_log(snapshot.log(), self.history.floor(), snapshot.position().index);
                 self.chain = Chain::new(Some(*snapshot));
                 self.series.restart(snapshot);
             }

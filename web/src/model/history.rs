@@ -149,18 +149,22 @@ impl History {
         }
     }
 
-    /// The replica took `snapshot`. One of another log, or from before what is known, shows that history was replaced.
-    pub fn handle_snapshot(&mut self, snapshot: Snapshot) {
-        let at = snapshot.position().index;
-        let follows = at == self.tail;
-        if at < self.tail {
+    /// The replica took `snapshot`. One from before what is known shows that the log lost its end: everything is dropped.
+    /// Returns whether history was replaced, in this way or by another log.
+    pub fn handle_snapshot(&mut self, snapshot: Snapshot) -> bool {
+        let (log, at) = (snapshot.log(), snapshot.position().index);
+        let is_other = self.log.is_some_and(|known| known != log);
+        let (is_lower, is_tail) = (at < self.tail, at == self.tail);
+        let floor = if is_other { Index::ZERO } else { self.floor };
+        if is_lower {
             self.drop_all();
         }
-        self.handle_log(snapshot.log(), self.floor, at);
-        if !follows {
+        self.handle_log(log, floor.min(at), at);
+        if !is_tail {
             // Events were left out, or replaced.
             self.search_again();
         }
+        is_other || is_lower
     }
 
     /// This tab's producer committed the event at `index`.
@@ -484,6 +488,12 @@ impl History {
     #[must_use]
     pub fn range(&self) -> (Index, Index) {
         (self.floor.next(), self.top())
+    }
+
+    /// Events at or below it were compacted away.
+    #[must_use]
+    pub fn floor(&self) -> Index {
+        self.floor
     }
 
     /// The newest event of the list.

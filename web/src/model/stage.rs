@@ -168,6 +168,12 @@ pub(crate) struct Heard {
 impl Model {
     /// The leader told who follows it.
     pub fn handle_roster(&mut self, roster: Roster, now: Now) {
+        let log = roster.tail.log();
+        if self.held().is_some_and(|held| held.log() == log) {
+            // The floor rises while a stream is open, too.
+            self.history.handle_log(log, roster.floor, Index::ZERO);
+            self.travel.handle_log(log, roster.floor, Index::ZERO);
+        }
         self.heard = Some(Heard { roster, at: now });
     }
 

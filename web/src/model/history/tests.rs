@@ -338,8 +338,11 @@ fn a_new_log_drops_everything_and_late_answers_with_it() {
     // A snapshot from before the tail shows that the log lost its end.
     let mut history = leader.history();
     leader.serve(&mut history, 0..14);
-    history.handle_snapshot(leader.state(Index(900)));
-    assert_eq!((history.len(), history.line(0)), (900, Some(Line::Unread(Index(900)))));
+    history.handle_log(LOG, Index(100), leader.tail());
+    assert!(!history.handle_snapshot(leader.state(leader.tail())), "it follows");
+    assert!(history.handle_snapshot(leader.state(Index(900))));
+    assert_eq!((history.len(), history.line(0)), (800, Some(Line::Unread(Index(900)))), "the floor stays");
+    assert!(history.handle_snapshot(Snapshot::take(LogId(8), Position::origin(LogId(8)), 0)), "another log");
 }
 
 #[test]

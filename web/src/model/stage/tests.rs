@@ -150,3 +150,15 @@ fn a_replica_far_behind_stays_visible_at_the_left() {
     let lane = model.other_lanes(&strip, at(10)).remove(0);
     assert!(lane.is_before && lane.place > 0, "{lane:?}");
 }
+
+#[test]
+fn a_floor_that_rises_shortens_history_unless_it_is_of_another_log() {
+    let mut model = model(1_000, vec![]);
+    model.history.handle_log(LOG, Index(100), Index(999));
+    model.travel.handle_log(LOG, Index(100), Index(999));
+    model.handle_roster(Roster { floor: Index(400), ..roster(1_001, vec![]) }, at(11));
+    assert_eq!((model.history.len(), model.travel.range()), (599, (Index(400), Index(999))));
+    let tail = Snapshot::take(LogId(8), position(5), 0);
+    model.handle_roster(Roster { floor: Index(700), tail, ..roster(5, vec![]) }, at(12));
+    assert_eq!((model.history.len(), model.travel.range().0), (599, Index(400)));
+}
