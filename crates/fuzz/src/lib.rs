@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | frames of the stream, bodies of gRPC-Web | a leader, or what a faulty link makes of it | [`frames`] |
 //! | requests | clients and replicas | [`requests`] |
+//! | pages of history | a leader | [`pages`] |
 //! | snapshots | a leader, a browser's session storage | [`snapshots`] |
 //! | stored batches | a disk | [`rows`] |
 //! | what a page saves | a browser's session storage | [`saved`] |
@@ -23,6 +24,7 @@
 //! nothing new. `cargo run -p fuzz --bin seed_corpus` writes the inputs to begin with.
 
 pub mod frames;
+pub mod pages;
 pub mod requests;
 pub mod rows;
 pub mod samples;

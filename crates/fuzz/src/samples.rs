@@ -6,8 +6,9 @@ use std::time::Duration;
 use engine::frame::SnapshotFrame;
 use engine::leader::Sequencer;
 use engine::{
-    Batch, Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, Index, LogId, Operation, Position, ProducerId, Resume,
-    Sequence, Snapshot, SnapshotReason, StreamId, Submission, Submitted, Term, Timestamp, Verdict, Welcome,
+    Authors, Batch, BatchEnd, Durability, Frame, Goodbye, GoodbyeReason, Heartbeat, HistoryPage, Index, LogId,
+    Operation, Position, ProducerId, Resume, Sequence, Snapshot, SnapshotReason, StreamId, Submission, Submitted, Term,
+    Timestamp, Verdict, Welcome,
 };
 use prost::Message;
 use wire::{Identity, ReplicaKind, pb};
@@ -40,9 +41,16 @@ fn make_log() -> Vec<(Snapshot, Batch)> {
     let mut log = Vec::new();
     for (n, operations) in (1..).zip(batches) {
         let before = sequencer.committed();
-        for operation in operations {
-            let proposed = sequencer.propose(*operation);
-            assert!(proposed.is_ok(), "{operation} does not apply: {proposed:?}");
+        for (place, operation) in operations.iter().enumerate() {
+            // Each second event is somebody's, who says so or not.
+            let name = ["", "Anna", "Bert"][place / 2 % 3];
+            let author = Identity { name: name.to_owned(), ..Identity::default() };
+            let submission = Submission { author: Some(author), ..(*operation).into() };
+            let is_proposed = match place % 2 {
+                0 => sequencer.propose(*operation).is_ok(),
+                _ => sequencer.submit(&submission).is_ok(),
+            };
+            assert!(is_proposed, "{operation} does not apply");
         }
         log.extend(sequencer.seal(Timestamp(1_790_000_000_000_000 + n)).map(|batch| (before, batch)));
         sequencer.commit();
@@ -146,6 +154,40 @@ pub fn producers() -> Vec<Submitted> {
     let event = batch.events(before.value()).next();
     let producer = ProducerId::from_random(LOG.0);
     event.map(|event| Submitted { producer, sequence: Sequence(4), event }).into_iter().collect()
+}
+
+/// A page of history that begins and ends inside of batches, and the state before it.
+#[must_use]
+pub fn page() -> (Snapshot, HistoryPage) {
+    // The second event of the second batch up to the middle of the fourth.
+    let (start, _) = log()[1];
+    let operations: Vec<Operation> = log()[1..4].iter().flat_map(|(_, batch)| batch.operations()).copied().collect();
+    let authors = log()[1..4].iter().flat_map(|(_, batch)| batch.authors().each().take(batch.operations().len()));
+    let end = |(_, batch): &(Snapshot, Batch)| BatchEnd {
+        end: batch.end(),
+        term: batch.term(),
+        committed_at: batch.committed_at(),
+    };
+    let whole = HistoryPage {
+        first: start.position().index.next(),
+        operations: operations.clone(),
+        before: Some(start),
+        batches: log()[1..4].iter().map(end).collect(),
+        authors: Authors::default(),
+        tail: tail().position().index,
+        floor: Index(0),
+    };
+    let first = whole.replay(start).next().and_then(Result::ok);
+    let before = first
+        .map_or(start, |(event, digest)| Snapshot::take(LOG, Position { index: event.index, digest }, event.value));
+    let page = HistoryPage {
+        first: before.position().index.next(),
+        operations: operations[1..15].to_vec(),
+        before: Some(before),
+        authors: Authors::of(authors.skip(1).take(14)),
+        ..whole
+    };
+    (before, page)
 }
 
 /// The most alterations that [`altered`] makes.

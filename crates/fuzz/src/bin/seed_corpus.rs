@@ -15,6 +15,7 @@ use wire::pb;
 fn main() -> io::Result<()> {
     write("frames", frames())?;
     write("requests", samples::requests())?;
+    write("pages", vec![pb::ReadEventsResponse::from(samples::page().1).encode_to_vec()])?;
     write("snapshots", snapshots())?;
     write("rows", rows())?;
     write("saved", saved_texts())
