@@ -304,6 +304,11 @@ impl Model {
         self.occasion = Occasion::Start;
     }
 
+    /// A person gave the tab another name.
+    pub fn handle_renamed(&mut self, name: String) {
+        self.name = name;
+    }
+
     /// The state that the tab saved before a reload is damaged and not used.
     pub fn handle_damaged_state(&mut self, now: Now) {
         self.saved_is_damaged = true;

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use engine::{Digest, Index, LogId, Operation, Position, ProducerId, Sequence, Snapshot};
 use thiserror::Error;
+use wire::identity::MAX_BYTES;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The version of the text's form. Tabs that are open hold texts of this version, so a page that changes the form must
@@ -121,25 +122,68 @@ pub struct TabIdentity {
     pub id: String,
     /// When the tab was first opened, in milliseconds since 1970: the oldest tabs stream first.
     pub opened: u64,
+    /// The name that a person gave it; empty if none did.
+    given: String,
+}
+
+/// Why a text cannot be the name of a replica. The message says what to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NameProblem {
+    /// It is empty.
+    #[error("Give a name.")]
+    Empty,
+    /// It has more than [`MAX_BYTES`].
+    #[error("The name is too long: at most {MAX_BYTES} bytes.")]
+    TooLong,
+    /// It has characters that are not seen, or that change how others are seen.
+    #[error("The name has characters that are not for reading.")]
+    Unreadable,
 }
 
 impl TabIdentity {
     /// The identity of a new tab, from random bits.
     #[must_use]
     pub fn new(random: u64, opened: u64) -> Self {
-        Self { id: format!("{random:016x}"), opened }
+        Self { id: format!("{random:016x}"), opened, given: String::new() }
     }
 
-    /// The replica's name for people.
+    /// The same tab with a name that a person gave. White space around it does not count.
+    ///
+    /// # Errors
+    ///
+    /// [`NameProblem`] if it cannot be a name.
+    pub fn named(&self, name: &str) -> Result<Self, NameProblem> {
+        let name = name.trim();
+        if name.is_empty() {
+            return Err(NameProblem::Empty);
+        }
+        if name.len() > MAX_BYTES {
+            return Err(NameProblem::TooLong);
+        }
+        // Control characters, and those that turn the direction of what follows.
+        if name.chars().any(|c| {
+            c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        }) {
+            return Err(NameProblem::Unreadable);
+        }
+        Ok(Self { given: name.to_owned(), ..self.clone() })
+    }
+
+    /// The replica's name for people: the given one, or one made from the id.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("browser-{}", self.id.get(..4).unwrap_or(&self.id))
+        if self.given.is_empty() {
+            format!("browser-{}", self.id.get(..4).unwrap_or(&self.id))
+        } else {
+            self.given.clone()
+        }
     }
 
     /// Writes it as text.
     #[must_use]
     pub fn write(&self) -> String {
-        format!("{VERSION} {} {}", self.id, self.opened)
+        let Self { id, opened, given } = self;
+        if given.is_empty() { format!("{VERSION} {id} {opened}") } else { format!("{VERSION} {id} {opened} {given}") }
     }
 
     /// Reads what [`write`](Self::write) wrote.
@@ -148,12 +192,16 @@ impl TabIdentity {
     ///
     /// [`Damaged`] if it is something else.
     pub fn read(text: &str) -> Result<Self, Damaged> {
-        let [version, id, opened] = words(text)?;
-        if version != VERSION {
+        let mut words = text.splitn(4, ' ');
+        let (Some(VERSION), Some(id), Some(opened)) = (words.next(), words.next(), words.next()) else {
             return Err(Damaged);
-        }
+        };
         hex(id)?;
-        Ok(Self { id: id.to_owned(), opened: opened.parse().map_err(|_| Damaged)? })
+        let tab = Self { id: id.to_owned(), opened: opened.parse().map_err(|_| Damaged)?, given: String::new() };
+        match words.next() {
+            None => Ok(tab),
+            Some(given) => tab.named(given).ok().filter(|tab| tab.given == given).ok_or(Damaged),
+        }
     }
 }
 
@@ -261,9 +309,35 @@ mod tests {
     fn the_identity_of_a_tab_survives_its_text_form() {
         let tab = TabIdentity::new(0x1a2b_0000_0000_0001, 1_790_000_000_000);
         assert_eq!(tab.name(), "browser-1a2b");
-        assert_eq!(TabIdentity::read(&tab.write()), Ok(tab));
-        for garbage in ["", "1 x 5", "1 1a2b000000000001 soon", "2 1a2b000000000001 5"] {
+        assert_eq!(TabIdentity::read(&tab.write()), Ok(tab.clone()));
+        let named = tab.named(" Anna's  tab ").unwrap();
+        assert_eq!((named.name().as_str(), &named.id), ("Anna's  tab", &tab.id));
+        assert_eq!(TabIdentity::read(&named.write()), Ok(named));
+        for garbage in [
+            "",
+            "1 x 5",
+            "1 1a2b000000000001 soon",
+            "2 1a2b000000000001 5",
+            "1 1a2b000000000001 5 ",
+            "1 1a2b000000000001 5  Anna",
+            "1 1a2b000000000001 5 \u{7}",
+        ] {
             assert_eq!(TabIdentity::read(garbage), Err(Damaged), "{garbage:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_readable_and_at_most_64_bytes_long() {
+        let tab = TabIdentity::new(1, 2);
+        let named = |name: &str| tab.named(name).map(|tab| tab.name());
+        assert_eq!(named("\t x "), Ok("x".to_owned()));
+        assert_eq!(named(&"ä".repeat(32)), Ok("ä".repeat(32)));
+        assert_eq!(named(&format!("{}b", "ä".repeat(32))), Err(NameProblem::TooLong));
+        for name in ["", " \n "] {
+            assert_eq!(named(name), Err(NameProblem::Empty));
+        }
+        for name in ["a\nb", "a\u{0}", "\u{202e}evil", "a\u{2028}b"] {
+            assert_eq!(named(name), Err(NameProblem::Unreadable), "{name:?}");
         }
     }
 }

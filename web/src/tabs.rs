@@ -1,19 +1,28 @@
 //! Which tabs may hold one of the browser's few connections.
 //!
-//! A browser opens at most six HTTP/1.1 connections to one address, and the stream of each live tab occupies one. With six
-//! streams there would be none left: no operation could be submitted, and a seventh tab would stay blank because not even
-//! the page would load. So only the [`STREAMS`] oldest tabs stream; the others say why they wait. The tabs announce
-//! themselves on a broadcast channel, and every tab computes the same order.
+//! A browser opens at most six HTTP/1.1 connections to one address, and every stream occupies one. With six streams there
+//! would be none left: no operation could be submitted, and another tab would stay blank because not even the page would
+//! load. So only the [`STREAMS`] oldest tabs follow the log; the others say why they wait. The oldest tab that is visible
+//! watches the replicas, for all visible tabs: it hands each roster on to them. So one connection is free.
+//!
+//! The tabs announce themselves on a broadcast channel, and every tab computes the same order.
 
 use std::collections::BTreeMap;
 
 use crate::saved::TabIdentity;
 
-/// How many tabs may stream at once. One of the six connections stays free for loading pages and for calls.
-pub const STREAMS: usize = 5;
+/// How many tabs may follow the log at once. Of the six connections, one is for watching the replicas, and one stays free for
+/// loading pages and for calls.
+pub const STREAMS: usize = 4;
 
 /// How many rounds a tab may leave unanswered before it counts as closed. A tab that crashes says no goodbye.
 const MISSED_ROUNDS: u8 = 2;
+
+/// Written in place of what a tab shows, if it is hidden.
+const NOTHING: &str = "-";
+
+/// The bytes before a roster that say which leader it is from.
+const LEADER_BYTES: usize = 8;
 
 /// The tabs of this page that are open in this browser.
 #[derive(Clone, Debug)]
@@ -21,20 +30,25 @@ pub struct Tabs {
     /// Chosen anew with every load of the page, because a duplicated tab inherits the other tab's identity.
     id: String,
     me: TabIdentity,
+    /// The leader that the page came from: a number made from its address. One address can have several, below paths.
+    leader: u64,
+    visible: bool,
     others: BTreeMap<String, Other>,
 }
 
 #[derive(Clone, Debug)]
 struct Other {
     tab: TabIdentity,
+    /// The leader that it shows; `None` while it is hidden.
+    shows: Option<u64>,
     missed: u8,
 }
 
 impl Tabs {
-    /// Knows only the own tab, which has this `id` until it is closed or reloaded.
+    /// Knows only the own tab, which has this `id` until it is closed or reloaded, and shows this `leader`.
     #[must_use]
-    pub fn new(id: String, me: TabIdentity) -> Self {
-        Self { id, me, others: BTreeMap::new() }
+    pub fn new(id: String, me: TabIdentity, leader: u64) -> Self {
+        Self { id, me, leader, visible: false, others: BTreeMap::new() }
     }
 
     /// The own tab.
@@ -46,6 +60,11 @@ impl Tabs {
     /// Gives the own tab another identity.
     pub fn rename(&mut self, me: TabIdentity) {
         self.me = me;
+    }
+
+    /// The own tab is visible now, or hidden. The next message tells the others.
+    pub fn show(&mut self, visible: bool) {
+        self.visible = visible;
     }
 
     /// Begins a round: returns the message that all tabs answer. Tabs that left the last rounds unanswered are forgotten.
@@ -68,14 +87,19 @@ impl Tabs {
     #[must_use]
     pub fn handle(&mut self, text: &str) -> Option<String> {
         let (kind, rest) = text.split_once(' ')?;
-        let (id, tab) = rest.split_once(' ')?;
+        let (id, rest) = rest.split_once(' ')?;
+        let (shows, tab) = rest.split_once(' ')?;
         if id == self.id {
             return None;
         }
+        let shows = match shows {
+            NOTHING => None,
+            leader => Some(u64::from_str_radix(leader, 16).ok()?),
+        };
         let tab = TabIdentity::read(tab).ok()?;
         match kind {
             "hello" | "here" => {
-                self.others.insert(id.to_owned(), Other { tab, missed: 0 });
+                self.others.insert(id.to_owned(), Other { tab, shows, missed: 0 });
                 (kind == "hello").then(|| self.message("here"))
             }
             "bye" => {
@@ -92,12 +116,36 @@ impl Tabs {
         self.others.len() + 1
     }
 
-    /// Whether the own tab is one of the oldest and may stream.
+    /// Whether the own tab is one of the oldest and may follow the log.
     #[must_use]
     pub fn may_stream(&self) -> bool {
-        let mine = (self.me.opened, &self.id);
-        let older = self.others.iter().filter(|(id, other)| (other.tab.opened, *id) < mine).count();
-        older < STREAMS
+        self.older().count() < STREAMS
+    }
+
+    /// Whether the own tab is to watch the replicas: it is visible, and the oldest that shows this leader.
+    #[must_use]
+    pub fn watches(&self) -> bool {
+        self.visible && !self.older().any(|other| other.shows == Some(self.leader))
+    }
+
+    /// Whether the own tab is visible, and another one watches for it.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.visible && !self.watches()
+    }
+
+    /// What to send to all tabs so that those that show this leader get an encoded roster; `None` if there are none.
+    #[must_use]
+    pub fn hand_on(&self, roster: &[u8]) -> Option<Vec<u8>> {
+        let wanted = self.others.values().any(|other| other.shows == Some(self.leader));
+        wanted.then(|| [&self.leader.to_le_bytes(), roster].concat())
+    }
+
+    /// The encoded roster in what another tab sent; `None` if it is not for this tab.
+    #[must_use]
+    pub fn handed<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (leader, roster) = bytes.split_first_chunk::<LEADER_BYTES>()?;
+        (self.is_told() && u64::from_le_bytes(*leader) == self.leader).then_some(roster)
     }
 
     /// Whether another tab has the same identity. Browsers copy the session storage of a tab that is duplicated.
@@ -106,8 +154,15 @@ impl Tabs {
         self.others.values().any(|other| other.tab.id == self.me.id)
     }
 
+    fn older(&self) -> impl Iterator<Item = &Other> {
+        let mine = (self.me.opened, &self.id);
+        self.others.iter().filter(move |(id, other)| (other.tab.opened, *id) < mine).map(|(_, other)| other)
+    }
+
     fn message(&self, kind: &str) -> String {
-        format!("{kind} {} {}", self.id, self.me.write())
+        let Self { id, leader, .. } = self;
+        let tab = self.me.write();
+        if self.visible { format!("{kind} {id} {leader:016x} {tab}") } else { format!("{kind} {id} {NOTHING} {tab}") }
     }
 }
 
@@ -115,8 +170,10 @@ impl Tabs {
 mod tests {
     use super::*;
 
+    const LEADER: u64 = 7;
+
     fn tab(number: u64) -> Tabs {
-        Tabs::new(format!("tab{number}"), TabIdentity::new(number, 1_000 + number))
+        Tabs::new(format!("tab{number}"), TabIdentity::new(number, 1_000 + number), LEADER)
     }
 
     /// Lets every tab ask once, and carries all messages to all others.
@@ -137,48 +194,92 @@ mod tests {
         tabs.iter().map(Tabs::may_stream).collect()
     }
 
+    fn watching(tabs: &[Tabs]) -> Vec<usize> {
+        tabs.iter().enumerate().filter(|(_, tab)| tab.watches()).map(|(place, _)| place).collect()
+    }
+
     #[test]
-    fn the_oldest_five_of_eight_stream() {
+    fn the_oldest_four_of_eight_stream() {
         let mut tabs: Vec<Tabs> = (0..8).map(tab).collect();
         talk(&mut tabs);
         assert!(tabs.iter().all(|tab| tab.open() == 8));
-        assert_eq!(streaming(&tabs), [true, true, true, true, true, false, false, false]);
+        assert_eq!(streaming(&tabs), [true, true, true, true, false, false, false, false]);
     }
 
     #[test]
     fn tabs_opened_in_the_same_millisecond_agree_on_an_order() {
-        let mut tabs: Vec<Tabs> = (0..8).map(|n| Tabs::new(format!("tab{n}"), TabIdentity::new(n, 1))).collect();
+        let mut tabs: Vec<Tabs> =
+            (0..8).map(|n| Tabs::new(format!("tab{n}"), TabIdentity::new(n, 1), LEADER)).collect();
+        tabs.iter_mut().for_each(|tab| tab.show(true));
         talk(&mut tabs);
         assert_eq!(streaming(&tabs).into_iter().filter(|&streams| streams).count(), STREAMS);
+        assert_eq!(watching(&tabs), [0]);
     }
 
     #[test]
     fn when_a_tab_closes_the_next_in_line_may_stream() {
-        let mut tabs: Vec<Tabs> = (0..7).map(tab).collect();
+        let mut tabs: Vec<Tabs> = (0..6).map(tab).collect();
         talk(&mut tabs);
         let goodbye = tabs.remove(2).goodbye();
         for tab in &mut tabs {
             assert_eq!(tab.handle(&goodbye), None);
         }
-        assert_eq!(streaming(&tabs), [true, true, true, true, true, false]);
+        assert_eq!(streaming(&tabs), [true, true, true, true, false]);
+    }
+
+    #[test]
+    fn the_oldest_visible_tab_watches_for_all_visible_ones() {
+        let mut tabs: Vec<Tabs> = (0..4).map(tab).collect();
+        talk(&mut tabs);
+        assert!(watching(&tabs).is_empty(), "hidden tabs need no roster");
+        assert_eq!(tabs[0].hand_on(b"roster"), None);
+
+        tabs[1].show(true);
+        tabs[3].show(true);
+        talk(&mut tabs);
+        assert_eq!(watching(&tabs), [1]);
+        let sent = tabs[1].hand_on(b"roster").unwrap();
+        let handed: Vec<_> = tabs.iter().map(|tab| tab.handed(&sent)).collect();
+        assert_eq!(handed, [None, None, None, Some(&b"roster"[..])]);
+
+        tabs[1].show(false);
+        talk(&mut tabs);
+        assert_eq!(watching(&tabs), [3]);
+        assert_eq!(tabs[3].handed(&sent), None, "it watches itself");
+        assert_eq!(tabs[3].hand_on(b"roster"), None, "nobody else looks");
+    }
+
+    #[test]
+    fn a_tab_of_another_leader_watches_its_own() {
+        let elsewhere = |number: u64| Tabs::new(format!("x{number}"), TabIdentity::new(number, number), LEADER + 1);
+        let mut tabs = vec![elsewhere(1), tab(1), tab(2)];
+        tabs.iter_mut().for_each(|tab| tab.show(true));
+        talk(&mut tabs);
+        assert_eq!(watching(&tabs), [0, 1]);
+        assert_eq!(tabs[0].hand_on(b"roster"), None);
+        let sent = tabs[1].hand_on(b"roster").unwrap();
+        assert_eq!((tabs[0].handed(&sent), tabs[2].handed(&sent)), (None, Some(&b"roster"[..])));
+        assert_eq!(tabs[2].handed(b"short"), None);
     }
 
     #[test]
     fn a_tab_that_crashed_is_forgotten_after_a_few_rounds() {
-        let mut tabs: Vec<Tabs> = (0..6).map(tab).collect();
+        let mut tabs: Vec<Tabs> = (0..5).map(tab).collect();
+        tabs.iter_mut().for_each(|tab| tab.show(true));
         talk(&mut tabs);
         tabs.remove(0);
         for _ in 0..=MISSED_ROUNDS {
             talk(&mut tabs);
         }
-        assert!(tabs.iter().all(|tab| tab.open() == 5 && tab.may_stream()));
+        assert!(tabs.iter().all(|tab| tab.open() == 4 && tab.may_stream()));
+        assert_eq!(watching(&tabs), [0]);
     }
 
     #[test]
     fn a_duplicated_tab_notices() {
         let mut tabs = vec![
-            Tabs::new("first".to_owned(), TabIdentity::new(1, 5)),
-            Tabs::new("copy".to_owned(), TabIdentity::new(1, 5)),
+            Tabs::new("first".to_owned(), TabIdentity::new(1, 5), LEADER),
+            Tabs::new("copy".to_owned(), TabIdentity::new(1, 5), LEADER),
         ];
         talk(&mut tabs);
         assert!(tabs[1].is_duplicate());
@@ -188,9 +289,28 @@ mod tests {
     }
 
     #[test]
+    fn a_tab_with_a_given_name_is_counted_like_any_other() {
+        let mut named = tab(1);
+        named.rename(named.me().named("a name of words").unwrap());
+        let mut tabs = vec![tab(0), named];
+        talk(&mut tabs);
+        assert!(tabs.iter().all(|tab| tab.open() == 2));
+    }
+
+    #[test]
     fn a_text_that_is_no_message_is_ignored() {
         let mut tab = tab(1);
-        for text in ["", "hello", "hello x", "hello x y z", "shout x 1 0000000000000002 5", "bye nobody 1 2"] {
+        for text in [
+            "",
+            "hello",
+            "hello x",
+            "hello x y z",
+            "shout x - 1 0000000000000002 5",
+            "bye nobody - 1 2",
+            "hello x soon 1 0000000000000002 5",
+            // Of a page of an earlier version.
+            "hello x 1 0000000000000002 5",
+        ] {
             assert_eq!(tab.handle(text), None, "{text:?}");
         }
         assert_eq!(tab.open(), 1);

@@ -9,6 +9,7 @@ mod sender;
 mod session;
 mod session_storage;
 mod signals;
+mod watch;
 
 use leptos::prelude::*;
 use leptos::wasm_bindgen::JsCast;

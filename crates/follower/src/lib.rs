@@ -63,4 +63,4 @@ pub use link::{Link, LinkError};
 pub use observer::Observer;
 pub use producer::{Outbox, Producer, Submit};
 pub use session::follow;
-pub use watch::{ControlError, Rosters};
+pub use watch::{ControlError, Rosters, read_roster};

@@ -27,7 +27,7 @@ impl Calls {
     pub async fn watch_replicas(&self, identity: Identity) -> Result<Rosters, LinkError> {
         let request = pb::WatchReplicasRequest { replica: Some(identity.into()) };
         let messages = self.transport.open(method!("WatchReplicas"), request.encode_to_vec()).await?;
-        Ok(Rosters { messages })
+        Ok(Rosters { messages, newest: Vec::new() })
     }
 
     /// Pauses what draws the leader's operations or lets it go on, and sets how many it draws in a second; `None` leaves what
@@ -91,6 +91,15 @@ impl From<CallError> for ControlError {
 #[derive(Debug)]
 pub struct Rosters {
     messages: Messages,
+    newest: Vec<u8>,
+}
+
+impl Rosters {
+    /// The roster that came last, as it came, to hand on. [`read_roster`] reads it.
+    #[must_use]
+    pub fn encoded(&self) -> &[u8] {
+        &self.newest
+    }
 }
 
 impl Stream for Rosters {
@@ -99,8 +108,18 @@ impl Stream for Rosters {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(Pin::new(&mut self.messages).poll_next(context));
         Poll::Ready(next.map(|message| {
-            let message = pb::WatchReplicasResponse::decode(message?.as_ref()).map_err(|error| malformed(&error))?;
-            Roster::try_from(message).map_err(LinkError::Frame)
+            self.newest = message?[..].to_vec();
+            read_roster(&self.newest)
         }))
     }
+}
+
+/// Reads a roster that was handed on.
+///
+/// # Errors
+///
+/// [`LinkError`] if it is not what a leader sends.
+pub fn read_roster(bytes: &[u8]) -> Result<Roster, LinkError> {
+    let message = pb::WatchReplicasResponse::decode(bytes).map_err(|error| malformed(&error))?;
+    Ok(Roster::try_from(message)?)
 }

@@ -199,8 +199,8 @@ impl Model {
         if self.parked {
             let text = format!(
                 "{} tabs of this page are open. A browser allows six connections to one address: {STREAMS} tabs use \
-                 one each to stay live, and the last is kept free for loading pages and for operations. So this tab \
-                 has to wait for a free one. Close a tab and this one goes live by itself.",
+                 one each to stay live, one shows who follows, and the last is kept free for loading pages and for \
+                 operations. So this tab has to wait for a free one. Close a tab and this one goes live by itself.",
                 self.tabs
             );
             return Some(Banner { kind: "connections", text });

@@ -88,3 +88,8 @@ pub(super) fn label_tab(title: &str, tone: Tone) {
         }
     }
 }
+
+/// Whether a person can see the tab.
+pub(super) fn is_visible() -> bool {
+    !leptos::prelude::document().hidden()
+}

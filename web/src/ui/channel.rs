@@ -1,10 +1,17 @@
 //! Talks to the other tabs of the page.
 
-use leptos::wasm_bindgen::JsCast;
+use js_sys::Uint8Array;
 use leptos::wasm_bindgen::closure::Closure;
+use leptos::wasm_bindgen::{JsCast, JsValue};
 use web_sys::{BroadcastChannel, MessageEvent};
 
 const NAME: &str = "calculator.tabs";
+
+/// What another tab sent.
+pub(super) enum Message {
+    Text(String),
+    Bytes(Vec<u8>),
+}
 
 /// A channel to all other tabs of the page in this browser. It carries nothing if the browser has no such channels.
 pub(super) struct Channel {
@@ -14,11 +21,14 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Hands every text that another tab sends to `handle`.
-    pub(super) fn open(handle: impl Fn(String) + 'static) -> Self {
+    /// Hands everything that another tab sends to `handle`.
+    pub(super) fn open(handle: impl Fn(Message) + 'static) -> Self {
         let handler = Closure::<dyn Fn(MessageEvent)>::new(move |message: MessageEvent| {
-            if let Some(text) = message.data().as_string() {
-                handle(text);
+            let data = message.data();
+            match (data.as_string(), data.dyn_ref::<Uint8Array>()) {
+                (Some(text), _) => handle(Message::Text(text)),
+                (None, Some(bytes)) => handle(Message::Bytes(bytes.to_vec())),
+                (None, None) => {}
             }
         });
         let channel = BroadcastChannel::new(NAME).ok();
@@ -29,9 +39,17 @@ impl Channel {
     }
 
     pub(super) fn send(&self, text: &str) {
+        self.post(&text.into());
+    }
+
+    pub(super) fn send_bytes(&self, bytes: &[u8]) {
+        self.post(&Uint8Array::from(bytes));
+    }
+
+    fn post(&self, message: &JsValue) {
         if let Some(channel) = &self.channel {
             // A page that is going away needs no answer.
-            let _ = channel.post_message(&text.into());
+            let _ = channel.post_message(message);
         }
     }
 }

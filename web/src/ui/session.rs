@@ -5,21 +5,23 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use engine::replica::Notice;
-use engine::{LinkFault, Replica, Resume, Standing};
+use engine::{LinkFault, Moment, Replica, Resume, Standing};
 use follower::{FaultyLink, Freezer, LinkError, Observer, SharedInjector};
 use futures_util::future::{AbortHandle, abortable};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use wire::{Identity, ReplicaKind};
+use wire::{Identity, ReplicaKind, Roster};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::browser;
-use super::channel::Channel;
+use super::channel::{Channel, Message};
 use super::painter::Painter;
 use super::sender::Sender;
 use super::session_storage::SessionStorage;
+use super::watch::Watch;
 use crate::model::Model;
 use crate::model::tour::Stop;
-use crate::saved::TabIdentity;
+use crate::saved::{NameProblem, TabIdentity};
 use crate::tabs::Tabs;
 use crate::{format, generator};
 
@@ -32,6 +34,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// How often a waiting tab asks which others are open. It streams when it found a free place twice in a row, because a tab
 /// that is being reloaded is back by then.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a tab for which another one watches waits for a roster before it asks whether that one is still there.
+const MISSED: Duration = Duration::from_secs(4);
 
 /// How long the link stays cut, or the tab frozen, when a person asks for it.
 const BROKEN_FOR: Duration = Duration::from_secs(5);
@@ -58,6 +63,9 @@ pub(super) struct Session {
     storage: Rc<SessionStorage>,
     sender: Rc<Sender>,
     following: RefCell<Option<AbortHandle>>,
+    watch: Watch,
+    /// When a roster last came, from the leader or from another tab.
+    heard: Cell<Moment>,
     injector: SharedInjector,
     freezer: Freezer,
     /// Whether the other tabs had time to answer.
@@ -92,19 +100,27 @@ impl Session {
             };
             let sender = Rc::new(Sender::new(Rc::clone(&model), Rc::clone(&painter), Rc::clone(&storage), ask));
             let session = session.clone();
-            let channel = Channel::open(move |text| {
+            let channel = Channel::open(move |message| {
                 if let Some(session) = session.upgrade() {
-                    session.handle_message(&text);
+                    match message {
+                        Message::Text(text) => session.handle_message(&text),
+                        Message::Bytes(bytes) => session.handle_handed(&bytes),
+                    }
                 }
             });
+            let leader = xxh3_64(browser::base().as_bytes());
+            let mut tabs = Tabs::new(format!("{:016x}", browser::random()), tab, leader);
+            tabs.show(browser::is_visible());
             Self {
                 painter,
                 model,
-                tabs: RefCell::new(Tabs::new(format!("{:016x}", browser::random()), tab)),
+                tabs: RefCell::new(tabs),
                 channel,
                 storage,
                 sender,
                 following: RefCell::default(),
+                watch: Watch::default(),
+                heard: Cell::default(),
                 injector,
                 freezer: Freezer::default(),
                 knows_tabs: Cell::new(false),
@@ -167,6 +183,7 @@ impl Session {
             handle.try_with_value(|session| {
                 session.leave();
                 session.stop();
+                session.watch.stop();
                 session.sender.stop();
                 session.painter.stop();
             });
@@ -188,6 +205,7 @@ impl Session {
         // A tab that turns out to be one too many gives its connection up at once.
         if self.knows_tabs.get() {
             self.take_or_leave_place(false);
+            self.watch_or_not();
         }
     }
 
@@ -203,6 +221,7 @@ impl Session {
         }
         self.knows_tabs.set(true);
         self.take_or_leave_place(true);
+        self.watch_or_not();
     }
 
     fn ask_again(self: &Rc<Self>) {
@@ -265,6 +284,77 @@ impl Session {
     fn identity(&self) -> Identity {
         let tabs = self.tabs.borrow();
         Identity { id: tabs.me().id.clone(), name: tabs.me().name(), kind: ReplicaKind::Browser }
+    }
+
+    // Watching the replicas.
+
+    /// Watches if this tab is the one that is to, and otherwise does not.
+    fn watch_or_not(self: &Rc<Self>) {
+        let watches = self.tabs.borrow().watches();
+        match (watches, self.watch.is_on()) {
+            (true, false) => {
+                if let Ok(link) = follower::connect(&browser::base(), Identity::default()) {
+                    let session = Rc::downgrade(self);
+                    self.watch.start(link.calls(), self.identity(), move |roster, encoded| {
+                        if let Some(session) = session.upgrade() {
+                            let handed = session.tabs.borrow().hand_on(encoded);
+                            handed.iter().for_each(|bytes| session.channel.send_bytes(bytes));
+                            session.handle_roster(roster);
+                        }
+                    });
+                }
+            }
+            (false, true) => self.watch.stop(),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    fn handle_handed(&self, bytes: &[u8]) {
+        let roster = self.tabs.borrow().handed(bytes).map(follower::read_roster);
+        if let Some(Ok(roster)) = roster {
+            self.handle_roster(roster);
+        }
+    }
+
+    fn handle_roster(&self, roster: Roster) {
+        let now = browser::now();
+        self.heard.set(now.at);
+        self.model.borrow_mut().handle_roster(roster, now);
+        self.painter.request();
+    }
+
+    /// Asks which tabs are open if the one that watches for this one says nothing: it may be gone.
+    fn miss_rosters(self: &Rc<Self>) {
+        let told = self.tabs.borrow().is_told();
+        if told && browser::now().at.since(self.heard.get()) >= MISSED {
+            self.ask();
+        }
+        if self.knows_tabs.get() {
+            self.watch_or_not();
+        }
+    }
+
+    // The name.
+
+    /// Gives the tab another name. It follows again under it, from where it is.
+    ///
+    /// # Errors
+    ///
+    /// [`NameProblem`] if the text cannot be a name.
+    #[allow(dead_code, reason = "called by the field for the name, which is not on the page yet")]
+    pub(super) fn rename(self: &Rc<Self>, name: &str) -> Result<(), NameProblem> {
+        let tab = self.tabs.borrow().me().named(name)?;
+        self.storage.write_identity(&tab);
+        self.model.borrow_mut().handle_renamed(tab.name());
+        self.tabs.borrow_mut().rename(tab);
+        self.sender.set_author(self.identity());
+        if self.is_following() {
+            self.stop();
+            self.follow();
+        }
+        self.ask();
+        self.painter.request();
+        Ok(())
     }
 
     // Breaking on purpose.
@@ -380,6 +470,7 @@ impl Session {
         }
         let (title, tone) = self.model.borrow().title(browser::now());
         browser::label_tab(&title, tone);
+        self.miss_rosters();
         // What is said about trouble depends on how long it lasts.
         self.painter.request();
     }
@@ -390,8 +481,12 @@ impl Session {
 
     fn change_visibility(self: &Rc<Self>) {
         self.save();
+        self.tabs.borrow_mut().show(browser::is_visible());
         // The timers of a hidden tab are slow: it may have missed that a place is free.
         self.ask_again();
+        // The others learn from the question whether this tab is visible.
+        self.ask();
+        self.watch_or_not();
     }
 
     fn leave(self: &Rc<Self>) {
