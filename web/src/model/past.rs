@@ -43,7 +43,12 @@ impl Model {
         let speed = self.travel.speed().map_or(0, |speed| speed.round().max(1.0) as u32);
         let past = Past { first: first.0, last: last.0, speed, ..Past::default() };
         match self.travel.view() {
-            View::Live => Past { state: "live", index: last.0, ..past },
+            View::Live => Past {
+                state: "live",
+                index: last.0,
+                text: "Live. Drag to see the value at any index.".to_owned(),
+                ..past
+            },
             View::Loading(index) => Past {
                 state: "loading",
                 index: index.0,

@@ -333,7 +333,7 @@ impl Model {
         lane.detail = match self.state {
             State::Live if behind == 0 || status.mark.in_step => format::short_digest(held.position().digest),
             _ if behind > 0 => format!("{} behind", format::grouped_count(behind)),
-            _ => status.words.to_lowercase(),
+            _ => status.words.to_ascii_lowercase(),
         };
         lane.put(strip, index);
         lane

@@ -53,3 +53,17 @@ pub(super) fn App() -> impl IntoView {
         <Meanings />
     }
 }
+
+/// A text that changes, as an attribute or a child.
+///
+/// All of them have one type. With a type for each closure, each would bring a copy of its own of the code that watches it.
+type Text = Box<dyn Fn() -> String + Send>;
+
+fn text<T: Into<String>>(text: impl Fn() -> T + Send + 'static) -> Text {
+    Box::new(move || text().into())
+}
+
+/// Whether an attribute or a class is set.
+fn flag(flag: impl Fn() -> bool + Send + 'static) -> Box<dyn Fn() -> bool + Send> {
+    Box::new(flag)
+}

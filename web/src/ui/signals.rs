@@ -58,10 +58,10 @@ impl Sliding {
         }
     }
 
-    /// Where the cell lies from the base, in percent of the strip.
-    #[expect(clippy::cast_precision_loss, reason = "a strip has few cells")]
-    pub(super) fn percent(&self, cell: u64) -> f64 {
-        (cell as f64 - self.base as f64) * 100.0 / self.strip.cells.max(1) as f64
+    /// Where the cell lies from the base, in hundredths of a percent of the strip.
+    pub(super) fn percent(&self, cell: u64) -> i64 {
+        let cells = i64::try_from(self.strip.cells.max(1)).unwrap_or(1);
+        (cell.cast_signed() - self.base.cast_signed()) * 10_000 / cells
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Filter {
     pub kinds: Kinds,
     /// Only what this tab submitted.
     pub mine: bool,
-    /// Only what somebody with this text in the name submitted, in any case; empty means everybody.
+    /// Only what somebody with this text in the name submitted, in any case of ASCII letters; empty means everybody.
     pub author: String,
     /// Only incidents. Nothing else is looked at then.
     pub incidents_only: bool,
@@ -58,7 +58,8 @@ impl Filter {
     fn shows(&self, row: &Row, own: bool) -> bool {
         (self.kinds.is_empty() || self.kinds.has(row.operation))
             && (own || !self.mine)
-            && (self.author.is_empty() || row.author.name().to_lowercase().contains(&self.author.to_lowercase()))
+            && (self.author.is_empty()
+                || row.author.name().to_ascii_lowercase().contains(&self.author.to_ascii_lowercase()))
     }
 }
 

@@ -4,6 +4,8 @@ use std::rc::Rc;
 
 use leptos::prelude::*;
 
+use super::{flag, text};
+
 use super::term::word;
 use crate::format;
 use crate::glossary::Word;
@@ -57,14 +59,14 @@ pub(super) fn ChainCard(signals: Signals, session: StoredValue<Rc<Session>, Loca
                 <button
                     type="button"
                     data-testid="hide"
-                    hidden=move || !is_copy()
-                    aria-pressed=move || hides.get().to_string()
+                    hidden=flag(move || !is_copy())
+                    aria-pressed=text(move || hides.get().to_string())
                     on:click=move |_| hides.update(|hides| *hides = !*hides)
                 >
                     "Try to hide it"
                 </button>
-                <button type="button" data-testid="tamper" aria-pressed=move || is_copy().to_string() on:click=begin>
-                    {move || if is_copy() { "Real chain" } else { "Tamper" }}
+                <button type="button" data-testid="tamper" aria-pressed=text(move || is_copy().to_string()) on:click=begin>
+                    {text(move || if is_copy() { "Real chain" } else { "Tamper" })}
                 </button>
             </div>
             <table>
@@ -72,24 +74,24 @@ pub(super) fn ChainCard(signals: Signals, session: StoredValue<Rc<Session>, Loca
                     <tr>
                         <th scope="col">{word(Word::Index, "Index")}</th>
                         <th scope="col">"Operation"</th>
-                        <th scope="col">{move || if is_copy() { "Real" } else { "Leader" }}</th>
+                        <th scope="col">{text(move || if is_copy() { "Real" } else { "Leader" })}</th>
                         <th scope="col"></th>
-                        <th scope="col">{move || if is_copy() { "Copy" } else { "This page" }}</th>
+                        <th scope="col">{text(move || if is_copy() { "Copy" } else { "This page" })}</th>
                     </tr>
                 </thead>
-                <tbody data-testid="chain" data-value=move || if is_copy() { "copy" } else { "real" }>
+                <tbody data-testid="chain" data-value=text(move || if is_copy() { "copy" } else { "real" })>
                     {move || rows().into_iter().map(row).collect_view()}
                 </tbody>
             </table>
             <p class="chain-text" data-testid="chain-text">
-                {move || copy.with(|copy| match copy {
+                {text(move || copy.with(|copy| match copy {
                     Some(copy) => copy.text(),
                     None => {
                         "Each digest is made from the one before it, the operation and the new value. The leader tells the \
                          digest at the end of each batch; the ones between are computed here."
                             .to_owned()
                     }
-                })}
+                }))}
             </p>
         </section>
     }

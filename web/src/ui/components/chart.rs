@@ -6,6 +6,8 @@ use engine::Index;
 use leptos::ev::{KeyboardEvent, PointerEvent};
 use leptos::html::{Canvas, Div};
 use leptos::prelude::*;
+
+use super::text;
 use leptos::wasm_bindgen::JsCast;
 use web_sys::CanvasRenderingContext2d;
 
@@ -84,7 +86,7 @@ pub(super) fn ChartCard(signals: Signals, session: StoredValue<Rc<Session>, Loca
         <section class="card chart-card" aria-labelledby="chart-title">
             <div class="card-head">
                 <h2 id="chart-title">"Value by index"</h2>
-                <span class="reading" data-testid="chart-reading">{move || reading.get()}</span>
+                <span class="reading" data-testid="chart-reading">{text(move || reading.get())}</span>
             </div>
             <div
                 class="chart"
@@ -92,8 +94,8 @@ pub(super) fn ChartCard(signals: Signals, session: StoredValue<Rc<Session>, Loca
                 tabindex="0"
                 role="slider"
                 aria-label="Event on the chart"
-                aria-valuenow=move || read.get().map_or(0, |index| index.0).to_string()
-                aria-valuetext=move || reading.get()
+                aria-valuenow=text(move || read.get().map_or(0, |index| index.0).to_string())
+                aria-valuetext=text(move || reading.get())
                 data-testid="chart"
                 on:pointermove=point
                 on:pointerdown=point

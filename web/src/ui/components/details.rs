@@ -3,6 +3,8 @@
 use engine::Durability;
 use leptos::prelude::*;
 
+use super::{Text, flag, text};
+
 use crate::format::{self, NOTHING};
 use crate::known::Known;
 use crate::model::news::Item;
@@ -31,11 +33,11 @@ pub(super) fn Details(signals: Signals) -> impl IntoView {
         Some(Durability::Os) => "Survives a crash of the leader; a power cut may take the last moments.",
         Some(Durability::Fsync) => "Every event is on disk before it is shown here.",
     };
-    let fact = |id: &'static str, name: &'static str, value: Signal<String>, text: Signal<String>| {
+    let fact = |id: &'static str, name: &'static str, value: Text, shown: Text| {
         view! {
             <div>
                 <dt>{name}</dt>
-                <dd data-testid=id data-value=move || value.get()>{move || text.get()}</dd>
+                <dd data-testid=id data-value=value>{shown}</dd>
             </div>
         }
     };
@@ -47,48 +49,46 @@ pub(super) fn Details(signals: Signals) -> impl IntoView {
                 {fact(
                     "index",
                     "Index",
-                    Signal::derive(move || index().unwrap_or_default().to_string()),
-                    Signal::derive(move || index().map_or_else(|| NOTHING.to_owned(), format::grouped_count)),
+                    text(move || index().unwrap_or_default().to_string()),
+                    text(move || index().map_or_else(|| NOTHING.to_owned(), format::grouped_count)),
                 )}
                 {fact(
                     "tail",
                     "Leader’s tail",
-                    Signal::derive(move || value_of(tail())),
-                    Signal::derive(move || known(format::known(tail()))),
+                    text(move || value_of(tail())),
+                    text(move || known(format::known(tail()))),
                 )}
                 {fact(
                     "lag-events",
                     "Lag in events",
-                    Signal::derive(move || value_of(lag_events())),
-                    Signal::derive(move || known(format::known(lag_events()))),
+                    text(move || value_of(lag_events())),
+                    text(move || known(format::known(lag_events()))),
                 )}
                 {fact(
                     "lag-ms",
                     "Lag in time",
-                    Signal::derive(move || lag().map_or_else(String::new, |lag| lag.as_millis().to_string())),
-                    Signal::derive(move || known(lag().map_or_else(|| NOTHING.to_owned(), format::duration))),
+                    text(move || lag().map_or_else(String::new, |lag| lag.as_millis().to_string())),
+                    text(move || known(lag().map_or_else(|| NOTHING.to_owned(), format::duration))),
                 )}
-                {fact("term", "Term", Signal::derive(term), Signal::derive(term))}
+                {fact("term", "Term", text(term), text(term))}
                 {fact(
                     "digest",
                     "Digest",
-                    Signal::derive(move || digest().unwrap_or_default()),
-                    Signal::derive(move || hex(digest())),
+                    text(move || digest().unwrap_or_default()),
+                    text(move || hex(digest())),
                 )}
                 {fact(
                     "log-id",
                     "Log",
-                    Signal::derive(move || log().unwrap_or_default()),
-                    Signal::derive(move || hex(log())),
+                    text(move || log().unwrap_or_default()),
+                    text(move || hex(log())),
                 )}
-                {fact("durability", "Durability", Signal::stored(String::new()), Signal::derive(move || durability().to_owned()))}
+                {fact("durability", "Durability", text(String::new), text(durability))}
             </dl>
             <div class="resyncs">{line(first_resync, "resync")} {line(reconnect, "reconnect")}</div>
             <div class="news">
                 <ul data-testid="notices">
-                    <For each=move || news.get() key=|item| (item.id, item.times) let:item>
-                        {news_item(item)}
-                    </For>
+                    {move || news.get().into_iter().map(news_item).collect_view()}
                 </ul>
             </div>
         </section>
@@ -102,19 +102,20 @@ fn value_of(known: Known) -> String {
     }
 }
 
-fn line(line: RwSignal<Option<ResyncLine>>, id: &'static str) -> impl IntoView {
+fn line(line: RwSignal<Option<ResyncLine>>, id: &'static str) -> AnyView {
     view! {
         <p
-            hidden=move || line.with(Option::is_none)
+            hidden=flag(move || line.with(Option::is_none))
             data-testid=id
-            data-value=move || line.with(|line| line.as_ref().map_or_else(String::new, |line| line.verdict.clone()))
+            data-value=text(move || line.with(|line| line.as_ref().map_or_else(String::new, |line| line.verdict.clone())))
         >
-            {move || line.with(|line| line.as_ref().map_or_else(String::new, |line| format!("{} {}", line.time, line.text)))}
+            {text(move || line.with(|line| line.as_ref().map_or_else(String::new, |line| format!("{} {}", line.time, line.text))))}
         </p>
     }
+    .into_any()
 }
 
-fn news_item(item: Item) -> impl IntoView {
+fn news_item(item: Item) -> AnyView {
     let Item { time, text, tone, times, .. } = item;
     let text = if times > 1 { format!("{text} ×{times}") } else { text };
     view! {
@@ -123,4 +124,5 @@ fn news_item(item: Item) -> impl IntoView {
             <span>{text}</span>
         </li>
     }
+    .into_any()
 }

@@ -6,6 +6,8 @@ use engine::{Index, Operation};
 use leptos::ev::{Event, MouseEvent, SubmitEvent};
 use leptos::html::Div;
 use leptos::prelude::*;
+
+use super::{flag, text};
 use leptos::wasm_bindgen::JsCast;
 use web_sys::Element;
 
@@ -149,11 +151,11 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
                         on:input=move |event| sought.set(event_target_value(&event))
                     />
                 </form>
-                <button type="button" data-testid="log-pause" aria-pressed=move || is_paused().to_string() on:click=toggle>
-                    {move || if is_paused() { "▶ Resume" } else { "❚❚ Pause" }}
+                <button type="button" data-testid="log-pause" aria-pressed=text(move || is_paused().to_string()) on:click=toggle>
+                    {text(move || if is_paused() { "▶ Resume" } else { "❚❚ Pause" })}
                 </button>
             </div>
-            <p class="log-note" data-testid="log-note">{move || log.with(|log| log.note.clone())}</p>
+            <p class="log-note" data-testid="log-note">{text(move || log.with(|log| log.note.clone()))}</p>
             <div class="list-box">
                 <div
                     class="list"
@@ -165,22 +167,22 @@ pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, L
                     on:scroll=scroll
                     on:click=tell
                 >
-                    <div class="all" role="presentation" style:height=move || log.with(|log| format!("{}px", log.height))>
+                    <div class="all" role="presentation" style:height=text(move || log.with(|log| format!("{}px", log.height)))>
                         {rows.into_iter().map(event_row).collect_view()}
                     </div>
                 </div>
                 <div class="probe-box" aria-hidden="true">
                     <div class="row-probe" node_ref=probe></div>
                 </div>
-                <p class="empty" hidden=move || log.with(|log| !log.is_empty)>"There are no events yet."</p>
+                <p class="empty" hidden=flag(move || log.with(|log| !log.is_empty))>"There are no events yet."</p>
                 <button
                     type="button"
                     class="jump strong"
                     data-testid="log-jump"
-                    hidden=move || log.with(|log| log.missed.unwrap_or(0) == 0)
+                    hidden=flag(move || log.with(|log| log.missed.unwrap_or(0) == 0))
                     on:click=jump
                 >
-                    {move || log.with(|log| format!("↑ {} since – show the newest", format::events(log.missed.unwrap_or(0))))}
+                    {text(move || log.with(|log| format!("↑ {} since – show the newest", format::events(log.missed.unwrap_or(0)))))}
                 </button>
             </div>
         </section>
@@ -194,28 +196,25 @@ fn index_in(typed: &str) -> Option<Index> {
 
 /// One element for the line at its place. Its texts are replaced.
 fn event_row(row: RwSignal<Option<Row>>) -> AnyView {
+    let of = move |get: fn(&Row) -> String| text(move || row.with(|row| row.as_ref().map_or_else(String::new, get)));
+    let name = |row: &Row| if row.line.incident == 0 { "event-row" } else { "incident-row" }.to_owned();
     view! {
-        {move || {
-            row.get().map(|Row { top, line }| {
-                view! {
-                    <div
-                        class=line.class
-                        role="listitem"
-                        data-testid=if line.incident == 0 { "event-row" } else { "incident-row" }
-                        data-index=line.index.to_string()
-                        data-value=line.value
-                        data-incident=line.incident.to_string()
-                        style:transform=format!("translateY({top}px)")
-                    >
-                        <span class="index">{line.shown_index}</span>
-                        <span class="operation">{line.text}</span>
-                        <span class="number">{line.shown_value}</span>
-                        <span class="author">{line.author}</span>
-                        <span class="when">{line.time}</span>
-                    </div>
-                }
-            })
-        }}
+        <div
+            class=of(|row| row.line.class.to_owned())
+            hidden=flag(move || row.with(Option::is_none))
+            role="listitem"
+            data-testid=of(name)
+            data-index=of(|row| row.line.index.to_string())
+            data-value=of(|row| row.line.value.clone())
+            data-incident=of(|row| row.line.incident.to_string())
+            style:transform=of(|row| format!("translateY({}px)", row.top))
+        >
+            <span class="index">{of(|row| row.line.shown_index.clone())}</span>
+            <span class="operation">{of(|row| row.line.text.clone())}</span>
+            <span class="number">{of(|row| row.line.shown_value.clone())}</span>
+            <span class="author">{of(|row| row.line.author.clone())}</span>
+            <span class="when">{of(|row| row.line.time.clone())}</span>
+        </div>
     }
     .into_any()
 }

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use leptos::html::{Div, Input};
 use leptos::prelude::*;
 
+use super::{flag, text};
+
 use crate::form::Kind;
 use crate::format;
 use crate::model::last_operation::OperationStatus;
@@ -48,10 +50,10 @@ pub(super) fn Keypad(signals: Signals, session: StoredValue<Rc<Session>, LocalSt
         view! {
             <button
                 type="button"
-                class:refused=move || is_refused.get() && pressed.get() == Some(kind)
+                class:refused=flag(move || is_refused.get() && pressed.get() == Some(kind))
                 data-testid=format!("key-{}", kind.name())
-                aria-label=move || kind.spoken(&typed.read())
-                aria-disabled=move || is_open.get().to_string()
+                aria-label=text(move || kind.spoken(&typed.read()))
+                aria-disabled=text(move || is_open.get().to_string())
                 aria-describedby="op-result"
                 // A double click means one operation.
                 on:click=move |event| {
@@ -60,7 +62,7 @@ pub(super) fn Keypad(signals: Signals, session: StoredValue<Rc<Session>, LocalSt
                     }
                 }
             >
-                {move || kind.shown(&typed.read())}
+                {text(move || kind.shown(&typed.read()))}
             </button>
         }
         .into_any()
@@ -86,7 +88,7 @@ pub(super) fn Keypad(signals: Signals, session: StoredValue<Rc<Session>, LocalSt
                     aria-label="Number"
                     data-testid="op-arg"
                     aria-describedby="op-result"
-                    aria-invalid=move || mistake.with(Option::is_some).to_string()
+                    aria-invalid=text(move || mistake.with(Option::is_some).to_string())
                     node_ref=field
                     prop:value=typed
                     on:input=move |event| {
@@ -112,7 +114,7 @@ fn Result(operation: RwSignal<Option<OperationStatus>>, mistake: RwSignal<Option
         None => operation.get(),
     });
     let of = move |get: fn(&OperationStatus) -> String| {
-        move || shown.with(|status| status.as_ref().map_or_else(String::new, get))
+        text(move || shown.with(|status| status.as_ref().map_or_else(String::new, get)))
     };
     // How many of the steps are done.
     let way = move || {
@@ -135,12 +137,12 @@ fn Result(operation: RwSignal<Option<OperationStatus>>, mistake: RwSignal<Option
             <p class="way" data-testid="op-way" data-value=way>
                 <span>"pending"</span>
                 " → "
-                <span>{move || step(0, "committed")}</span>
+                <span>{text(move || step(0, "committed"))}</span>
                 " → "
-                <span>{move || step(1, "applied here")}</span>
+                <span>{text(move || step(1, "applied here"))}</span>
             </p>
             <p
-                hidden=move || shown.with(|status| status.as_ref().is_none_or(|status| status.text.is_empty()))
+                hidden=flag(move || shown.with(|status| status.as_ref().is_none_or(|status| status.text.is_empty())))
                 class=of(|status| format!("result {}", status.tone.class()))
                 data-testid="op-result"
                 data-value=of(|status| status.kind.to_owned())
@@ -183,7 +185,7 @@ fn Pending(
         }
     });
     view! {
-        <div class="actions" node_ref=actions hidden=move || !is_pending.get()>
+        <div class="actions" node_ref=actions hidden=flag(move || !is_pending.get())>
             <button
                 type="button"
                 data-testid="op-try-now"

@@ -6,7 +6,10 @@ use engine::LinkFault;
 use leptos::html::Div;
 use leptos::prelude::*;
 
+use super::{flag, text};
+
 use super::resizes::Resizes;
+use crate::format;
 use crate::model::stage::{Cell, Lane};
 use crate::ui::session::{Fault, Session};
 use crate::ui::signals::{CELLS, Signals, Sliding};
@@ -34,7 +37,7 @@ pub(super) fn Stage(signals: Signals, session: StoredValue<Rc<Session>, LocalSto
         <section class="card stage" aria-labelledby="stage-title">
             <div class="card-head">
                 <h2 id="stage-title">"The log, and who has read how far"</h2>
-                <small data-testid="audience">{move || audience.get()}</small>
+                <small data-testid="audience">{text(move || audience.get())}</small>
             </div>
             <div class="lanes" role="list">
                 {lane(leader_lane, "leader-lane", "lane", tape_view(leader_cells, sliding, Some(tape)).into_any())}
@@ -81,16 +84,16 @@ fn TellingView(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>
         <div
             class="telling"
             data-testid="telling"
-            data-value=move || telling.with(|telling| telling.as_ref().map_or("", |telling| telling.kind))
-            data-step=move || telling.with(|telling| telling.as_ref().map_or(0, |telling| telling.step + 1)).to_string()
+            data-value=text(move || telling.with(|telling| telling.as_ref().map_or("", |telling| telling.kind)))
+            data-step=text(move || telling.with(|telling| telling.as_ref().map_or(0, |telling| telling.step + 1)).to_string())
         >
-            <ol class="steps" hidden=move || !is_told.get()>{steps}</ol>
-            <p class="calm" hidden=move || is_told.get() data-testid="last-incident">{move || calm.get()}</p>
+            <ol class="steps" hidden=flag(move || !is_told.get())>{steps}</ol>
+            <p class="calm" hidden=flag(move || is_told.get()) data-testid="last-incident">{text(move || calm.get())}</p>
             <div class="hands">
                 <button
                     type="button"
                     data-testid="skip"
-                    hidden=move || !is_told.get()
+                    hidden=flag(move || !is_told.get())
                     on:click=move |_| session.with_value(|session| session.skip_telling())
                 >
                     "Close"
@@ -98,13 +101,13 @@ fn TellingView(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>
                 <button
                     type="button"
                     data-testid="replay"
-                    hidden=move || is_told.get() || !has_incidents.get()
+                    hidden=flag(move || is_told.get() || !has_incidents.get())
                     on:click=move |_| session.with_value(|session| session.replay_incident(None))
                 >
                     "Tell it again"
                 </button>
             </div>
-            <p class="for-screen-readers" role="status">{move || spoken.get()}</p>
+            <p class="for-screen-readers" role="status">{text(move || spoken.get().unwrap_or_default())}</p>
         </div>
     }
 }
@@ -143,23 +146,23 @@ fn lane(lane: RwSignal<Lane>, id: &'static str, class: &'static str, log: AnyVie
     view! {
         <div
             role="listitem"
-            class=move || lane.with(|lane| {
+            class=text(move || lane.with(|lane| {
                 let absent = if lane.present { "" } else { " absent" };
                 let before = if lane.is_before { " before" } else { "" };
                 format!("{class} {}{absent}{before}", lane.tone.class())
-            })
+            }))
             data-testid=id
-            data-value=move || lane.with(|lane| lane.tone.class())
+            data-value=text(move || lane.with(|lane| lane.tone.class()))
         >
             <div class="who">
-                <b>{move || lane.with(|lane| lane.who.clone())}</b>
-                <small>{move || lane.with(|lane| lane.what.clone())}</small>
+                <b>{text(move || lane.with(|lane| lane.who.clone()))}</b>
+                <small>{text(move || lane.with(|lane| lane.what.clone()))}</small>
             </div>
             {log}
             <div class="end">
-                <span class="verdict">{move || lane.with(|lane| format!("{} {}", lane.sign, lane.verdict))}</span>
-                <span class="worth">{move || lane.with(|lane| lane.value.clone())}</span>
-                <small>{move || lane.with(|lane| lane.detail.clone())}</small>
+                <span class="verdict">{text(move || lane.with(|lane| format!("{} {}", lane.sign, lane.verdict)))}</span>
+                <span class="worth">{text(move || lane.with(|lane| lane.value.clone()))}</span>
+                <small>{text(move || lane.with(|lane| lane.detail.clone()))}</small>
             </div>
         </div>
     }
@@ -175,20 +178,24 @@ fn other(slot: RwSignal<Option<Lane>>) -> AnyView {
             present.set(lane);
         }
     });
-    let reached = move || present.with(|lane| format!("translateX({}%)", f64::from(lane.place) / 10.0 - 100.0));
+    let reached =
+        move || present.with(|lane| format!("translateX({})", format::percent(i64::from(lane.place) * 10 - 10_000)));
     let track = view! {
         <div class="track">
             <div class="reached" style:transform=reached></div>
         </div>
     };
-    view! { <div hidden=move || !shown.get()>{lane(present, "other-lane", "lane", track.into_any())}</div> }.into_any()
+    view! { <div hidden=flag(move || !shown.get())>{lane(present, "other-lane", "lane", track.into_any())}</div> }
+        .into_any()
 }
 
 fn tape_view(cells: [RwSignal<Cell>; CELLS], sliding: RwSignal<Sliding>, node: Option<NodeRef<Div>>) -> impl IntoView {
-    let slide = move || sliding.with(|sliding| format!("translateX({}%)", -sliding.percent(sliding.strip.first)));
+    let slide = move || {
+        sliding.with(|sliding| format!("translateX({})", format::percent(-sliding.percent(sliding.strip.first))))
+    };
     view! {
         <div class="tape" node_ref=node.unwrap_or_default() aria-hidden="true">
-            <div class="sliding" class:leap=move || sliding.with(|sliding| sliding.leaps) style:transform=slide>
+            <div class="sliding" class:leap=flag(move || sliding.with(|sliding| sliding.leaps)) style:transform=slide>
                 {cells.into_iter().map(|cell| cell_view(cell, sliding)).collect_view()}
             </div>
         </div>
@@ -196,18 +203,13 @@ fn tape_view(cells: [RwSignal<Cell>; CELLS], sliding: RwSignal<Sliding>, node: O
 }
 
 fn cell_view(cell: RwSignal<Cell>, sliding: RwSignal<Sliding>) -> AnyView {
-    let left = move || format!("{}%", sliding.with(|sliding| sliding.percent(cell.with(|cell| cell.number))));
-    let width = move || {
-        format!(
-            "{}%",
-            sliding.with(|sliding| 100.0 / f64::from(u32::try_from(sliding.strip.cells.max(1)).unwrap_or(1)))
-        )
-    };
+    let left = move || format::percent(sliding.with(|sliding| sliding.percent(cell.with(|cell| cell.number))));
+    let width = move || format::percent(sliding.with(|sliding| sliding.percent(sliding.base + 1)));
     view! {
-        <div class=move || cell.with(|cell| cell.state.class()) style:left=left style:width=width>
+        <div class=text(move || cell.with(|cell| cell.state.class())) style:left=text(left) style:width=text(width)>
             <div>
-                <small>{move || cell.with(|cell| cell.index.clone())}</small>
-                {move || cell.with(|cell| cell.text.clone())}
+                <small>{text(move || cell.with(|cell| cell.index.clone()))}</small>
+                {text(move || cell.with(|cell| cell.text.clone()))}
             </div>
         </div>
     }

@@ -2,6 +2,8 @@
 
 use leptos::prelude::*;
 
+use super::{flag, text};
+
 use crate::glossary::Word;
 
 /// The word that is explained now.
@@ -31,10 +33,10 @@ pub(super) fn word(word: Word, text: &'static str) -> AnyView {
 pub(super) fn Meanings() -> impl IntoView {
     let Asked(asked) = expect_context();
     view! {
-        <div class="meaning" role="status" data-testid="meaning" hidden=move || asked.with(Option::is_none)>
+        <div class="meaning" role="status" data-testid="meaning" hidden=flag(move || asked.with(Option::is_none))>
             <button type="button" on:click=move |_| asked.set(None)>"Close"</button>
-            <h3>{move || asked.get().map_or("", |word| word.name())}</h3>
-            <p>{move || asked.get().map_or("", |word| word.meaning())}</p>
+            <h3>{text(move || asked.get().map_or("", |word| word.name()))}</h3>
+            <p>{text(move || asked.get().map_or("", |word| word.meaning()))}</p>
         </div>
     }
 }

@@ -3,6 +3,8 @@
 use std::rc::Rc;
 
 use leptos::prelude::*;
+
+use super::{flag, text};
 use wire::GeneratorStatus;
 
 use super::term::word;
@@ -38,12 +40,12 @@ pub(super) fn Top(signals: Signals, session: StoredValue<Rc<Session>, LocalStora
             <GeneratorControl generator=generator session=session />
             <TourButton session=session />
             <p
-                class=move || status.with(|status| format!("pill state {}", status.tone.class()))
+                class=text(move || status.with(|status| format!("pill state {}", status.tone.class())))
                 data-testid="state"
-                data-value=move || status.with(|status| status.state)
+                data-value=text(move || status.with(|status| status.state))
             >
                 <span class="dot" aria-hidden="true"></span>
-                {move || status.with(|status| status.words)}
+                {text(move || status.with(|status| status.words))}
             </p>
         </header>
     }
@@ -51,23 +53,19 @@ pub(super) fn Top(signals: Signals, session: StoredValue<Rc<Session>, LocalStora
 
 #[component]
 pub(super) fn BannerLine(status: RwSignal<Status>) -> impl IntoView {
-    // Drawn again only when its text changes.
-    let banner = Memo::new(move |_| status.with(|status| status.banner.clone()));
+    let of = move |get: fn(&Banner) -> &str| {
+        text(move || status.with(|status| status.banner.as_ref().map_or("", get).to_owned()))
+    };
     view! {
-        <div class="announce">
-            {move || {
-                banner
-                    .get()
-                    .map(|Banner { kind, text }| {
-                        view! {
-                            <p class="banner" data-testid="banner" data-value=kind>
-                                <span class="sign" aria-hidden="true">"!"</span>
-                                <span>{text}</span>
-                            </p>
-                        }
-                    })
-            }}
-        </div>
+        <p
+            class="banner"
+            hidden=flag(move || status.with(|status| status.banner.is_none()))
+            data-testid="banner"
+            data-value=of(|banner| banner.kind)
+        >
+            <span class="sign" aria-hidden="true">{of(|_| "!")}</span>
+            <span>{of(|banner| &banner.text)}</span>
+        </p>
     }
 }
 
@@ -78,7 +76,7 @@ fn GeneratorControl(
     session: StoredValue<Rc<Session>, LocalStorage>,
 ) -> impl IntoView {
     let of = move |get: fn(&GeneratorStatus) -> String| {
-        move || generator.with(|generator| generator.as_ref().map_or_else(String::new, get))
+        text(move || generator.with(|generator| generator.as_ref().map_or_else(String::new, get)))
     };
     let is_fixed = move || {
         generator.with(|generator| generator.is_none_or(|generator| !generator.controllable || generator.ended))
@@ -97,7 +95,7 @@ fn GeneratorControl(
         }
     };
     view! {
-        <div class="pill generator" role="group" aria-label="Generator" hidden=move || generator.with(Option::is_none)>
+        <div class="pill generator" role="group" aria-label="Generator" hidden=flag(move || generator.with(Option::is_none))>
             <span data-testid="generator" data-value=of(generator::state)>{of(generator::words)}</span>
             <button
                 type="button"

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use leptos::prelude::*;
 
+use super::{flag, text};
 use crate::model::tour::{Guide, Stop};
 use crate::ui::session::Session;
 use crate::ui::signals::Signals;
@@ -11,14 +12,15 @@ use crate::ui::signals::Signals;
 #[component]
 pub(super) fn TourPanel(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
     let guide = signals.guide;
-    let of = move |get: fn(&Guide) -> String| move || guide.with(|guide| guide.as_ref().map_or_else(String::new, get));
+    let of =
+        move |get: fn(&Guide) -> String| text(move || guide.with(|guide| guide.as_ref().map_or_else(String::new, get)));
     view! {
         <aside
             class="tour"
             aria-label="Tour"
             data-testid="tour"
             data-value=of(|guide| guide.stop.name().to_owned())
-            hidden=move || guide.with(Option::is_none)
+            hidden=flag(move || guide.with(Option::is_none))
         >
             <div role="status">
                 <h3>{of(|guide| guide.title.clone())}</h3>

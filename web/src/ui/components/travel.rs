@@ -5,7 +5,10 @@ use std::rc::Rc;
 use engine::Index;
 use leptos::prelude::*;
 
+use super::flag;
+
 use super::term::word;
+use super::text;
 use crate::format;
 use crate::glossary::Word;
 use crate::model::past::Past;
@@ -20,7 +23,7 @@ const SPEEDS: [u32; 5] = [1, 4, 20, 100, 1_000];
 pub(super) fn TravelCard(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
     let past = signals.past;
     let speed = RwSignal::new(SPEEDS[1]);
-    let of = move |get: fn(&Past) -> String| move || past.with(get);
+    let of = move |get: fn(&Past) -> String| text(move || past.with(get));
     let is_live = move || past.with(|past| past.state == "live");
     let travel = move |event| {
         if let Ok(index) = event_target_value(&event).parse() {
@@ -84,14 +87,12 @@ pub(super) fn TravelCard(signals: Signals, session: StoredValue<Rc<Session>, Loc
             <button type="button" class="strong" data-testid="travel-live" disabled=is_live on:click=live>
                 "Back to live"
             </button>
-            <p class="there" class:wrong=move || past.with(|past| past.is_wrong) data-testid="there">
-                <Show when=move || !is_live() fallback=|| "Live. Drag to see the value at any index.">
-                    <b data-testid="past-value">{of(|past| past.value.clone())}</b>
-                    " "
-                    {of(|past| past.text.clone())}
-                    " "
-                    <small data-testid="past-digest">{of(|past| past.digest.clone())}</small>
-                </Show>
+            <p class="there" class:wrong=flag(move || past.with(|past| past.is_wrong)) data-testid="there">
+                <b data-testid="past-value">{of(|past| past.value.clone())}</b>
+                " "
+                {of(|past| past.text.clone())}
+                " "
+                <small data-testid="past-digest">{of(|past| past.digest.clone())}</small>
             </p>
         </section>
     }

@@ -3,6 +3,8 @@
 use engine::Index;
 use leptos::prelude::*;
 
+use super::{flag, text};
+
 use crate::format::{self, NOTHING};
 use crate::known::Known;
 use crate::ui::signals::Signals;
@@ -23,32 +25,32 @@ pub(super) fn ValueCard(signals: Signals) -> impl IntoView {
             // Not an `output`: screen readers would read every change of it aloud.
             <p
                 class="value"
-                class:none=move || value().is_none()
-                class:past=move || is_past.get()
-                class:old=move || numbers.with(|numbers| numbers.tail == Known::Not)
+                class:none=flag(move || value().is_none())
+                class:past=flag(move || is_past.get())
+                class:old=flag(move || numbers.with(|numbers| numbers.tail == Known::Not))
                 data-testid="value"
-                data-value=move || value().map_or_else(String::new, |value| value.to_string())
+                data-value=text(move || value().map_or_else(String::new, |value| value.to_string()))
             >
-                {move || match is_past.get() {
+                {text(move || match is_past.get() {
                     true => past.with(|past| past.value.clone()),
                     false => value().map_or_else(|| NOTHING.to_owned(), format::grouped),
-                }}
+                })}
             </p>
             <span hidden data-testid="position" data-value=position></span>
             <p
-                class=move || status.with(|status| format!("mark {}", status.mark.tone.class()))
+                class=text(move || status.with(|status| format!("mark {}", status.mark.tone.class())))
                 data-testid="in-step"
-                data-value=move || status.with(|status| if status.mark.in_step { "yes" } else { "no" })
+                data-value=text(move || status.with(|status| if status.mark.in_step { "yes" } else { "no" }))
             >
-                <span class="sign" aria-hidden="true">{move || status.with(|status| status.mark.sign)}</span>
+                <span class="sign" aria-hidden="true">{text(move || status.with(|status| status.mark.sign))}</span>
                 <span>
-                    <b>{move || status.with(|status| status.mark.title)}</b>
+                    <b>{text(move || status.with(|status| status.mark.title))}</b>
                     " "
-                    <small>{move || status.with(|status| status.mark.detail.clone())}</small>
+                    <small>{text(move || status.with(|status| status.mark.detail.clone()))}</small>
                 </span>
             </p>
-            <p class="past-note" hidden=move || !is_past.get() data-testid="past-note">
-                {move || past.with(|past| format!("The value at {} in the past. The page itself goes on, live.", format::index(Index(past.index))))}
+            <p class="past-note" hidden=flag(move || !is_past.get()) data-testid="past-note">
+                {text(move || past.with(|past| format!("The value at {} in the past. The page itself goes on, live.", format::index(Index(past.index)))))}
             </p>
         </section>
     }
