@@ -10,7 +10,7 @@ mod filter;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -97,9 +97,8 @@ pub struct History {
     search: Option<Search>,
     /// The id of this tab as a replica.
     own_id: String,
-    /// What this tab's producer committed, oldest first.
-    own: BTreeSet<Index>,
-    own_in_order: VecDeque<Index>,
+    /// What this tab's producer committed, in order.
+    own: VecDeque<Index>,
     in_flight: Option<(Request, Purpose)>,
     retry_at: Option<Moment>,
     /// How many events were given up at once when the last page was damaged.
@@ -169,13 +168,9 @@ impl History {
 
     /// This tab's producer committed the event at `index`.
     pub fn handle_committed(&mut self, index: Index) {
-        if self.own.insert(index) {
-            self.own_in_order.push_back(index);
-        }
-        if self.own_in_order.len() > OWN
-            && let Some(oldest) = self.own_in_order.pop_front()
-        {
-            self.own.remove(&oldest);
+        if let Err(place) = self.own.binary_search(&index) {
+            self.own.insert(place, index);
+            self.own.drain(..self.own.len().saturating_sub(OWN));
         }
     }
 
@@ -502,7 +497,7 @@ impl History {
     }
 
     fn is_own(&self, row: &Row) -> bool {
-        row.author.is(&self.own_id) || self.own.contains(&row.index)
+        row.author.is(&self.own_id) || self.own.binary_search(&row.index).is_ok()
     }
 
     /// The incidents beside retained events that the list shows, oldest first.

@@ -1,7 +1,5 @@
 //! The events that are held: some thousands around what is looked at, and the newest.
 
-use std::collections::BTreeMap;
-
 use engine::Index;
 
 use super::Row;
@@ -19,25 +17,37 @@ pub(super) enum Held {
     Damaged,
 }
 
+#[derive(Clone, Debug)]
+struct Chunk {
+    number: u64,
+    /// A place for each of its events.
+    events: Vec<Option<Held>>,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cache {
-    /// By the number of the chunk; each has a place for each of its events.
-    chunks: BTreeMap<u64, Vec<Option<Held>>>,
+    /// Ordered by number: there are few, and a tree would be more code.
+    chunks: Vec<Chunk>,
     looked_at: Index,
 }
 
 impl Cache {
     pub(super) fn get(&self, index: Index) -> Option<&Held> {
-        self.chunks.get(&(index.0 / CHUNK))?.get(within(index))?.as_ref()
+        let chunk = self.find(index.0 / CHUNK).ok()?;
+        self.chunks[chunk].events.get(within(index))?.as_ref()
     }
 
     pub(super) fn put(&mut self, index: Index, held: Held) {
-        let chunk = self.chunks.entry(index.0 / CHUNK).or_default();
-        let place = within(index);
-        if chunk.len() <= place {
-            chunk.resize_with(place + 1, || None);
+        let number = index.0 / CHUNK;
+        let chunk = self.find(number).unwrap_or_else(|missing| {
+            self.chunks.insert(missing, Chunk { number, events: Vec::new() });
+            missing
+        });
+        let (events, place) = (&mut self.chunks[chunk].events, within(index));
+        if events.len() <= place {
+            events.resize_with(place + 1, || None);
         }
-        chunk[place] = Some(held);
+        events[place] = Some(held);
         if self.chunks.len() > CHUNKS {
             self.drop_one();
         }
@@ -55,22 +65,28 @@ impl Cache {
 
     /// The events at or below `floor` are gone.
     pub(super) fn raise_floor(&mut self, floor: Index) {
-        self.chunks = self.chunks.split_off(&(floor.next().0 / CHUNK));
+        let oldest = floor.next().0 / CHUNK;
+        self.chunks.retain(|chunk| chunk.number >= oldest);
     }
 
     /// Drops the chunk that is furthest from what is looked at, except the newest.
     fn drop_one(&mut self) {
         let at = self.looked_at.0 / CHUNK;
-        let newest = self.chunks.keys().next_back().copied();
-        let others = self.chunks.keys().copied().filter(|number| Some(*number) != newest);
-        if let Some(furthest) = others.max_by_key(|number| number.abs_diff(at)) {
-            self.chunks.remove(&furthest);
-        }
+        // The newest is the last. Of the others, the first or the last but one is furthest.
+        let last = self.chunks.len().saturating_sub(2);
+        let distance = |chunk: usize| self.chunks[chunk].number.abs_diff(at);
+        let furthest = if distance(0) >= distance(last) { 0 } else { last };
+        self.chunks.remove(furthest);
+    }
+
+    /// Where the chunk is, or belongs.
+    fn find(&self, number: u64) -> Result<usize, usize> {
+        self.chunks.binary_search_by_key(&number, |chunk| chunk.number)
     }
 
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.chunks.values().flatten().flatten().count()
+        self.chunks.iter().flat_map(|chunk| &chunk.events).flatten().count()
     }
 }
 
