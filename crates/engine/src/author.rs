@@ -171,10 +171,11 @@ impl Authors {
     /// Notes that `identity` submitted the event at `offset`, which lies after all that were noted before. Returns `false`
     /// and does nothing if there is no room.
     pub fn add(&mut self, offset: usize, identity: Option<&Identity>) -> bool {
-        let Addition { known, between, cost } = self.addition(offset, identity);
-        if self.cost() + cost > MAX_AUTHOR_BYTES {
+        let addition = self.addition(offset, identity);
+        if !self.fits(&addition) {
             return false;
         }
+        let Addition { known, between, .. } = addition;
         if known.is_none() {
             self.dictionary.push(identity.cloned().unwrap_or_default());
         }
@@ -187,7 +188,12 @@ impl Authors {
     /// Whether [`add`](Self::add) has room. It always has for the first.
     #[must_use]
     pub fn has_room(&self, offset: usize, identity: Option<&Identity>) -> bool {
-        self.cost() + self.addition(offset, identity).cost <= MAX_AUTHOR_BYTES
+        self.fits(&self.addition(offset, identity))
+    }
+
+    fn fits(&self, addition: &Addition) -> bool {
+        // A batch that has none yet takes any, so that whoever submits gets ahead.
+        self.dictionary.is_empty() || self.cost() + addition.cost <= MAX_AUTHOR_BYTES
     }
 
     fn addition(&self, offset: usize, identity: Option<&Identity>) -> Addition {
@@ -297,6 +303,7 @@ mod tests {
             taken += 1;
         }
         assert!((10..20).contains(&taken), "{taken} of the longest identities fit");
+        assert!(Authors::default().has_room(0, Some(&named(&"x".repeat(3_000)))), "the first always fits");
         // One that is known already still fits if its run goes on.
         let last = authors.dictionary().last().cloned();
         assert!(authors.add(taken, last.as_ref()));
