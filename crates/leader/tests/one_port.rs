@@ -101,7 +101,7 @@ async fn the_page_and_health_are_plain_http() {
     assert!(posted.starts_with(b"HTTP/1.1 405"));
     let page = http1(&leader, "GET / HTTP/1.1", b"", all).await;
     let text = String::from_utf8_lossy(&page).to_lowercase();
-    if std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html")).exists() {
+    if std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.br")).exists() {
         assert!(text.starts_with("http/1.1 200") && text.contains("content-type: text/html"), "{text}");
     } else {
         assert!(text.starts_with("http/1.1 503") && text.contains("cargo xtask web"), "{text}");

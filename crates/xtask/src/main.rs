@@ -8,6 +8,7 @@ mod demo_child;
 mod dist;
 mod interrupt;
 mod needs;
+mod pack;
 mod page;
 mod process;
 mod wasm_cargo;

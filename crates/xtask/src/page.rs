@@ -8,11 +8,16 @@ use wasm_bindgen_cli_support::Bindgen;
 
 use crate::dist;
 use crate::interrupt::Interrupt;
+use crate::pack::{self, Effort, Sizes};
 use crate::wasm_cargo::WasmCargo;
 use crate::workspace::Workspace;
 use crate::{needs, process};
 
 const PACKAGE: &str = "web";
+
+/// How large the page may be, in bytes over the network. Browsers accept brotli only from localhost and over TLS.
+const BUDGET_BROTLI: usize = 190_000;
+const BUDGET_GZIP: usize = 230_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -38,8 +43,14 @@ pub(crate) async fn build(dev: bool, wasm: &WasmCargo, workspace: &Workspace, in
     let staged = workspace.target_dir.join("page");
     assemble(&compiled, &workspace.root.join("static"), &staged, dev)?;
     let dist = workspace.root.join("web/dist");
+    let effort = if dev { Effort::Quick } else { Effort::Best };
+    let sizes = pack::pack(&staged, effort)?;
     let outcome = if dist::sync(&staged, &dist)? { "ready" } else { "already up to date" };
-    println!("{} is {outcome}: {}", workspace.shown(&dist), sizes(&dist)?);
+    println!("{} is {outcome}", workspace.shown(&dist));
+    print_sizes(&sizes);
+    if !dev && let Err(error) = within_budget(&sizes) {
+        println!("warning: {error}");
+    }
     Ok(())
 }
 
@@ -73,11 +84,45 @@ fn bind(wasm: &Path, folder: &Path, dev: bool) -> Result<()> {
         .generate(folder)
 }
 
-fn sizes(dist: &Path) -> Result<String> {
-    let mut sizes = Vec::new();
-    for name in [format!("{PACKAGE}_bg.wasm"), format!("{PACKAGE}.js")] {
-        let size = fs::metadata(dist.join(&name)).with_context(|| format!("the page has no {name}"))?.len();
-        sizes.push(format!("{name} {} KB", size.div_ceil(1000)));
+/// Prints how large each file is, in bytes.
+fn print_sizes(sizes: &[Sizes]) {
+    println!("{:32} {:>9} {:>9} {:>9}", "file", "raw", "brotli", "gzip");
+    for Sizes { name, raw, brotli, gzip } in sizes.iter().chain([&sum(sizes)]) {
+        println!("{name:32} {raw:>9} {brotli:>9} {gzip:>9}");
     }
-    Ok(sizes.join(", "))
+}
+
+fn sum(sizes: &[Sizes]) -> Sizes {
+    let zero = Sizes { name: "all".to_owned(), raw: 0, brotli: 0, gzip: 0 };
+    sizes.iter().fold(zero, |sum, file| Sizes {
+        raw: sum.raw + file.raw,
+        brotli: sum.brotli + file.brotli,
+        gzip: sum.gzip + file.gzip,
+        ..sum
+    })
+}
+
+fn within_budget(sizes: &[Sizes]) -> Result<()> {
+    let Sizes { brotli, gzip, .. } = sum(sizes);
+    if brotli > BUDGET_BROTLI || gzip > BUDGET_GZIP {
+        bail!(
+            "the page is {brotli} bytes with brotli and {gzip} with gzip; it may have {BUDGET_BROTLI} and {BUDGET_GZIP}, \
+             because it travels to phones"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_for_all_files_together() {
+        let file = |brotli, gzip| Sizes { name: "a".to_owned(), raw: 0, brotli, gzip };
+        let half = file(BUDGET_BROTLI / 2, BUDGET_GZIP / 2);
+        assert!(within_budget(&[half.clone(), half.clone()]).is_ok());
+        assert!(within_budget(&[half.clone(), half.clone(), file(1, 0)]).is_err());
+        assert!(within_budget(&[half.clone(), half, file(0, 1)]).is_err());
+    }
 }

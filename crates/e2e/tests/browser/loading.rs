@@ -9,7 +9,7 @@ use e2e::process::Leader;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::in_browser;
+use crate::{in_browser, live};
 
 /// What is wrong with a file of the page.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ enum Fault {
     Hangs,
 }
 
-/// Serves the page as it was built, but for one file. Returns its address.
+/// Serves the page as it was built, but for one file, whose name begins with `broken`. Returns its address.
 async fn serve(broken: &'static str, fault: Fault) -> anyhow::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -42,11 +42,15 @@ async fn answer(mut connection: TcpStream, broken: &str, fault: Fault) -> std::i
     let path = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
     let name = if path.is_empty() { "index.html" } else { path };
     let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/dist");
-    let mut file = std::fs::read(dist.join(name)).ok();
-    if name == broken {
+    let mut file = std::fs::read(dist.join(format!("{name}.gz"))).ok();
+    let mut encoding = "content-encoding: gzip\r\n";
+    if name.starts_with(broken) {
         match fault {
             Fault::Missing => file = None,
-            Fault::Garbage => file = Some(b"this is not a ( script".to_vec()),
+            Fault::Garbage => {
+                encoding = "";
+                file = Some(b"this is not a ( script".to_vec());
+            }
             Fault::Hangs => tokio::time::sleep(Duration::from_secs(60)).await,
         }
     }
@@ -58,9 +62,10 @@ async fn answer(mut connection: TcpStream, broken: &str, fault: Fault) -> std::i
         _ => "image/svg+xml",
     };
     let status = if file.is_some() { "200 OK" } else { "404 Not Found" };
+    let encoding = if file.is_some() { encoding } else { "" };
     let body = file.unwrap_or_default();
     let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n{encoding}content-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     );
     connection.write_all(head.as_bytes()).await?;
@@ -95,7 +100,7 @@ async fn seen(browser: &Browser) -> anyhow::Result<(String, bool)> {
 #[tokio::test]
 async fn a_missing_or_damaged_script_is_reported() {
     in_browser(async |browser| {
-        for file in ["app.js", "web.js", "web_bg.wasm"] {
+        for file in ["app.", "web.", "web_bg."] {
             for fault in [Fault::Missing, Fault::Garbage] {
                 browser.open(&serve(file, fault).await?).await?;
                 let shown = wait_for_text(&browser, "could not be loaded").await;
@@ -110,8 +115,78 @@ async fn a_missing_or_damaged_script_is_reported() {
 #[tokio::test]
 async fn a_part_that_hangs_is_reported_after_a_while() {
     in_browser(async |browser| {
-        browser.open(&serve("web_bg.wasm", Fault::Hangs).await?).await?;
+        browser.open(&serve("web_bg.", Fault::Hangs).await?).await?;
         wait_for_text(&browser, "takes longer than it should").await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn before_the_replica_runs_the_page_has_its_shape_and_says_that_it_loads() {
+    in_browser(async |browser| {
+        browser.open(&serve("web_bg.", Fault::Hangs).await?).await?;
+        let (text, turns) = seen(&browser).await?;
+        assert!(text.contains("Loading the replica") && turns, "{text:?}, turning: {turns}");
+        let empty =
+            "return [...document.querySelectorAll('#loading .card')].filter(card => card.offsetHeight < 90).length";
+        assert_eq!(browser.run(empty).await?, 0);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn files_are_named_by_their_contents_and_kept() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--rate", "10"]).await?;
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        let files = browser
+            .run(
+                "return performance.getEntriesByType('resource').filter(file => !file.name.includes('calculator.v1'))
+                     .map(file => [file.name.split('/').pop(), file.encodedBodySize, file.decodedBodySize])",
+            )
+            .await?;
+        let files = files.as_array().cloned().unwrap_or_default();
+        let mut wasm = 0;
+        for file in &files {
+            let name = file[0].as_str().unwrap_or_default();
+            assert_eq!(name.split('.').nth(1).map(str::len), Some(16), "{name} has no hash of its contents");
+            assert!(file[1].as_u64() < file[2].as_u64(), "{name} was not compressed");
+            wasm += usize::from(name.ends_with(".wasm"));
+        }
+        // Loaded once, though it is preloaded.
+        assert_eq!(wasm, 1, "{files:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_on_the_page_breaks_its_content_security_policy() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--rate", "50"]).await?;
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        // Also what was reported before the observer was there.
+        browser
+            .run(
+                "window.broken = [];
+                 const note = reports => reports.forEach(report => broken.push(report.body.effectiveDirective));
+                 new ReportingObserver(note, { types: ['csp-violation'], buffered: true }).observe();
+                 return 0",
+            )
+            .await?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let inline = "return document.querySelectorAll('style, script:not([src])').length";
+        assert_eq!(browser.run(inline).await?, 0);
+        // The policy is in force: an inline style is refused, and told.
+        assert_eq!(browser.run("return broken.length").await?, 0);
+        browser.run("document.body.setAttribute('style', 'color: red'); return 0").await?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let broken = browser.run("return broken").await?;
+        assert_eq!(broken, serde_json::json!(["style-src-attr"]));
+        Ok(())
     })
     .await;
 }
