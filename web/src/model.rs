@@ -102,6 +102,8 @@ pub struct Model {
     pub(crate) unanswered: Option<Unanswered>,
     /// The leader's newest list of replicas.
     pub(crate) heard: Option<stage::Heard>,
+    /// The newest operations that its lists told, by index: what this tab missed while its link was cut.
+    pub(crate) told: VecDeque<(u64, engine::Operation)>,
     /// The newest event of the leader that the replica knows of.
     pub(crate) known_tail: Index,
     pub(crate) pace: stage::Pace,
@@ -158,6 +160,7 @@ impl Model {
             tabs: 1,
             unanswered: None,
             heard: None,
+            told: VecDeque::new(),
             known_tail: Index::ZERO,
             pace: stage::Pace::default(),
             tour: None,

@@ -31,6 +31,9 @@ const JUST_NOW: Duration = Duration::from_secs(6);
 /// The lag in time from which on a replica is behind. Below it, events are on their way.
 const BEHIND: Duration = Duration::from_secs(1);
 
+/// How many operations are kept that the leader's lists told.
+const TOLD: usize = 200;
+
 /// How many lanes of other replicas there are at most.
 pub const LANES: usize = 20;
 
@@ -174,6 +177,15 @@ impl Model {
             self.history.handle_log(log, roster.floor, Index::ZERO);
             self.travel.handle_log(log, roster.floor, Index::ZERO);
         }
+        let tail = roster.tail.position().index.0;
+        let first = (tail + 1).saturating_sub(roster.newest.len() as u64);
+        let known = self.told.back().map_or(0, |(index, _)| *index);
+        if known > tail {
+            self.told.clear();
+        }
+        self.told
+            .extend((first..).zip(roster.newest.iter().copied()).filter(|(index, _)| *index > known || known > tail));
+        self.told.drain(..self.told.len().saturating_sub(TOLD));
         self.heard = Some(Heard { roster, at: now });
     }
 
@@ -266,12 +278,8 @@ impl Model {
     /// The operation of an event, from this tab's log or from the leader's list.
     fn operation_at(&self, index: Index) -> Option<Operation> {
         let known = self.series().at(index).and_then(|(_, event, _)| event);
-        known.map(|event| event.operation).or_else(|| {
-            let Heard { roster, .. } = self.heard.as_ref()?;
-            let behind = roster.tail.position().index.0.checked_sub(index.0)?;
-            let at = roster.newest.len().checked_sub(1 + usize::try_from(behind).ok()?)?;
-            roster.newest.get(at).copied()
-        })
+        let told = || self.told.iter().find(|(told, _)| *told == index.0).map(|(_, operation)| *operation);
+        known.map(|event| event.operation).or_else(told)
     }
 
     /// The leader's lane.

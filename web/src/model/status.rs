@@ -205,6 +205,10 @@ impl Model {
             );
             return Some(Banner { kind: "connections", text });
         }
+        // A person broke it and reads on the stage what happens.
+        if self.incidents().next().is_some_and(|newest| newest.is_injected() && newest.healed().is_none()) {
+            return None;
+        }
         // Other pages of the same address use connections too, and so do tabs that cannot reach each other.
         let crowded = self.tabs >= CROWD;
         if let Some(Unanswered { since, attempts, failed }) = self.unanswered

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use engine::LinkFault;
-use leptos::html::Div;
+use leptos::ev::SubmitEvent;
+use leptos::html::{Div, Input};
 use leptos::prelude::*;
 
 use super::{flag, text};
@@ -41,12 +42,58 @@ pub(super) fn Stage(signals: Signals, session: StoredValue<Rc<Session>, LocalSto
             </div>
             <div class="lanes" role="list">
                 {lane(leader_lane, "leader-lane", "lane", tape_view(leader_cells, sliding, Some(tape)).into_any())}
-                {lane(own_lane, "own-lane", "lane me", tape_view(own_cells, sliding, None).into_any())}
+                {lane(own_lane, "own-lane", "lane me", view! { {tape_view(own_cells, sliding, None)} <Rename session=session /> }.into_any())}
                 <div class="others" role="presentation">{lanes.into_iter().map(other).collect_view()}</div>
             </div>
             <TellingView signals=signals session=session />
             <Breaks session=session />
         </section>
+    }
+}
+
+/// Gives this page another name.
+#[component]
+fn Rename(session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
+    let is_open = RwSignal::new(false);
+    let problem = RwSignal::new(String::new());
+    let field = NodeRef::<Input>::new();
+    let rename = move |event: SubmitEvent| {
+        event.prevent_default();
+        let Some(field) = field.get_untracked() else { return };
+        match session.with_value(|session| session.rename(&field.value())) {
+            Ok(()) => {
+                problem.set(String::new());
+                is_open.set(false);
+            }
+            Err(wrong) => problem.set(wrong.to_string()),
+        }
+    };
+    let toggle = move |_| {
+        is_open.update(|is_open| *is_open = !*is_open);
+        problem.set(String::new());
+        // It can have the focus once it is shown.
+        request_animation_frame(move || {
+            if let Some(field) = field.get_untracked() {
+                let _ = field.focus();
+            }
+        });
+    };
+    view! {
+        <button
+            type="button"
+            class="rename"
+            aria-label="Rename this page"
+            aria-expanded=text(move || is_open.get().to_string())
+            data-testid="rename"
+            on:click=toggle
+        >
+            "✎"
+        </button>
+        <form class="renaming" hidden=flag(move || !is_open.get()) on:submit=rename>
+            <input type="text" aria-label="Name of this page" placeholder="name" data-testid="name-field" node_ref=field />
+            <button type="submit" class="strong" data-testid="name-set">"Set"</button>
+            <small role="status">{text(move || problem.get())}</small>
+        </form>
     }
 }
 
