@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod access;
+mod breaking;
 mod loading;
 mod pending;
 mod slow_link;
