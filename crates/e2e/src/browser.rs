@@ -84,7 +84,8 @@ impl Browser {
     /// If the browser refuses.
     pub async fn resize(&self, width: u32, height: u32) -> anyhow::Result<()> {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await?;
+        Ok(())
     }
 
     /// Sets the colour scheme that the page prefers.
@@ -95,7 +96,8 @@ impl Browser {
     pub async fn set_dark(&self, dark: bool) -> anyhow::Result<()> {
         let value = if dark { "dark" } else { "light" };
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
-        self.devtools("Emulation.setEmulatedMedia", media).await
+        self.devtools("Emulation.setEmulatedMedia", media).await?;
+        Ok(())
     }
 
     /// Forces the system's colours on the page, as systems do for high contrast.
@@ -105,7 +107,8 @@ impl Browser {
     /// If the browser refuses.
     pub async fn force_colors(&self) -> anyhow::Result<()> {
         let media = json!({ "features": [{ "name": "forced-colors", "value": "active" }] });
-        self.devtools("Emulation.setEmulatedMedia", media).await
+        self.devtools("Emulation.setEmulatedMedia", media).await?;
+        Ok(())
     }
 
     /// Disables JavaScript.
@@ -114,13 +117,18 @@ impl Browser {
     ///
     /// If the browser refuses.
     pub async fn switch_scripts_off(&self) -> anyhow::Result<()> {
-        self.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await
+        self.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await?;
+        Ok(())
     }
 
-    async fn devtools(&self, command: &str, parameters: Value) -> anyhow::Result<()> {
-        let call = DevTools(json!({ "cmd": command, "params": parameters }));
-        self.client.issue_cmd(call).await.with_context(|| format!("the browser refused {command}"))?;
-        Ok(())
+    /// Calls a method of the browser's developer tools, and returns its result.
+    ///
+    /// # Errors
+    ///
+    /// If the browser refuses.
+    pub async fn devtools(&self, method: &str, parameters: Value) -> anyhow::Result<Value> {
+        let call = DevTools(json!({ "cmd": method, "params": parameters }));
+        self.client.issue_cmd(call).await.with_context(|| format!("the browser refused {method}"))
     }
 
     /// The tab that is in front.

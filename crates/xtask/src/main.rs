@@ -7,6 +7,7 @@ mod demo;
 mod demo_child;
 mod dist;
 mod interrupt;
+mod measure;
 mod needs;
 mod pack;
 mod page;
@@ -42,6 +43,8 @@ enum Task {
     Demo(demo::Args),
     /// Run every check that a change has to pass, step by step.
     Test(checks::Args),
+    /// Build the page and measure it in a browser: bytes, time to the first value, frames, memory.
+    Page(measure::Args),
     /// Build the page into web/dist.
     Web(page::Args),
 }
@@ -55,7 +58,7 @@ async fn main() -> ExitCode {
     // Ctrl-C is the ordinary way to end the demo, so it is no failure there.
     let when_interrupted = match cli.task {
         Task::Demo(_) => ExitCode::SUCCESS,
-        Task::Test(_) | Task::Web(_) => ExitCode::from(EXIT_INTERRUPTED),
+        Task::Page(_) | Task::Test(_) | Task::Web(_) => ExitCode::from(EXIT_INTERRUPTED),
     };
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -76,6 +79,7 @@ async fn run(cli: Cli) -> Result<()> {
     let wasm = WasmCargo::new(cli.wasm_cargo.as_deref());
     match cli.task {
         Task::Demo(args) => demo::run(&args, &wasm, &workspace, &interrupt).await,
+        Task::Page(args) => measure::run(&args, &wasm, &workspace, &interrupt).await,
         Task::Test(args) => checks::run(&args, &wasm, &workspace, &interrupt).await,
         Task::Web(args) => page::run(&args, &wasm, &workspace, &interrupt).await,
     }

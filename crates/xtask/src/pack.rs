@@ -59,6 +59,21 @@ pub(crate) fn pack(folder: &Path, effort: Effort) -> Result<Vec<Sizes>> {
     Ok(sizes)
 }
 
+/// How large the packed files in a folder are.
+pub(crate) fn sizes(packed: &Path) -> Result<Vec<Sizes>> {
+    let mut sizes = Vec::new();
+    for (relative, path) in dist::files(packed)? {
+        let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+        let Some(name) = relative.to_str().and_then(|name| name.strip_suffix(".gz")) else { continue };
+        let gzip = read(&path)?;
+        // The length of the contents ends each file of this form.
+        let raw = gzip.last_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
+        let brotli = read(&path.with_extension("br"))?.len();
+        sizes.push(Sizes { name: name.to_owned(), raw, brotli, gzip: gzip.len() });
+    }
+    Ok(sizes)
+}
+
 /// Renames each file but the index to `stem.HASH.ending`, and changes the names in the files that name it.
 fn name_by_content(mut files: BTreeMap<String, Vec<u8>>) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut named = BTreeMap::new();
@@ -183,5 +198,6 @@ mod tests {
         assert_eq!(plain, content);
         assert_eq!((read("br").len(), read("gz").len()), (sizes[0].brotli, sizes[0].gzip));
         assert!(!folder.path().join("a.txt").exists());
+        assert_eq!(super::sizes(folder.path()).unwrap(), sizes);
     }
 }

@@ -31,6 +31,18 @@ pub(crate) async fn run(args: &Args, wasm: &WasmCargo, workspace: &Workspace, in
     build(args.dev, wasm, workspace, interrupt).await
 }
 
+/// Builds the page small.
+pub(crate) async fn run_for_release(wasm: &WasmCargo, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
+    run(&Args { dev: false }, wasm, workspace, interrupt).await
+}
+
+/// Prints how large the files of the built page are, and returns it.
+pub(crate) fn built(workspace: &Workspace) -> Result<Vec<Sizes>> {
+    let sizes = pack::sizes(&workspace.root.join("web/dist"))?;
+    print_sizes(&sizes);
+    Ok(sizes)
+}
+
 /// Builds the page into `web/dist`, which stays as it was if the page does not compile.
 pub(crate) async fn build(dev: bool, wasm: &WasmCargo, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
     let profile = if dev { "dev" } else { "wasm-release" };
@@ -102,7 +114,8 @@ fn sum(sizes: &[Sizes]) -> Sizes {
     })
 }
 
-fn within_budget(sizes: &[Sizes]) -> Result<()> {
+/// Whether the page is as small as it has to be.
+pub(crate) fn within_budget(sizes: &[Sizes]) -> Result<()> {
     let Sizes { brotli, gzip, .. } = sum(sizes);
     if brotli > BUDGET_BROTLI || gzip > BUDGET_GZIP {
         bail!(
