@@ -15,11 +15,17 @@ const LINKS: [(&str, u32, u32); 3] =
 /// Native replicas beside the page.
 const REPLICAS: usize = 20;
 
-/// Notes when the first value is there, long tasks, and the time between frames.
+/// Notes when the first value is there, long tasks, the time between frames, and WebAssembly's memory.
 const WATCH: &str = "
     window.measured = { first: null, tasks: [], frames: [] };
     new PerformanceObserver(list => list.getEntries().forEach(task => measured.tasks.push(task.duration)))
         .observe({ type: 'longtask', buffered: true });
+    const instantiate = WebAssembly.instantiateStreaming;
+    WebAssembly.instantiateStreaming = async (...module) => {
+        const made = await instantiate(...module);
+        measured.memory = made.instance.exports.memory;
+        return made;
+    };
     let before = null;
     const frame = now => {
         if (measured.first === null && document.querySelector('[data-testid=value]')?.dataset.value) measured.first = now;
@@ -94,12 +100,12 @@ async fn measure(browser: &Browser, runs: usize, watched: Duration, aged: Durati
     }
     tokio::time::sleep(aged.saturating_sub(watched)).await;
     let heap = browser.devtools("Runtime.getHeapUsage", json!({})).await?;
-    let megabytes = |field: &str| number(&heap[field]) / 1e6;
+    let wasm = browser.run("return measured.memory?.buffer.byteLength ?? null").await?;
     println!(
-        "\nafter {} s at 10,000 events/s: JavaScript heap {:.1} MB, buffers with WebAssembly's memory {:.1} MB",
+        "\nafter {} s at 10,000 events/s: JavaScript's heap {:.1} MB, WebAssembly's memory {:.1} MB",
         aged.as_secs(),
-        megabytes("usedSize"),
-        megabytes("backingStorageSize")
+        number(&heap["usedSize"]) / 1e6,
+        number(&wasm) / 1e6
     );
     drop(last);
     Ok(())
