@@ -8,7 +8,9 @@ use anyhow::{Context, ensure};
 use engine::replica::Notice;
 use engine::{Position, Replica, Snapshot};
 use follower::{Observer, connect, follow};
+use futures_util::StreamExt;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use wire::{Identity, ReplicaKind};
 
 use crate::process::Leader;
@@ -22,6 +24,8 @@ pub struct Load {
     pub seconds: u32,
     /// Replicas that follow the leader.
     pub subscribers: usize,
+    /// Callers that watch the replicas.
+    pub watchers: usize,
 }
 
 /// The result of a load.
@@ -35,6 +39,8 @@ pub struct LoadFigures {
     pub leader_cpu: Duration,
     /// The position of all replicas at the end.
     pub end: Position,
+    /// The rosters that those who watch got; the sum over all of them.
+    pub rosters: u64,
 }
 
 impl LoadFigures {
@@ -93,6 +99,19 @@ pub async fn run(load: Load) -> anyhow::Result<LoadFigures> {
         followers.push((task, holds));
     }
 
+    let rosters = Arc::new(AtomicU64::new(0));
+    let mut watching = JoinSet::new();
+    for _ in 0..load.watchers {
+        let calls = connect(&leader.url(), Identity::default())?.calls();
+        let got = Arc::clone(&rosters);
+        watching.spawn(async move {
+            let Ok(mut coming) = calls.watch_replicas(Identity::default()).await else { return };
+            while coming.next().await.is_some_and(|roster| roster.is_ok()) {
+                got.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+
     let patience = Duration::from_secs(u64::from(load.seconds) * 4 + 30);
     let mut ends = Vec::new();
     for (_, holds) in &mut followers {
@@ -109,5 +128,7 @@ pub async fn run(load: Load) -> anyhow::Result<LoadFigures> {
     ensure!(ends.windows(2).all(|pair| pair[0] == pair[1]), "the replicas do not hold the same: {ends:?}");
     let end = ends.first().context("no replica")?.position();
     ensure!(end.index.0 == count, "the log is longer than the load");
-    Ok(LoadFigures { delivered: delivered.load(Ordering::Relaxed), took, leader_cpu, end })
+    let rosters = rosters.load(Ordering::Relaxed);
+    ensure!(load.watchers == 0 || rosters > 0, "no roster came");
+    Ok(LoadFigures { delivered: delivered.load(Ordering::Relaxed), took, leader_cpu, end, rosters })
 }

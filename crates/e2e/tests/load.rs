@@ -19,7 +19,7 @@ use wire::{Identity, ReplicaKind};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_subscribers_converge_after_a_hundred_thousand_events_a_second() {
-    let load = Load { rate: 100_000, seconds: 10, subscribers: 20 };
+    let load = Load { rate: 100_000, seconds: 10, subscribers: 20, watchers: 0 };
     let measured = run(load).await.unwrap();
     println!(
         "{} events delivered and verified in {:.1} s: {:.0} a second; the leader used {:.2} s of processor time, {:.0} events for each",

@@ -246,7 +246,7 @@ async fn people_submit_operations_and_see_refusals_beside_them() {
 }
 
 #[tokio::test]
-async fn the_seventh_and_eighth_tab_say_what_they_wait_for_and_recover() {
+async fn tabs_beyond_the_fourth_say_what_they_wait_for_and_recover() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--rate", "50"]).await?;
         browser.open(&leader.url()).await?;
