@@ -341,7 +341,6 @@ impl Session {
     /// # Errors
     ///
     /// [`NameProblem`] if the text cannot be a name.
-    #[allow(dead_code, reason = "called by the field for the name, which is not on the page yet")]
     pub(super) fn rename(self: &Rc<Self>, name: &str) -> Result<(), NameProblem> {
         let tab = self.tabs.borrow().me().named(name)?;
         self.storage.write_identity(&tab);
