@@ -88,26 +88,16 @@ impl Browser {
         Ok(())
     }
 
-    /// Sets the colour scheme that the page prefers.
+    /// Sets what the system's user prefers: names and values of media features, as `("prefers-color-scheme", "dark")`. All
+    /// others are as usual again.
     ///
     /// # Errors
     ///
     /// If the browser refuses.
-    pub async fn set_dark(&self, dark: bool) -> anyhow::Result<()> {
-        let value = if dark { "dark" } else { "light" };
-        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
-        self.devtools("Emulation.setEmulatedMedia", media).await?;
-        Ok(())
-    }
-
-    /// Forces the system's colours on the page, as systems do for high contrast.
-    ///
-    /// # Errors
-    ///
-    /// If the browser refuses.
-    pub async fn force_colors(&self) -> anyhow::Result<()> {
-        let media = json!({ "features": [{ "name": "forced-colors", "value": "active" }] });
-        self.devtools("Emulation.setEmulatedMedia", media).await?;
+    pub async fn set_media(&self, features: &[(&str, &str)]) -> anyhow::Result<()> {
+        let features: Vec<Value> =
+            features.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await?;
         Ok(())
     }
 

@@ -119,7 +119,7 @@ impl Step {
             Self::ClippyWasm => &[needs::WASM_TARGET, needs::WASM_CLIPPY],
             Self::Deny => &[needs::CARGO_DENY],
             Self::Test => &[needs::IP, needs::SS],
-            Self::Browser => &[needs::CHROME, needs::CHROMEDRIVER],
+            Self::Browser => &[needs::CHROME, needs::CHROMEDRIVER, needs::PIP, needs::AXE],
             Self::Proxies => &[needs::CHROME, needs::CHROMEDRIVER, needs::NGINX, needs::HAPROXY],
             Self::Doc | Self::Sim | Self::Explore | Self::Faults | Self::Bins | Self::Durability | Self::Load => &[],
         }
@@ -220,6 +220,9 @@ impl Checks<'_> {
         let mut cargo = self.workspace.cargo("test");
         cargo.args(["--release", "--package", "e2e", "--test", test, "--", "--nocapture", "--test-threads=1"]);
         cargo.env("CALCULATOR_BIN_DIR", bin_dir);
+        if let Some(script) = needs::axe(self.workspace) {
+            cargo.env(needs::AXE_VARIABLE, script);
+        }
         if self.update_screenshot {
             cargo.env("CALCULATOR_UPDATE_SCREENSHOT", "1");
         }

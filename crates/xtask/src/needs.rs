@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -32,7 +33,17 @@ enum FoundBy {
     WasmTarget,
     /// One of these is on `PATH` or among the system's programs, or the variable names another one.
     Program { names: &'static [&'static str], variable: &'static str },
+    /// There is a checker of accessibility, or pip, which brings one.
+    AxeOrPip,
+    /// There is a checker of accessibility.
+    Axe,
 }
+
+/// The accessibility checker axe-core, as one script. [`AXE`] unpacks it to here; the folder names its version.
+const AXE_SCRIPT: &str = "target/axe-0.1.8/axe_playwright_python/axe.min.js";
+
+/// The environment variable that names another script.
+pub(crate) const AXE_VARIABLE: &str = "AXE";
 
 const RUSTUP_COMPONENT: &str = "rustup component add";
 const APT: &str = "sudo apt-get install";
@@ -51,6 +62,13 @@ pub(crate) const CHROME: Need =
 pub(crate) const CHROMEDRIVER: Need = program(&["chromedriver"], "CHROMEDRIVER", "chromium-driver");
 pub(crate) const NGINX: Need = program(&["nginx"], "NGINX", "nginx");
 pub(crate) const HAPROXY: Need = program(&["haproxy"], "HAPROXY", "haproxy");
+/// axe-core itself is only in npm's registry; this package of Python's has a copy of it, and its dependencies are not needed.
+pub(crate) const AXE: Need = Need {
+    found_by: FoundBy::Axe,
+    installer: "pip install --no-deps --target target/axe-0.1.8",
+    package: "axe-playwright-python==0.1.8",
+};
+pub(crate) const PIP: Need = Need { found_by: FoundBy::AxeOrPip, installer: APT, package: "python3-pip" };
 /// For tests that make a network of their own.
 pub(crate) const IP: Need = program(&["ip"], "", "iproute2");
 pub(crate) const SS: Need = program(&["ss"], "", "iproute2");
@@ -87,6 +105,13 @@ pub(crate) async fn add_wasm_target(wasm: &WasmCargo, workspace: &Workspace, int
     Ok(())
 }
 
+/// The script of the accessibility checker, if there is one.
+pub(crate) fn axe(workspace: &Workspace) -> Option<PathBuf> {
+    let named = env::var_os(AXE_VARIABLE).filter(|name| !name.is_empty());
+    let script = workspace.root.join(named.map_or_else(|| PathBuf::from(AXE_SCRIPT), PathBuf::from));
+    script.is_file().then_some(script)
+}
+
 /// The commands that install what is missing, one for each installer.
 pub(crate) async fn commands(needs: &[Need], wasm: &WasmCargo, workspace: &Workspace) -> Vec<String> {
     let mut packages = BTreeMap::<&str, Vec<&str>>::new();
@@ -97,7 +122,13 @@ pub(crate) async fn commands(needs: &[Need], wasm: &WasmCargo, workspace: &Works
         }
     }
     packages.retain(|_, packages| !packages.is_empty());
-    packages.into_iter().map(|(installer, packages)| format!("{installer} {}", packages.join(" "))).collect()
+    // The system's packages are first, because they bring other installers.
+    let system = packages.remove_entry(APT);
+    system
+        .into_iter()
+        .chain(packages)
+        .map(|(installer, packages)| format!("{installer} {}", packages.join(" ")))
+        .collect()
 }
 
 impl Need {
@@ -110,6 +141,8 @@ impl Need {
                 let named = env::var_os(variable).filter(|name| !name.is_empty());
                 named.map_or_else(|| names.iter().any(is_installed), |name| which::which(name).is_ok())
             }
+            FoundBy::AxeOrPip => axe(workspace).is_some() || is_installed(&"pip"),
+            FoundBy::Axe => axe(workspace).is_some(),
         }
     }
 }
@@ -135,7 +168,7 @@ mod tests {
             [absent(APT, "nginx"), absent("cargo install", "tool"), absent(APT, "haproxy"), absent(APT, "nginx")];
         let workspace = Workspace::find().unwrap();
         let commands = commands(&needs, &WasmCargo::new(None), &workspace).await;
-        assert_eq!(commands, ["cargo install tool", "sudo apt-get install nginx haproxy"]);
+        assert_eq!(commands, ["sudo apt-get install nginx haproxy", "cargo install tool"]);
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -108,13 +108,15 @@ async fn buttons_have_edges_where_the_system_chooses_the_colours() {
         let leader = Leader::start(&["--rate", "10"]).await?;
         browser.open(&leader.url()).await?;
         live(&browser).await?;
-        browser.force_colors().await?;
+        browser.set_media(&[("forced-colors", "active")]).await?;
         let edgeless = browser
             .run(
                 "return [...document.querySelectorAll('button')].filter(button => {
                    const style = getComputedStyle(button);
-                   return parseFloat(style.borderTopWidth) < 1 || style.borderTopStyle === 'none'
-                     || style.borderTopColor === style.backgroundColor || style.borderTopColor === 'rgba(0, 0, 0, 0)';
+                   // A word with an explanation is underlined only.
+                   const of = what => style[`border${button.className === 'term' ? 'Bottom' : 'Top'}${what}`];
+                   return parseFloat(of('Width')) < 1 || of('Style') === 'none'
+                     || of('Color') === style.backgroundColor || of('Color') === 'rgba(0, 0, 0, 0)';
                  }).map(button => button.dataset.testid)",
             )
             .await?;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report by printing")]
 
 mod access;
+mod axe;
 mod breaking;
 mod loading;
 mod pending;
@@ -330,7 +331,7 @@ async fn the_page_fits_a_phone_and_its_picture_is_in_the_docs() {
         if std::env::var_os("CALCULATOR_UPDATE_SCREENSHOT").is_some() {
             let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
             std::fs::write(docs.join("page.png"), picture)?;
-            browser.set_dark(true).await?;
+            browser.set_media(&[("prefers-color-scheme", "dark")]).await?;
             browser.resize(PHONE.0, PHONE.1).await?;
             tokio::time::sleep(Duration::from_millis(500)).await;
             std::fs::write(docs.join("page-phone-dark.png"), browser.screenshot().await?)?;

@@ -75,7 +75,7 @@ pub(super) fn ChainCard(signals: Signals, session: StoredValue<Rc<Session>, Loca
                         <th scope="col">{word(Word::Index, "Index")}</th>
                         <th scope="col">"Operation"</th>
                         <th scope="col">{text(move || if is_copy() { "Real" } else { "Leader" })}</th>
-                        <th scope="col"></th>
+                        <th scope="col"><span class="for-screen-readers">"Equal?"</span></th>
                         <th scope="col">{text(move || if is_copy() { "Copy" } else { "This page" })}</th>
                     </tr>
                 </thead>

@@ -87,7 +87,7 @@ pub(super) fn Details(signals: Signals) -> impl IntoView {
             </dl>
             <div class="resyncs">{line(first_resync, "resync")} {line(reconnect, "reconnect")}</div>
             <div class="news">
-                <ul data-testid="notices">
+                <ul data-testid="notices" tabindex="0" aria-label="What happened">
                     {move || news.get().into_iter().map(news_item).collect_view()}
                 </ul>
             </div>

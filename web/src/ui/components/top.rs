@@ -57,15 +57,16 @@ pub(super) fn BannerLine(status: RwSignal<Status>) -> impl IntoView {
         text(move || status.with(|status| status.banner.as_ref().map_or("", get).to_owned()))
     };
     view! {
-        <p
+        <section
             class="banner"
+            aria-label="What is wrong"
             hidden=flag(move || status.with(|status| status.banner.is_none()))
             data-testid="banner"
             data-value=of(|banner| banner.kind)
         >
             <span class="sign" aria-hidden="true">{of(|_| "!")}</span>
             <span>{of(|banner| &banner.text)}</span>
-        </p>
+        </section>
     }
 }
 
