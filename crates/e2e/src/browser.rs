@@ -17,6 +17,14 @@ use crate::process::installed;
 /// How long anything on a page may take. Only a failure takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Runs before the scripts of each page. The invitation to the tour would lie over what tests click. What the page's content
+/// security policy forbade is noted.
+const BEFORE_EACH_PAGE: &str = "\
+    try { localStorage.setItem('calculator.invited', 'yes') } catch {}
+    window.policyViolations = [];
+    addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) =>
+      policyViolations.push(`${violatedDirective}: ${blockedURI}`));";
+
 /// A headless browser with a profile of its own.
 #[derive(Debug)]
 pub struct Browser {
@@ -71,9 +79,7 @@ impl Browser {
             .context("the browser did not start")?;
         let browser = Self { driver, client, _profile: profile };
         browser.resize(width, height).await?;
-        // The invitation to the tour would lie over what tests click.
-        let visited = "try { localStorage.setItem('calculator.invited', 'yes') } catch {}";
-        browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": visited })).await?;
+        browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": BEFORE_EACH_PAGE })).await?;
         Ok(browser)
     }
 

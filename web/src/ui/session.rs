@@ -464,9 +464,6 @@ impl Session {
 
     fn tick(self: &Rc<Self>) {
         self.save();
-        if self.model.borrow().tour_stop() == Some(Stop::Reload) {
-            self.storage.write_tour(Some(Stop::End));
-        }
         let (title, tone) = self.model.borrow().title(browser::now());
         browser::label_tab(&title, tone);
         self.miss_rosters();
@@ -475,7 +472,11 @@ impl Session {
     }
 
     fn save(&self) {
-        self.storage.write_state(self.model.borrow().held());
+        let model = self.model.borrow();
+        self.storage.write_state(model.held());
+        if model.tour_stop() == Some(Stop::Reload) {
+            self.storage.write_tour(Some(Stop::End));
+        }
     }
 
     fn change_visibility(self: &Rc<Self>) {
