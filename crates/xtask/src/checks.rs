@@ -33,10 +33,6 @@ pub(crate) struct Args {
     /// Print the commands that install what the steps need and is missing, and run no step.
     #[arg(long, conflicts_with = "list")]
     missing: bool,
-
-    /// Let the browser tests replace docs/page.png.
-    #[arg(long)]
-    update_screenshot: bool,
 }
 
 /// Declared in the order in which they run.
@@ -94,7 +90,7 @@ pub(crate) async fn run(args: &Args, wasm: &WasmCargo, workspace: &Workspace, in
         return Ok(());
     }
     needs::require(&needs, wasm, workspace).await?;
-    let checks = Checks { workspace, interrupt, wasm, update_screenshot: args.update_screenshot };
+    let checks = Checks { workspace, interrupt, wasm };
     checks.run_all(&steps).await
 }
 
@@ -130,7 +126,6 @@ struct Checks<'a> {
     workspace: &'a Workspace,
     interrupt: &'a Interrupt,
     wasm: &'a WasmCargo,
-    update_screenshot: bool,
 }
 
 impl Checks<'_> {
@@ -222,9 +217,6 @@ impl Checks<'_> {
         cargo.env("CALCULATOR_BIN_DIR", bin_dir);
         if let Some(script) = needs::axe(self.workspace) {
             cargo.env(needs::AXE_VARIABLE, script);
-        }
-        if self.update_screenshot {
-            cargo.env("CALCULATOR_UPDATE_SCREENSHOT", "1");
         }
         self.finish(&format!("cargo test of {test}"), cargo).await
     }

@@ -11,6 +11,7 @@ mod measure;
 mod needs;
 mod pack;
 mod page;
+mod pictures;
 mod process;
 mod wasm_cargo;
 mod workspace;
@@ -47,6 +48,8 @@ enum Task {
     Page(measure::Args),
     /// Build the page into web/dist.
     Web(page::Args),
+    /// Draw the pictures in docs/ again, from the real page.
+    Pictures,
 }
 
 /// The exit code that shells report for a program that Ctrl-C ended.
@@ -58,7 +61,7 @@ async fn main() -> ExitCode {
     // Ctrl-C is the ordinary way to end the demo, so it is no failure there.
     let when_interrupted = match cli.task {
         Task::Demo(_) => ExitCode::SUCCESS,
-        Task::Page(_) | Task::Test(_) | Task::Web(_) => ExitCode::from(EXIT_INTERRUPTED),
+        Task::Page(_) | Task::Test(_) | Task::Web(_) | Task::Pictures => ExitCode::from(EXIT_INTERRUPTED),
     };
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,5 +85,6 @@ async fn run(cli: Cli) -> Result<()> {
         Task::Page(args) => measure::run(&args, &wasm, &workspace, &interrupt).await,
         Task::Test(args) => checks::run(&args, &wasm, &workspace, &interrupt).await,
         Task::Web(args) => page::run(&args, &wasm, &workspace, &interrupt).await,
+        Task::Pictures => pictures::run(&wasm, &workspace, &interrupt).await,
     }
 }
