@@ -1,7 +1,7 @@
 //! What the page knows and shows.
 //!
 //! The session's observer tells a [`Model`] everything that happens. The page asks the model what to show
-//! ([`Model::status`], [`Model::numbers`], [`Model::log`], [`Model::news`]) once per animation frame. Time is an
+//! ([`Model::status`], [`Model::numbers`], [`Model::log_line`], [`Model::news`]) once per animation frame. Time is an
 //! argument, and nothing here depends on a browser.
 
 pub mod announcement;
