@@ -47,7 +47,7 @@ pub(crate) use method;
 ///
 /// # Errors
 ///
-/// [`InvalidAddress`] if `address` is not an [`Address`].
+/// [`InvalidAddress`] if `address` is not an [`Address`](crate::Address).
 #[cfg(not(target_arch = "wasm32"))]
 pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink, InvalidAddress> {
     let base = address.parse::<crate::Address>()?.uri().clone();
