@@ -223,11 +223,11 @@ impl Committer {
         }
     }
 
+    /// Notes why the store refused the open batch, and then answers its callers: one that asks why finds the reason.
     fn not_committed(&mut self, error: AppendError) -> Result<(), AppendError> {
-        self.fail(&NotCommitted::Store(error.clone()));
-        match error {
+        let goes_on = match &error {
             AppendError::Unavailable(reason) => {
-                if self.notes.trouble(&reason) {
+                if self.notes.trouble(reason) {
                     warn!(reason, "the log cannot be written; operations are refused");
                 }
                 Ok(())
@@ -237,8 +237,10 @@ impl Committer {
             | AppendError::NotNext(_)
             | AppendError::Replaced(_)
             | AppendError::Corrupt(_)
-            | AppendError::OutcomeUnknown(_) => Err(self.step_down(error)),
-        }
+            | AppendError::OutcomeUnknown(_) => Err(self.step_down(error.clone())),
+        };
+        self.fail(&NotCommitted::Store(error));
+        goes_on
     }
 
     fn step_down(&self, reason: AppendError) -> AppendError {

@@ -1,8 +1,8 @@
 //! The sequencer on stores that accept every commit, fail, hang, or report damage.
 
 use std::future::Future;
-use std::sync::Mutex;
-use std::task::Poll;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
 use engine::{Goodbye, GoodbyeReason, Index, LogId, Operation, ProducerId, Sequence, Submission};
@@ -231,6 +231,31 @@ async fn a_refusal_that_rests_on_a_batch_fails_with_that_batch() {
     assert_eq!(below_zero, Err(NotCommitted::Store(full.clone())));
     assert_eq!(root, Err(NotCommitted::Store(full)), "the durable value was never negative");
     assert_eq!(submitter.health().problem().as_deref(), Some("full"));
+}
+
+/// Notes what the health says at the moment in which a task is woken.
+struct AtWake(WriteHealth, Mutex<Option<String>>);
+
+impl Wake for AtWake {
+    fn wake(self: Arc<Self>) {
+        *self.1.lock().unwrap() = self.0.problem();
+    }
+}
+
+#[tokio::test]
+async fn a_refused_caller_finds_the_reason_in_the_health() {
+    for reason in [AppendError::Unavailable("full".to_owned()), damage()] {
+        let (_feed, submitter, _running) = failing(reason.clone()).await;
+        submitter.submit(Operation::Add(1)).await.unwrap();
+        let at_wake = Arc::new(AtWake(submitter.health().clone(), Mutex::default()));
+        let waker = Arc::clone(&at_wake).into();
+        let mut refused = Box::pin(submitter.submit(Operation::Add(1)));
+        assert!(refused.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        tokio::task::yield_now().await;
+        assert_eq!(refused.await, Err(NotCommitted::Store(reason.clone())));
+        let problem = at_wake.1.lock().unwrap().take();
+        assert!(problem.as_ref().is_some_and(|problem| reason.to_string().contains(problem)), "{reason}: {problem:?}");
+    }
 }
 
 const GOODBYE: Goodbye = Goodbye { reason: GoodbyeReason::ShuttingDown, retry_after: Duration::ZERO };
