@@ -41,6 +41,12 @@ impl Kind {
         }
     }
 
+    /// The kind with this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// What the key shows that does this with the argument that was typed: `× 6`, or `× n` before there is one.
     #[must_use]
     pub fn shown(self, typed: &str) -> String {

@@ -53,6 +53,12 @@ impl Word {
         }
     }
 
+    /// The word with this name, in lower case.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|word| word.name().eq_ignore_ascii_case(name))
+    }
+
     /// What it means.
     #[must_use]
     pub fn meaning(self) -> &'static str {

@@ -3,12 +3,13 @@
 mod browser;
 mod channel;
 mod components;
+mod elements;
+mod frame;
 mod painter;
 mod reader;
 mod sender;
 mod session;
 mod session_storage;
-mod signals;
 mod watch;
 
 use leptos::prelude::*;

@@ -93,3 +93,8 @@ pub(super) fn label_tab(title: &str, tone: Tone) {
 pub(super) fn is_visible() -> bool {
     !leptos::prelude::document().hidden()
 }
+
+/// Whether the page is shown in dark colours.
+pub(super) fn is_dark() -> bool {
+    window().match_media("(prefers-color-scheme: dark)").ok().flatten().is_some_and(|dark| dark.matches())
+}

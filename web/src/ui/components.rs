@@ -16,15 +16,16 @@ mod value;
 
 use leptos::prelude::*;
 
-use super::session::Session;
+use super::frame::Frame;
+use super::session::{Handle, Session};
 use chain::ChainCard;
 use chart::ChartCard;
 use details::Details;
 use event_log::EventLogCard;
 use keypad::Keypad;
 use stage::Stage;
-use term::{Asked, Meanings};
-use top::{Announcement, BannerLine, Top};
+use term::Meanings;
+use top::Top;
 use tour::TourPanel;
 use travel::TravelCard;
 use value::ValueCard;
@@ -33,37 +34,24 @@ use value::ValueCard;
 #[component]
 pub(super) fn App() -> impl IntoView {
     let session = Session::begin();
-    Asked::provide();
-    let signals = session.with_value(|session| session.painter().signals());
     view! {
-        <Top signals=signals session=session />
-        <BannerLine status=signals.status />
-        <Announcement text=signals.announcement />
+        <Top session=session />
         <main>
-            <ValueCard signals=signals />
-            <ChartCard signals=signals session=session />
-            <Stage signals=signals session=session />
-            <Keypad signals=signals session=session />
-            <EventLogCard signals=signals session=session />
-            <ChainCard signals=signals session=session />
-            <TravelCard signals=signals session=session />
-            <Details signals=signals />
+            <ValueCard session=session />
+            <ChartCard session=session />
+            <Stage session=session />
+            <Keypad session=session />
+            <EventLogCard session=session />
+            <ChainCard session=session />
+            <TravelCard session=session />
+            <Details session=session />
         </main>
-        <TourPanel signals=signals session=session />
-        <Meanings />
+        <TourPanel session=session />
+        <Meanings session=session />
     }
 }
 
-/// A text that changes, as an attribute or a child.
-///
-/// All of them have one type. With a type for each closure, each would bring a copy of its own of the code that watches it.
-type Text = Box<dyn Fn() -> String + Send>;
-
-fn text<T: Into<String>>(text: impl Fn() -> T + Send + 'static) -> Text {
-    Box::new(move || text().into())
-}
-
-/// Whether an attribute or a class is set.
-fn flag(flag: impl Fn() -> bool + Send + 'static) -> Box<dyn Fn() -> bool + Send> {
-    Box::new(flag)
+/// Calls `begin` once the component is mounted, and what it returns in each frame in which something may have changed.
+fn in_each_frame<S: FnMut(&mut Frame) + 'static>(session: Handle, begin: impl FnOnce() -> S + 'static) {
+    session.with_value(|session| session.painter().add(Box::new(move || Box::new(begin()))));
 }

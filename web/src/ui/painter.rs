@@ -1,17 +1,17 @@
-//! Copies what the model shows into the signals, at most once per animation frame.
+//! Shows what the model says, at most once per animation frame.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 
 use follower::SharedInjector;
 use leptos::leptos_dom::helpers::AnimationFrameRequestHandle;
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 
 use super::browser;
+use super::frame::{Frame, ROWS, Show};
 use super::reader::Reader;
-use super::signals::{ROWS, Signals};
 use crate::model::Model;
 use crate::model::scroll::Scroll;
 
@@ -23,13 +23,17 @@ const OVERSCAN: u64 = 36;
 
 type SetTop = Box<dyn Fn(u64)>;
 
-/// Requests an animation frame when something changed, and updates the signals in it.
+/// Begins to show a component, once it is mounted.
+type Begin = Box<dyn FnOnce() -> Show>;
+
+/// Requests an animation frame when something changed, and shows the components in it.
 ///
 /// Browsers give hidden tabs no frames. So a hidden tab costs nothing here, and when it is shown again it gets the frame that
 /// it requested and shows the newest state.
 pub(super) struct Painter {
     model: Rc<RefCell<Model>>,
-    signals: Signals,
+    begins: RefCell<Vec<Begin>>,
+    shows: RefCell<Vec<Show>>,
     /// Which part of the event log is in view.
     scroll: RefCell<Scroll>,
     /// Sets the `scrollTop` of the event log.
@@ -51,11 +55,11 @@ pub(super) struct Painter {
 
 impl Painter {
     pub(super) fn new(model: Rc<RefCell<Model>>, injector: SharedInjector) -> Self {
-        let signals = Signals::new(&model.borrow(), browser::now());
         let reader = Reader::new(Rc::clone(&model));
         Self {
             model,
-            signals,
+            begins: RefCell::default(),
+            shows: RefCell::default(),
             scroll: RefCell::new(Scroll::new(28)),
             set_top: RefCell::default(),
             reader,
@@ -70,8 +74,9 @@ impl Painter {
         }
     }
 
-    pub(super) fn signals(&self) -> Signals {
-        self.signals
+    /// Shows one more component from the next frame on.
+    pub(super) fn add(&self, begin: Begin) {
+        self.begins.borrow_mut().push(begin);
     }
 
     /// The event log has rows of `row` pixels in a list of `height` pixels; `set_top` scrolls it.
@@ -165,22 +170,27 @@ impl Painter {
             let places = visible.start.saturating_sub(OVERSCAN)..visible.end + OVERSCAN;
             (places.start..places.end.min(places.start + ROWS as u64), visible)
         };
-        self.signals.update(
-            &mut self.model.borrow_mut(),
-            browser::now(),
-            &self.scroll.borrow(),
-            places,
-            self.cells.get(),
-        );
+        self.show(places);
         self.reader.read(visible, &self);
         if self.model.borrow().plays() {
             self.request();
         }
-        // The effects of the signals are queued as tasks by now; this task runs after them.
-        spawn_local(async move {
-            self.move_log(self.jump.take());
-            self.measured(browser::millis() - began);
-        });
+        self.move_log(self.jump.take());
+        self.measured(browser::millis() - began);
+    }
+
+    fn show(&self, places: Range<u64>) {
+        let begins = self.begins.take();
+        self.shows.borrow_mut().extend(begins.into_iter().map(|begin| begin()));
+        let model = &mut *self.model.borrow_mut();
+        let now = browser::now();
+        let telling = model.telling(now);
+        let strip = model.strip(telling.as_ref(), self.cells.get(), now);
+        let (past, status) = (model.past(now, browser::utc_offset()), model.status(now));
+        let mut frame = Frame { model, now, status, past, telling, strip, scroll: &self.scroll.borrow(), places };
+        for show in &mut *self.shows.borrow_mut() {
+            show(&mut frame);
+        }
     }
 
     fn measured(&self, took: f64) {

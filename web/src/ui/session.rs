@@ -54,6 +54,9 @@ pub(super) enum Fault {
     Forget,
 }
 
+/// The session, for the components and their handlers.
+pub(super) type Handle = StoredValue<Rc<Session>, LocalStorage>;
+
 /// The tab as a replica, for as long as the page is mounted.
 pub(super) struct Session {
     model: Rc<RefCell<Model>>,
@@ -76,7 +79,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Begins a session that lasts until the present component is unmounted.
-    pub(super) fn begin() -> StoredValue<Rc<Self>, LocalStorage> {
+    pub(super) fn begin() -> Handle {
         let storage = Rc::new(SessionStorage::open());
         let state = storage.state();
         let damaged = state.is_err();
@@ -157,7 +160,7 @@ impl Session {
     }
 
     /// Starts the timers and listeners of the session, and ends everything with the component.
-    fn keep_watch(self: &Rc<Self>, handle: StoredValue<Rc<Self>, LocalStorage>) {
+    fn keep_watch(self: &Rc<Self>, handle: Handle) {
         let with_session = move |act: fn(&Rc<Self>)| {
             move || {
                 handle.try_with_value(act);

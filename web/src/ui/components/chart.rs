@@ -1,112 +1,118 @@
 //! The value over the index, drawn on a canvas.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use engine::Index;
-use leptos::ev::{KeyboardEvent, PointerEvent};
-use leptos::html::{Canvas, Div};
 use leptos::prelude::*;
-
-use super::text;
 use leptos::wasm_bindgen::JsCast;
-use web_sys::CanvasRenderingContext2d;
+use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, KeyboardEvent, PointerEvent};
 
+use super::in_each_frame;
 use super::resizes::Resizes;
 use crate::format;
 use crate::model::chart::{Plot, Sight};
-use crate::ui::session::Session;
-use crate::ui::signals::Signals;
+use crate::ui::browser;
+use crate::ui::elements::Spot;
+use crate::ui::frame::Frame;
+use crate::ui::session::Handle;
 
 #[component]
-pub(super) fn ChartCard(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
-    let Signals { numbers, sliding, past, .. } = signals;
-    let travelled = Memo::new(move |_| past.with(|past| (past.state == "there").then_some(Index(past.index))));
-    let frame = NodeRef::<Div>::new();
-    let canvas = NodeRef::<Canvas>::new();
-    let size = RwSignal::new((0, 0));
-    // The event that is read, counted from the newest so that the reading stands still while the log grows.
-    let read = RwSignal::new(None::<Index>);
-    let plot = StoredValue::new(Plot::default());
-
-    let observer = StoredValue::new_local(Resizes::new(move || {
-        if let Some(frame) = frame.get_untracked() {
-            size.set((frame.client_width(), frame.client_height()));
-        }
-    }));
-    Effect::new(move |_| {
-        if let Some(frame) = frame.get() {
-            observer.with_value(|observer| observer.watch(&frame));
-        }
-    });
-    // Runs after each view update that changed what is held.
-    Effect::new(move |_| {
-        numbers.track();
-        let (scale, (width, height)) = (sliding.with(|sliding| sliding.strip.scale), size.get());
-        let Some(canvas) = canvas.get() else { return };
-        let ratio = window().device_pixel_ratio().clamp(1.0, 3.0);
-        let pixels = |length: i32| u32::try_from(length).map_or(0, |length| to_pixels(f64::from(length) * ratio));
-        let (wide, high) = (pixels(width), pixels(height));
-        let (drawn, sights) = session
-            .with_value(|session| session.with_model(|model| (model.series().plot(wide, scale), model.sights())));
-        draw(&canvas, &drawn, &sights, (wide, high), ratio, read.get().or(travelled.get()));
-        plot.set_value(drawn);
-    });
-
-    let point = move |event: PointerEvent| {
-        if let Some(frame) = frame.get_untracked() {
-            let place = f64::from(event.offset_x()) / f64::from(frame.client_width().max(1));
-            read.set(Some(plot.with_value(|plot| plot.index_at(place))));
-        }
-    };
-    let step = move |event: KeyboardEvent| {
-        let newest = plot.with_value(|plot| plot.to);
-        let at = read.get_untracked().map_or(newest, |index| index.0);
-        let to = match event.key().as_str() {
-            "ArrowLeft" => at.saturating_sub(1),
-            "ArrowRight" => at + 1,
-            "PageUp" => at.saturating_sub(10),
-            "PageDown" => at + 10,
-            "End" => newest,
-            "Escape" => return read.set(None),
-            _ => return,
-        };
-        event.prevent_default();
-        read.set(Some(Index(to.min(newest))));
-    };
-    let reading = Memo::new(move |_| {
-        let Some(index) = read.get() else { return String::new() };
-        let at = session.with_value(|session| session.with_model(|model| model.series().at(index)));
-        match at {
-            Some((_, Some(event), _)) => format::committed(event),
-            Some((index, None, value)) => format!("#{}: {}", format::grouped_count(index.0), format::grouped(value)),
-            None => String::new(),
+pub(super) fn ChartCard(session: Handle) -> impl IntoView {
+    in_each_frame(session, move || {
+        let (chart, reading) = (Spot::named("chart"), Spot::named("chart-reading"));
+        let canvas: HtmlCanvasElement = chart.part("canvas").element().clone().unchecked_into();
+        let state = Rc::new(State::default());
+        listen(session, &chart, &state);
+        let resizes = Resizes::new(move || session.with_value(|session| session.painter().request()));
+        resizes.watch(chart.element());
+        let mut drawn_for = None;
+        move |frame: &mut Frame| {
+            let _ = &resizes;
+            let model = &*frame.model;
+            let travelled = (frame.past.state == "there").then_some(Index(frame.past.index));
+            let read = state.read.get();
+            let size = (chart.element().client_width(), chart.element().client_height());
+            let ratio = window().device_pixel_ratio().clamp(1.0, 3.0);
+            let is_dark = browser::is_dark();
+            let now = (model.numbers().held, frame.strip.scale, size, read.or(travelled), model.sights(), is_dark);
+            if drawn_for.as_ref() != Some(&now) {
+                let pixels = |length: i32| u32::try_from(length).map_or(0, |length| to_pixels(f64::from(length) * ratio));
+                let (wide, high) = (pixels(size.0), pixels(size.1));
+                let plot = model.series().plot(wide, frame.strip.scale);
+                draw(&canvas, &plot, &now.4, (wide, high), ratio, read.or(travelled));
+                state.plot.replace(plot);
+                drawn_for = Some(now);
+            }
+            let told = match read.and_then(|read| model.series().at(read)) {
+                Some((_, Some(event), _)) => format::committed(event),
+                Some((index, None, value)) => {
+                    format!("#{}: {}", format::grouped_count(index.0), format::grouped(value))
+                }
+                None => String::new(),
+            };
+            chart.attribute("aria-valuenow", &read.map_or(0, |index| index.0).to_string());
+            chart.attribute("aria-valuetext", &told);
+            reading.text(&told);
         }
     });
     view! {
         <section class="card chart-card" aria-labelledby="chart-title">
             <div class="card-head">
                 <h2 id="chart-title">"Value by index"</h2>
-                <span class="reading" data-testid="chart-reading">{text(move || reading.get())}</span>
+                <span class="reading" data-testid="chart-reading"></span>
             </div>
-            <div
-                class="chart"
-                node_ref=frame
-                tabindex="0"
-                role="slider"
-                aria-label="Event on the chart"
-                aria-valuenow=text(move || read.get().map_or(0, |index| index.0).to_string())
-                aria-valuetext=text(move || reading.get())
-                data-testid="chart"
-                on:pointermove=point
-                on:pointerdown=point
-                on:pointerleave=move |_| read.set(None)
-                on:blur=move |_| read.set(None)
-                on:keydown=step
-            >
-                <canvas node_ref=canvas></canvas>
+            <div class="chart" tabindex="0" role="slider" aria-label="Event on the chart" aria-valuenow="0" data-testid="chart">
+                <canvas></canvas>
             </div>
         </section>
     }
+}
+
+/// What is drawn, and the event that is read.
+#[derive(Default)]
+struct State {
+    plot: RefCell<Plot>,
+    read: Cell<Option<Index>>,
+}
+
+/// Reads the event under the pointer, or the one that keys lead to.
+fn listen(session: Handle, chart: &Spot, state: &Rc<State>) {
+    let read = {
+        let state = Rc::clone(state);
+        move |index: Option<Index>| {
+            state.read.set(index);
+            session.with_value(|session| session.painter().request());
+        }
+    };
+    for event in ["pointermove", "pointerdown"] {
+        let (read, state, frame) = (read.clone(), Rc::clone(state), chart.element().clone());
+        chart.on(event, move |event| {
+            let event: &PointerEvent = event.unchecked_ref();
+            let place = f64::from(event.offset_x()) / f64::from(frame.client_width().max(1));
+            read(Some(state.plot.borrow().index_at(place)));
+        });
+    }
+    for event in ["pointerleave", "blur"] {
+        let read = read.clone();
+        chart.on(event, move |_| read(None));
+    }
+    let state = Rc::clone(state);
+    chart.on("keydown", move |event| {
+        let newest = state.plot.borrow().to;
+        let at = state.read.get().map_or(newest, |index| index.0);
+        let to = match event.unchecked_ref::<KeyboardEvent>().key().as_str() {
+            "ArrowLeft" => at.saturating_sub(1),
+            "ArrowRight" => at + 1,
+            "PageUp" => at.saturating_sub(10),
+            "PageDown" => at + 10,
+            "End" => newest,
+            "Escape" => return read(None),
+            _ => return,
+        };
+        event.prevent_default();
+        read(Some(Index(to.min(newest))));
+    });
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a canvas has a few thousand pixels")]
@@ -116,7 +122,7 @@ fn to_pixels(length: f64) -> u32 {
 
 /// Draws `plot` in the colours that the style sheet gives the canvas.
 fn draw(
-    canvas: &web_sys::HtmlCanvasElement,
+    canvas: &HtmlCanvasElement,
     plot: &Plot,
     sights: &[Sight],
     (width, height): (u32, u32),

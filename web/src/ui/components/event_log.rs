@@ -1,192 +1,231 @@
 //! The event log: all of the retained history, newest first, and paused as soon as somebody scrolls in it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use engine::{Index, Operation};
-use leptos::ev::{Event, MouseEvent, SubmitEvent};
-use leptos::html::Div;
 use leptos::prelude::*;
+use leptos::web_sys::HtmlElement;
 
-use super::{flag, text};
-use leptos::wasm_bindgen::JsCast;
-use web_sys::Element;
-
+use super::in_each_frame;
 use super::resizes::Resizes;
 use crate::format;
+use crate::model::Model;
 use crate::model::history::{Filter, Kinds};
-use crate::ui::session::Session;
-use crate::ui::signals::{Row, Signals};
+use crate::model::log::LogLine;
+use crate::ui::browser;
+use crate::ui::elements::{Spot, target};
+use crate::ui::frame::{Frame, ROWS};
+use crate::ui::session::Handle;
 
 /// The height of the probe in rows.
 const PROBED_ROWS: i32 = 100;
 
-/// What can be shown alone: the name for programs, the name for people, and the kind of operation.
-const FILTERS: [(&str, &str, Option<Operation>); 9] = [
-    ("all", "everything", None),
-    ("mine", "mine", None),
-    ("incidents", "incidents", None),
-    ("add", "+", Some(Operation::Add(0))),
-    ("subtract", "−", Some(Operation::Subtract(0))),
-    ("multiply", "×", Some(Operation::Multiply(0))),
-    ("divide", "÷", Some(Operation::Divide(0))),
-    ("square_root", "√", Some(Operation::SquareRoot)),
-    ("square", "x²", Some(Operation::PowerOfTwo)),
-];
-
 #[component]
-pub(super) fn EventLogCard(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
-    let Signals { rows, log, .. } = signals;
-    let list = NodeRef::<Div>::new();
-    // Measures the height of a row, which depends on the text size.
-    let probe = NodeRef::<Div>::new();
-    // Whether the person paused the log with the button; scrolling down pauses it too.
-    let paused = RwSignal::new(false);
-    let chosen = RwSignal::new("all".to_owned());
-    let sought = RwSignal::new(String::new());
-
-    let measure = move || {
-        let (Some(list), Some(probe)) = (list.get_untracked(), probe.get_untracked()) else { return };
-        let row = (probe.offset_height() + PROBED_ROWS - 1) / PROBED_ROWS;
-        let _ = web_sys::HtmlElement::style(&list).set_property("--height", &format!("{row}px"));
-        let height = list.client_height();
-        let set_top = move |top: u64| list.set_scroll_top(i32::try_from(top).unwrap_or(i32::MAX));
-        let length = |pixels: i32| u32::try_from(pixels).unwrap_or_default();
-        session.with_value(|session| session.painter().show_log(length(row), length(height), set_top));
-    };
-    let observer = StoredValue::new_local(Resizes::new(measure));
-    Effect::new(move |_| {
-        if let (Some(list), Some(probe)) = (list.get(), probe.get()) {
-            observer.with_value(|observer| {
-                observer.watch(&list);
-                observer.watch(&probe);
-            });
+pub(super) fn EventLogCard(session: Handle) -> impl IntoView {
+    in_each_frame(session, move || {
+        let card = Spot::named("log");
+        let [filter, seek, pause, note, list, jump] =
+            ["log-filter", "log-seek", "log-pause", "log-note", "event-log", "log-jump"].map(Spot::named);
+        let all = list.part(".all");
+        let empty = card.part(".empty");
+        let resizes = measure(session, &card, &list);
+        listen(session, &card, [&filter, &seek, &pause, &list, &jump]);
+        let mut rows: Vec<_> = list.part(".row").repeated(ROWS).into_iter().map(RowSpots::new).collect();
+        move |frame: &mut Frame| {
+            let _ = &resizes;
+            let history = frame.model.history();
+            note.text(&search_note(frame.model));
+            let missed = history.is_paused().then(|| history.missed());
+            pause.attribute("aria-pressed", if missed.is_some() { "true" } else { "false" });
+            pause.text(if missed.is_some() { "▶ Resume" } else { "❚❚ Pause" });
+            empty.hide(!history.is_empty());
+            jump.hide(missed.unwrap_or(0) == 0);
+            if let Some(missed) = missed {
+                jump.text(&format!("↑ {} since – show the newest", format::events(missed)));
+            }
+            all.style("height", &format!("{}px", frame.scroll.height()));
+            let (places, offset) = (&frame.places, browser::utc_offset());
+            for (slot, row) in (0..).zip(&mut rows) {
+                // The one place in the window that this element shows.
+                let rows = ROWS as u64;
+                let place = places.start + (slot + rows - places.start % rows) % rows;
+                let line = if place < places.end { frame.model.log_line(place, offset) } else { None };
+                row.show(line.map(|line| (frame.scroll.y(place), line)));
+            }
         }
     });
-
-    let pause = move || {
-        session.with_value(|session| {
-            let pause = paused.get_untracked() || !session.painter().is_at_the_newest();
-            session.change(|model| model.history_mut().set_paused(pause));
-        });
-    };
-    let scroll = move |_: Event| {
-        if let Some(list) = list.get_untracked() {
-            let top = u64::try_from(list.scroll_top()).unwrap_or_default();
-            session.with_value(|session| session.painter().scroll_log(top));
-            pause();
-        }
-    };
-    let go_to = move |place: u64| {
-        session.with_value(|session| session.painter().go_to_line(place));
-        pause();
-    };
-    let is_paused = move || log.with(|log| log.missed.is_some());
-    let toggle = move |_| {
-        if is_paused() {
-            paused.set(false);
-            go_to(0);
-        } else {
-            paused.set(true);
-            pause();
-        }
-    };
-    let jump = move |_| {
-        // The button will be hidden, and the keyboard's focus must not be lost with it.
-        if let Some(list) = list.get_untracked() {
-            let _ = list.focus();
-        }
-        paused.set(false);
-        go_to(0);
-    };
-    let filter = move || {
-        let kind = chosen.get_untracked();
-        let operation = FILTERS.iter().find(|(name, ..)| *name == kind).and_then(|(.., operation)| *operation);
-        let mut kinds = Kinds::default();
-        if let Some(operation) = operation {
-            kinds.toggle(operation);
-        }
-        let typed = sought.get_untracked();
-        let author = if index_in(&typed).is_some() { String::new() } else { typed.trim().to_owned() };
-        let filter = Filter { kinds, mine: kind == "mine", author, incidents_only: kind == "incidents" };
-        session.with_value(|session| session.change(|model| model.history_mut().set_filter(Some(filter))));
-        go_to(0);
-    };
-    let seek = move |event: SubmitEvent| {
-        event.prevent_default();
-        filter();
-        if let Some(index) = index_in(&sought.get_untracked()) {
-            let place = session.with_value(|session| session.with_model(|model| model.history().place_of(index)));
-            go_to(place);
-        }
-    };
-    // A click on the line of an incident tells it again.
-    let tell = move |event: MouseEvent| {
-        let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
-        let row = target.and_then(|target| target.closest("[data-incident]").ok().flatten());
-        let id = row.and_then(|row| row.get_attribute("data-incident")?.parse().ok()).filter(|id| *id != 0);
-        if id.is_some() {
-            session.with_value(|session| session.replay_incident(id));
-        }
-    };
     view! {
-        <section class="card log" aria-labelledby="log-title">
+        <section class="card log" aria-labelledby="log-title" data-testid="log">
             <div class="card-head">
                 <h2 id="log-title">"Event log"</h2>
-                <select
-                    aria-label="Show"
-                    data-testid="log-filter"
-                    on:change=move |event| {
-                        chosen.set(event_target_value(&event));
-                        filter();
-                    }
-                >
-                    {FILTERS.map(|(name, label, _)| view! { <option value=name>{label}</option> }).into_iter().collect_view()}
+                <select aria-label="Show" data-testid="log-filter">
+                    <option value="all">"everything"</option>
+                    <option value="mine">"mine"</option>
+                    <option value="incidents">"incidents"</option>
+                    <option value="add">"+"</option>
+                    <option value="subtract">"−"</option>
+                    <option value="multiply">"×"</option>
+                    <option value="divide">"÷"</option>
+                    <option value="square_root">"√"</option>
+                    <option value="square">"x²"</option>
                 </select>
-                <form on:submit=seek>
+                <form>
                     <input
                         type="search"
                         aria-label="Go to an index, or show only what somebody submitted"
                         placeholder="# or name"
                         data-testid="log-seek"
-                        on:input=move |event| sought.set(event_target_value(&event))
                     />
                 </form>
-                <button type="button" data-testid="log-pause" aria-pressed=text(move || is_paused().to_string()) on:click=toggle>
-                    {text(move || if is_paused() { "▶ Resume" } else { "❚❚ Pause" })}
-                </button>
+                <button type="button" data-testid="log-pause" aria-pressed="false">"❚❚ Pause"</button>
             </div>
-            <p class="log-note" data-testid="log-note">{text(move || log.with(|log| log.note.clone()))}</p>
+            <p class="log-note" data-testid="log-note"></p>
             <div class="list-box">
-                <div
-                    class="list"
-                    node_ref=list
-                    tabindex="0"
-                    role="list"
-                    aria-label="Events, newest first"
-                    data-testid="event-log"
-                    on:scroll=scroll
-                    on:click=tell
-                >
-                    <div class="all" role="presentation" style:height=text(move || log.with(|log| format!("{}px", log.height)))>
-                        {rows.into_iter().map(event_row).collect_view()}
+                <div class="list" tabindex="0" role="list" aria-label="Events, newest first" data-testid="event-log">
+                    <div class="all" role="presentation">
+                        <div class="row" role="listitem" data-testid="event-row" hidden>
+                            <span class="index"></span>
+                            <span class="operation"></span>
+                            <span class="number"></span>
+                            <span class="author"></span>
+                            <span class="when"></span>
+                        </div>
                     </div>
                 </div>
-                <div class="probe-box" aria-hidden="true">
-                    <div class="row-probe" node_ref=probe></div>
-                </div>
-                <p class="empty" hidden=flag(move || log.with(|log| !log.is_empty))>"There are no events yet."</p>
-                <button
-                    type="button"
-                    class="jump strong"
-                    data-testid="log-jump"
-                    hidden=flag(move || log.with(|log| log.missed.unwrap_or(0) == 0))
-                    on:click=jump
-                >
-                    {text(move || log.with(|log| format!("↑ {} since – show the newest", format::events(log.missed.unwrap_or(0)))))}
-                </button>
+                <div class="probe-box" aria-hidden="true"><div class="row-probe"></div></div>
+                <p class="empty" hidden>"There are no events yet."</p>
+                <button type="button" class="jump strong" data-testid="log-jump" hidden></button>
             </div>
         </section>
     }
+}
+
+/// What a filter has searched, or what is wrong.
+fn search_note(model: &Model) -> String {
+    let history = model.history();
+    match (history.wrong(), history.searched_back_to()) {
+        (Some(wrong), _) => format!("The leader’s history contradicts itself: {}", format::with_minus(wrong)),
+        (None, Some(_)) if history.has_searched_all() => format!("{} found in all of history", history.len()),
+        (None, Some(index)) => format!("{} found, searched back to {}", history.len(), format::index(index)),
+        (None, None) => String::new(),
+    }
+}
+
+/// Measures the height of a row, which depends on the text size, and of the list, now and when one of them changes.
+fn measure(session: Handle, card: &Spot, list: &Spot) -> Resizes {
+    let (list, probe) = (list.element().clone(), card.part(".row-probe").element().clone());
+    let watched = (list.clone(), probe.clone());
+    let resizes = Resizes::new(move || {
+        let row = (probe.offset_height() + PROBED_ROWS - 1) / PROBED_ROWS;
+        let _ = list.style().set_property("--height", &format!("{row}px"));
+        let length = |pixels: i32| u32::try_from(pixels).unwrap_or_default();
+        let scrolled = list.clone();
+        let set_top = move |top: u64| scrolled.set_scroll_top(i32::try_from(top).unwrap_or(i32::MAX));
+        session.with_value(|session| session.painter().show_log(length(row), length(list.client_height()), set_top));
+    });
+    resizes.watch(&watched.0);
+    resizes.watch(&watched.1);
+    resizes
+}
+
+fn listen(session: Handle, card: &Spot, [filter, seek, pause, list, jump]: [&Spot; 5]) {
+    // Whether the person paused the log with the button; scrolling down pauses it too.
+    let pauses = Rc::new(Cell::new(false));
+    let update_pause = {
+        let pauses = Rc::clone(&pauses);
+        move || {
+            session.with_value(|session| {
+                let pause = pauses.get() || !session.painter().is_at_the_newest();
+                session.change(|model| model.history_mut().set_paused(pause));
+            });
+        }
+    };
+    let go_to = {
+        let update_pause = update_pause.clone();
+        move |place: u64| {
+            session.with_value(|session| session.painter().go_to_line(place));
+            update_pause();
+        }
+    };
+
+    let scrolled: HtmlElement = list.element().clone();
+    list.on("scroll", {
+        let update_pause = update_pause.clone();
+        move |_| {
+            let top = u64::try_from(scrolled.scroll_top()).unwrap_or_default();
+            session.with_value(|session| session.painter().scroll_log(top));
+            update_pause();
+        }
+    });
+    // A click on the line of an incident tells it again.
+    list.on("click", move |event| {
+        let row = target(&event, "[data-incident]");
+        let id = row.and_then(|row| row.get_attribute("data-incident")?.parse().ok()).filter(|id| *id != 0);
+        if id.is_some() {
+            session.with_value(|session| session.replay_incident(id));
+        }
+    });
+    pause.on("click", {
+        let (pauses, go_to) = (Rc::clone(&pauses), go_to.clone());
+        move |_| {
+            let is_paused =
+                session.with_value(|session| session.with_model(|model| model.history().is_paused()));
+            pauses.set(!is_paused);
+            if is_paused { go_to(0) } else { update_pause() }
+        }
+    });
+    let focused = list.element().clone();
+    jump.on("click", {
+        let go_to = go_to.clone();
+        move |_| {
+            // The button will be hidden, and the keyboard's focus must not be lost with it.
+            let _ = focused.focus();
+            pauses.set(false);
+            go_to(0);
+        }
+    });
+    let (filter_field, seek_field) = (filter.input().clone(), seek.input().clone());
+    let apply_filter = {
+        let seek_field = seek_field.clone();
+        let go_to = go_to.clone();
+        move || {
+            let kind = filter_field.value();
+            let typed = seek_field.value();
+            let author = if index_in(&typed).is_some() { String::new() } else { typed.trim().to_owned() };
+            let mut kinds = Kinds::default();
+            if let Some(operation) = operation_of(&kind) {
+                kinds.toggle(operation);
+            }
+            let filter = Filter { kinds, mine: kind == "mine", author, incidents_only: kind == "incidents" };
+            session.with_value(|session| session.change(|model| model.history_mut().set_filter(Some(filter))));
+            go_to(0);
+        }
+    };
+    card.part("form").on("submit", {
+        let apply_filter = apply_filter.clone();
+        move |event| {
+            event.prevent_default();
+            apply_filter();
+            if let Some(index) = index_in(&seek_field.value()) {
+                go_to(session.with_value(|session| session.with_model(|model| model.history().place_of(index))));
+            }
+        }
+    });
+    filter.on("change", move |_| apply_filter());
+}
+
+/// The kind of operation that a filter shows alone.
+fn operation_of(filter: &str) -> Option<Operation> {
+    Some(match filter {
+        "add" => Operation::Add(0),
+        "subtract" => Operation::Subtract(0),
+        "multiply" => Operation::Multiply(0),
+        "divide" => Operation::Divide(0),
+        "square_root" => Operation::SquareRoot,
+        "square" => Operation::PowerOfTwo,
+        _ => return None,
+    })
 }
 
 /// The index that was typed, with or without `#` and commas.
@@ -194,27 +233,36 @@ fn index_in(typed: &str) -> Option<Index> {
     typed.trim().trim_start_matches('#').replace(',', "").parse().ok().map(Index)
 }
 
-/// One element for the line at its place. Its texts are replaced.
-fn event_row(row: RwSignal<Option<Row>>) -> AnyView {
-    let of = move |get: fn(&Row) -> String| text(move || row.with(|row| row.as_ref().map_or_else(String::new, get)));
-    let name = |row: &Row| if row.line.incident == 0 { "event-row" } else { "incident-row" }.to_owned();
-    view! {
-        <div
-            class=of(|row| row.line.class.to_owned())
-            hidden=flag(move || row.with(Option::is_none))
-            role="listitem"
-            data-testid=of(name)
-            data-index=of(|row| row.line.index.to_string())
-            data-value=of(|row| row.line.value.clone())
-            data-incident=of(|row| row.line.incident.to_string())
-            style:transform=of(|row| format!("translateY({}px)", row.top))
-        >
-            <span class="index">{of(|row| row.line.shown_index.clone())}</span>
-            <span class="operation">{of(|row| row.line.text.clone())}</span>
-            <span class="number">{of(|row| row.line.shown_value.clone())}</span>
-            <span class="author">{of(|row| row.line.author.clone())}</span>
-            <span class="when">{of(|row| row.line.time.clone())}</span>
-        </div>
+/// One element for the line at its place. A row keeps its element: scrolling moves elements, new events replace their text.
+struct RowSpots {
+    row: Spot,
+    parts: [Spot; 5],
+    /// Where it is in the list, in pixels from its top, and what it shows.
+    shown: Option<(i64, LogLine)>,
+}
+
+impl RowSpots {
+    fn new(row: Spot) -> Self {
+        let parts = [".index", ".operation", ".number", ".author", ".when"].map(|part| row.part(part));
+        Self { row, parts, shown: None }
     }
-    .into_any()
+
+    fn show(&mut self, line: Option<(i64, LogLine)>) {
+        if self.shown == line {
+            return;
+        }
+        self.shown = line;
+        self.row.hide(self.shown.is_none());
+        let Some((top, line)) = &self.shown else { return };
+        self.row.class(line.class);
+        self.row.attribute("data-testid", if line.incident == 0 { "event-row" } else { "incident-row" });
+        self.row.attribute("data-index", &line.index.to_string());
+        self.row.attribute("data-incident", &line.incident.to_string());
+        self.row.value(&line.value);
+        self.row.style("transform", &format!("translateY({top}px)"));
+        let texts = [&line.shown_index, &line.text, &line.shown_value, &line.author, &line.time];
+        for (part, text) in self.parts.iter().zip(texts) {
+            part.text(text);
+        }
+    }
 }

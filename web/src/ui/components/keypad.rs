@@ -1,84 +1,94 @@
 //! The calculator: six keys that submit an operation each, with the number in the field.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use leptos::html::{Div, Input};
 use leptos::prelude::*;
+use leptos::wasm_bindgen::JsCast;
+use leptos::web_sys::{HtmlInputElement, MouseEvent};
 
-use super::{flag, text};
-
+use super::in_each_frame;
 use crate::form::Kind;
 use crate::format;
 use crate::model::last_operation::OperationStatus;
 use crate::model::status::Tone;
-use crate::ui::session::Session;
-use crate::ui::signals::Signals;
+use crate::ui::elements::{Spot, target};
+use crate::ui::frame::Frame;
+use crate::ui::session::Handle;
 
-#[component]
-pub(super) fn Keypad(signals: Signals, session: StoredValue<Rc<Session>, LocalStorage>) -> impl IntoView {
-    let typed = RwSignal::new(String::new());
-    // The key that was pressed last.
-    let pressed = RwSignal::new(None::<Kind>);
-    // What is wrong with the typed number, until it changes.
-    let mistake = RwSignal::new(None::<String>);
-    let operation = signals.operation;
-    let is_open = Memo::new(move |_| operation.with(|status| status.as_ref().is_some_and(OperationStatus::is_open)));
-    let is_refused = Memo::new(move |_| {
-        mistake.with(Option::is_some)
-            || operation.with(|status| status.as_ref().is_some_and(|status| status.kind == "refused"))
-    });
-    let field = NodeRef::<Input>::new();
+/// What a person did with the keypad.
+struct Keys {
+    session: Handle,
+    field: HtmlInputElement,
+    /// The key that was pressed last.
+    pressed: Cell<Option<Kind>>,
+    /// What is wrong with the typed number, until it changes.
+    mistake: RefCell<Option<String>>,
+    /// Whether the outcome of an operation is not known yet, so that no other can be submitted.
+    is_open: Cell<bool>,
+}
 
-    let submit = move |kind: Kind| {
-        if is_open.get_untracked() {
+impl Keys {
+    fn submit(&self, kind: Kind) {
+        if self.is_open.get() {
             return;
         }
-        pressed.set(Some(kind));
-        match kind.operation(&typed.read_untracked()) {
-            Ok(operation) => {
-                mistake.set(None);
-                session.with_value(|session| session.sender().submit(operation));
-            }
-            Err(error) => mistake.set(Some(error.to_string())),
-        }
-    };
-    let change_sign = move |_| {
-        typed.update(|typed| *typed = format::with_other_sign(typed));
-        mistake.set(None);
-    };
-    let key = move |kind: Kind| {
-        view! {
-            <button
-                type="button"
-                class:refused=flag(move || is_refused.get() && pressed.get() == Some(kind))
-                data-testid=format!("key-{}", kind.name())
-                aria-label=text(move || kind.spoken(&typed.read()))
-                aria-disabled=text(move || is_open.get().to_string())
-                aria-describedby="op-result"
-                // A double click means one operation.
-                on:click=move |event| {
-                    if event.detail() <= 1 {
-                        submit(kind);
-                    }
-                }
-            >
-                {text(move || kind.shown(&typed.read()))}
-            </button>
-        }
-        .into_any()
-    };
+        self.pressed.set(Some(kind));
+        let operation = kind.operation(&self.field.value());
+        self.mistake.replace(operation.as_ref().err().map(ToString::to_string));
+        self.session.with_value(|session| match operation {
+            Ok(operation) => session.sender().submit(operation),
+            Err(_) => session.painter().request(),
+        });
+    }
 
+    /// The typed number is another one.
+    fn changed(&self) {
+        self.mistake.replace(None);
+        self.session.with_value(|session| session.painter().request());
+    }
+}
+
+#[component]
+pub(super) fn Keypad(session: Handle) -> impl IntoView {
+    in_each_frame(session, move || {
+        let [card, field, sign] = ["keypad", "op-arg", "op-sign"].map(Spot::named);
+        let keys = Rc::new(Keys {
+            session,
+            field: field.input().clone(),
+            pressed: Cell::default(),
+            mistake: RefCell::default(),
+            is_open: Cell::default(),
+        });
+        listen(&keys, &card, &field, &sign);
+        let buttons = Kind::ALL.map(|kind| (kind, Spot::named(&format!("key-{}", kind.name()))));
+        let outcome = outcome();
+        let actions = actions(session, &field);
+        move |frame: &mut Frame| {
+            let status = frame.model.operation_status(frame.now);
+            keys.is_open.set(status.as_ref().is_some_and(OperationStatus::is_open));
+            actions(status.as_ref().is_some_and(OperationStatus::is_pending));
+            let mistake = keys.mistake.borrow().clone();
+            field.attribute("aria-invalid", if mistake.is_some() { "true" } else { "false" });
+            let status = match mistake {
+                Some(text) => Some(OperationStatus { kind: "refused", tone: Tone::Bad, text, way: Default::default() }),
+                None => status,
+            };
+            let is_refused = status.as_ref().is_some_and(|status| status.kind == "refused");
+            let typed = field.input().value();
+            for (kind, button) in &buttons {
+                button.class(if is_refused && keys.pressed.get() == Some(*kind) { "refused" } else { "" });
+                button.attribute("aria-label", &kind.spoken(&typed));
+                button.attribute("aria-disabled", if keys.is_open.get() { "true" } else { "false" });
+                button.text(&kind.shown(&typed));
+            }
+            outcome(status.as_ref());
+        }
+    });
     view! {
-        <section class="card keypad" aria-labelledby="keypad-title">
+        <section class="card keypad" aria-labelledby="keypad-title" data-testid="keypad">
             <h2 id="keypad-title">"Put an operation in"</h2>
-            <form
-                class="argument"
-                novalidate
-                on:submit=move |event: leptos::ev::SubmitEvent| {
-                    event.prevent_default();
-                    submit(pressed.get_untracked().unwrap_or_default());
-                }
-            >
+            <form class="argument" novalidate>
                 <input
                     type="text"
                     inputmode="numeric"
@@ -88,120 +98,106 @@ pub(super) fn Keypad(signals: Signals, session: StoredValue<Rc<Session>, LocalSt
                     aria-label="Number"
                     data-testid="op-arg"
                     aria-describedby="op-result"
-                    aria-invalid=text(move || mistake.with(Option::is_some).to_string())
-                    node_ref=field
-                    prop:value=typed
-                    on:input=move |event| {
-                        typed.set(event_target_value(&event));
-                        mistake.set(None);
-                    }
                 />
-                <button type="button" aria-label="Change the sign" data-testid="op-sign" on:click=change_sign>
-                    "±"
-                </button>
+                <button type="button" aria-label="Change the sign" data-testid="op-sign">"±"</button>
             </form>
-            <div class="keys">{Kind::ALL.into_iter().map(key).collect_view()}</div>
-            <Result operation=operation mistake=mistake />
-            <Pending operation=operation session=session field=field />
+            <div class="keys">
+                <button type="button" data-testid="key-add" aria-describedby="op-result"></button>
+                <button type="button" data-testid="key-subtract" aria-describedby="op-result"></button>
+                <button type="button" data-testid="key-multiply" aria-describedby="op-result"></button>
+                <button type="button" data-testid="key-divide" aria-describedby="op-result"></button>
+                <button type="button" data-testid="key-square_root" aria-describedby="op-result"></button>
+                <button type="button" data-testid="key-square" aria-describedby="op-result"></button>
+            </div>
+            <div id="op-result" class="result-box" role="status">
+                <p class="way" data-testid="op-way">
+                    <span>"pending"</span>
+                    " → "
+                    <span></span>
+                    " → "
+                    <span></span>
+                </p>
+                <p class="result" data-testid="op-result" hidden><span class="sign" aria-hidden="true"></span><span></span></p>
+            </div>
+            // Hidden and not removed, so that the focus can move on.
+            <div class="actions" hidden data-testid="op-actions">
+                <button type="button" data-testid="op-try-now">"Ask again now"</button>
+                <button type="button" data-testid="op-stop" title="It may still be done. The page then says so.">
+                    "Stop waiting"
+                </button>
+                <small>"Asking again is safe: it is done once."</small>
+            </div>
         </section>
     }
 }
 
-#[component]
-fn Result(operation: RwSignal<Option<OperationStatus>>, mistake: RwSignal<Option<String>>) -> impl IntoView {
-    let shown = Memo::new(move |_| match mistake.get() {
-        Some(text) => Some(OperationStatus { kind: "refused", tone: Tone::Bad, text, way: Default::default() }),
-        None => operation.get(),
+fn listen(keys: &Rc<Keys>, card: &Spot, field: &Spot, sign: &Spot) {
+    let with_keys = |act: fn(&Keys)| {
+        let keys = Rc::clone(keys);
+        move |_| act(&keys)
+    };
+    field.on("input", with_keys(Keys::changed));
+    sign.on("click", with_keys(|keys| {
+        keys.field.set_value(&format::with_other_sign(&keys.field.value()));
+        keys.changed();
+    }));
+    let submitted = Rc::clone(keys);
+    card.part("form").on("submit", move |event| {
+        event.prevent_default();
+        submitted.submit(submitted.pressed.get().unwrap_or_default());
     });
-    let of = move |get: fn(&OperationStatus) -> String| {
-        text(move || shown.with(|status| status.as_ref().map_or_else(String::new, get)))
-    };
-    // How many of the steps are done.
-    let way = move || {
-        shown
-            .with(|status| match status.as_ref().map(|status| (status.kind, &status.way)) {
-                Some(("ok", way)) => 1 + way.iter().filter(|step| !step.is_empty()).count(),
-                Some(("sending" | "pending", _)) => 1,
-                _ => 0,
-            })
-            .to_string()
-    };
-    let step = move |place: usize, name: &'static str| {
-        shown.with(|status| match status.as_ref().map(|status| status.way[place].clone()) {
-            Some(text) if !text.is_empty() => text,
-            _ => name.to_owned(),
-        })
-    };
-    view! {
-        <div id="op-result" class="result-box" role="status">
-            <p class="way" data-testid="op-way" data-value=way>
-                <span>"pending"</span>
-                " → "
-                <span>{text(move || step(0, "committed"))}</span>
-                " → "
-                <span>{text(move || step(1, "applied here"))}</span>
-            </p>
-            <p
-                hidden=flag(move || shown.with(|status| status.as_ref().is_none_or(|status| status.text.is_empty())))
-                class=of(|status| format!("result {}", status.tone.class()))
-                data-testid="op-result"
-                data-value=of(|status| status.kind.to_owned())
-            >
-                <span class="sign" aria-hidden="true">{of(|status| sign(status.tone).to_owned())}</span>
-                <span>{of(|status| status.text.clone())}</span>
-            </p>
-        </div>
-    }
-}
-
-fn sign(tone: Tone) -> &'static str {
-    match tone {
-        Tone::Good => "✓",
-        Tone::Bad => "✕",
-        Tone::Warn | Tone::Busy | Tone::Idle => "!",
-    }
-}
-
-/// What a person can do while an operation is pending. It is hidden and not removed, so that the focus can move on.
-#[component]
-fn Pending(
-    operation: RwSignal<Option<OperationStatus>>,
-    session: StoredValue<Rc<Session>, LocalStorage>,
-    field: NodeRef<Input>,
-) -> impl IntoView {
-    let actions = NodeRef::<Div>::new();
-    let is_pending =
-        Memo::new(move |_| operation.with(|status| status.as_ref().is_some_and(OperationStatus::is_pending)));
-    Effect::new(move |_| {
-        let has_focus = || {
-            let focused = document().active_element()?;
-            Some(actions.get_untracked()?.contains(Some(&focused)))
-        };
-        if !is_pending.get()
-            && has_focus() == Some(true)
-            && let Some(field) = field.get_untracked()
-        {
-            let _ = field.focus();
+    let keys = Rc::clone(keys);
+    card.part(".keys").on("click", move |event| {
+        let name = target(&event, "button").and_then(|key| key.get_attribute("data-testid"));
+        let kind = name.and_then(|name| Kind::by_name(name.strip_prefix("key-")?));
+        // A double click means one operation.
+        if let Some(kind) = kind.filter(|_| event.unchecked_ref::<MouseEvent>().detail() <= 1) {
+            keys.submit(kind);
         }
     });
-    view! {
-        <div class="actions" node_ref=actions hidden=flag(move || !is_pending.get())>
-            <button
-                type="button"
-                data-testid="op-try-now"
-                on:click=move |_| session.with_value(|session| session.sender().try_now())
-            >
-                "Ask again now"
-            </button>
-            <button
-                type="button"
-                data-testid="op-stop"
-                title="It may still be done. The page then says so."
-                on:click=move |_| session.with_value(|session| session.sender().stop_waiting())
-            >
-                "Stop waiting"
-            </button>
-            <small>"Asking again is safe: it is done once."</small>
-        </div>
+}
+
+/// What became of the last operation, and how far it is on its way.
+fn outcome() -> impl Fn(Option<&OperationStatus>) {
+    let (way, result) = (Spot::named("op-way"), Spot::named("op-result"));
+    let steps = way.parts();
+    let (sign, text) = (result.part(".sign"), result.part("span + span"));
+    move |status| {
+        let done = match status.map(|status| (status.kind, &status.way)) {
+            Some(("ok", way)) => 1 + way.iter().filter(|step| !step.is_empty()).count(),
+            Some(("sending" | "pending", _)) => 1,
+            _ => 0,
+        };
+        way.value(&done.to_string());
+        for (place, name) in [(0, "committed"), (1, "applied here")] {
+            let told = status.map(|status| status.way[place].as_str()).filter(|told| !told.is_empty());
+            steps[place + 1].text(told.unwrap_or(name));
+        }
+        result.hide(status.is_none_or(|status| status.text.is_empty()));
+        result.value(status.map_or("", |status| status.kind));
+        if let Some(status) = status {
+            result.class(&format!("result {}", status.tone.class()));
+            sign.text(match status.tone {
+                Tone::Good => "✓",
+                Tone::Bad => "✕",
+                Tone::Warn | Tone::Busy | Tone::Idle => "!",
+            });
+            text.text(&status.text);
+        }
+    }
+}
+
+/// What a person can do while an operation is pending.
+fn actions(session: Handle, field: &Spot) -> impl Fn(bool) + use<> {
+    let actions = Spot::named("op-actions");
+    actions.part("[data-testid=op-try-now]").on("click", move |_| session.with_value(|session| session.sender().try_now()));
+    actions.part("[data-testid=op-stop]").on("click", move |_| session.with_value(|session| session.sender().stop_waiting()));
+    let field = field.element().clone();
+    move |is_pending| {
+        let focused = document().active_element();
+        if !is_pending && focused.is_some_and(|focused| actions.element().contains(Some(&focused))) {
+            let _ = field.focus();
+        }
+        actions.hide(!is_pending);
     }
 }

@@ -2,41 +2,35 @@
 
 use leptos::prelude::*;
 
-use super::{flag, text};
-
+use super::in_each_frame;
 use crate::glossary::Word;
+use crate::ui::elements::{Spot, target};
+use crate::ui::frame::Frame;
+use crate::ui::session::Handle;
 
-/// The word that is explained now.
-#[derive(Clone, Copy)]
-pub(super) struct Asked(RwSignal<Option<Word>>);
-
-impl Asked {
-    pub(super) fn provide() {
-        provide_context(Self(RwSignal::new(None)));
-    }
-}
-
-/// A word that can be asked for.
-pub(super) fn word(word: Word, text: &'static str) -> AnyView {
-    let Asked(asked) = expect_context();
-    let ask = move |_| asked.set(Some(word));
-    view! {
-        <button type="button" class="term" on:click=ask>
-            {text}
-        </button>
-    }
-    .into_any()
-}
-
-/// Where the explanations stand.
+/// Where the explanations stand. Every button with the name of a [`Word`] in `data-word` asks for its explanation.
 #[component]
-pub(super) fn Meanings() -> impl IntoView {
-    let Asked(asked) = expect_context();
+pub(super) fn Meanings(session: Handle) -> impl IntoView {
+    in_each_frame(session, || {
+        let place = Spot::named("meaning");
+        let [close, name, meaning] = ["button", "h3", "p"].map(|part| place.part(part));
+        let shown = place.element().clone();
+        close.on("click", move |_| shown.set_hidden(true));
+        window_event_listener_untyped("click", move |event| {
+            let word = target(&event, "[data-word]").and_then(|word| word.get_attribute("data-word"));
+            if let Some(word) = word.and_then(|word| Word::by_name(&word)) {
+                name.text(word.name());
+                meaning.text(word.meaning());
+                place.element().set_hidden(false);
+            }
+        });
+        |_: &mut Frame| {}
+    });
     view! {
-        <div class="meaning" role="status" data-testid="meaning" hidden=flag(move || asked.with(Option::is_none))>
-            <button type="button" on:click=move |_| asked.set(None)>"Close"</button>
-            <h3>{text(move || asked.get().map_or("", |word| word.name()))}</h3>
-            <p>{text(move || asked.get().map_or("", |word| word.meaning()))}</p>
+        <div class="meaning" role="status" data-testid="meaning" hidden>
+            <button type="button">"Close"</button>
+            <h3></h3>
+            <p></p>
         </div>
     }
 }

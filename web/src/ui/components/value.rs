@@ -3,55 +3,62 @@
 use engine::Index;
 use leptos::prelude::*;
 
-use super::{flag, text};
-
+use super::in_each_frame;
 use crate::format::{self, NOTHING};
 use crate::known::Known;
-use crate::ui::signals::Signals;
+use crate::ui::elements::Spot;
+use crate::ui::frame::Frame;
+use crate::ui::session::Handle;
 
 #[component]
-pub(super) fn ValueCard(signals: Signals) -> impl IntoView {
-    let Signals { status, numbers, past, .. } = signals;
-    // Somewhere in the past, whose value is shown instead of the live one.
-    let is_past = Memo::new(move |_| past.with(|past| past.state == "there"));
-    let value = move || numbers.with(|numbers| numbers.held.map(|held| held.value()));
-    let position = move || {
-        let held = numbers.with(|numbers| numbers.held);
-        held.map_or_else(String::new, |held| format!("{}:{}", held.position(), held.value()))
-    };
+pub(super) fn ValueCard(session: Handle) -> impl IntoView {
+    in_each_frame(session, || {
+        let [value, position, mark, note] = ["value", "position", "in-step", "past-note"].map(Spot::named);
+        let [sign, title, detail] = [".sign", "b", "small"].map(|part| mark.part(part));
+        move |frame: &mut Frame| {
+            let Frame { model, status, past, .. } = frame;
+            let numbers = model.numbers();
+            // Somewhere in the past, whose value is shown instead of the live one.
+            let is_past = past.state == "there";
+            let mut class = "value".to_owned();
+            for (applies, name) in
+                [(numbers.held.is_none(), " none"), (is_past, " past"), (numbers.tail == Known::Not, " old")]
+            {
+                class.push_str(if applies { name } else { "" });
+            }
+            value.class(&class);
+            value.value(&numbers.held.map_or_else(String::new, |held| held.value().to_string()));
+            match numbers.held {
+                _ if is_past => value.text(&past.value),
+                Some(held) => value.text(&format::grouped(held.value())),
+                None => value.text(NOTHING),
+            }
+            position
+                .value(&numbers.held.map_or_else(String::new, |held| format!("{}:{}", held.position(), held.value())));
+            let shown = &status.mark;
+            mark.class(&format!("mark {}", shown.tone.class()));
+            mark.value(if shown.in_step { "yes" } else { "no" });
+            sign.text(shown.sign);
+            title.text(shown.title);
+            detail.text(&shown.detail);
+            note.hide(!is_past);
+            if is_past {
+                let index = format::index(Index(past.index));
+                note.text(&format!("The value at {index} in the past. The page itself goes on, live."));
+            }
+        }
+    });
     view! {
         <section class="card value-card" aria-labelledby="value-title">
             <h2 id="value-title" class="for-screen-readers">"Value"</h2>
             // Not an `output`: screen readers would read every change of it aloud.
-            <p
-                class="value"
-                class:none=flag(move || value().is_none())
-                class:past=flag(move || is_past.get())
-                class:old=flag(move || numbers.with(|numbers| numbers.tail == Known::Not))
-                data-testid="value"
-                data-value=text(move || value().map_or_else(String::new, |value| value.to_string()))
-            >
-                {text(move || match is_past.get() {
-                    true => past.with(|past| past.value.clone()),
-                    false => value().map_or_else(|| NOTHING.to_owned(), format::grouped),
-                })}
+            <p class="value none" data-testid="value"></p>
+            <span hidden data-testid="position"></span>
+            <p class="mark" data-testid="in-step">
+                <span class="sign" aria-hidden="true"></span>
+                <span><b></b>" "<small></small></span>
             </p>
-            <span hidden data-testid="position" data-value=position></span>
-            <p
-                class=text(move || status.with(|status| format!("mark {}", status.mark.tone.class())))
-                data-testid="in-step"
-                data-value=text(move || status.with(|status| if status.mark.in_step { "yes" } else { "no" }))
-            >
-                <span class="sign" aria-hidden="true">{text(move || status.with(|status| status.mark.sign))}</span>
-                <span>
-                    <b>{text(move || status.with(|status| status.mark.title))}</b>
-                    " "
-                    <small>{text(move || status.with(|status| status.mark.detail.clone()))}</small>
-                </span>
-            </p>
-            <p class="past-note" hidden=flag(move || !is_past.get()) data-testid="past-note">
-                {text(move || past.with(|past| format!("The value at {} in the past. The page itself goes on, live.", format::index(Index(past.index)))))}
-            </p>
+            <p class="past-note" hidden data-testid="past-note"></p>
         </section>
     }
 }
