@@ -166,10 +166,16 @@ pub fn events(count: u64) -> String {
     if count == 1 { "1 event".to_owned() } else { format!("{} events", grouped_count(count)) }
 }
 
+/// Whole milliseconds. 64 bits are enough, and dividing 128 would take much more code.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_millis().into())
+}
+
 /// A duration in a fitting unit: `< 1 ms`, `12 ms`, `1.2 s`, `3 min`.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
-    let millis = duration.as_millis();
+    let millis = millis(duration);
     match millis {
         0 => "< 1 ms".to_owned(),
         1..1_000 => format!("{millis} ms"),

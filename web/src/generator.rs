@@ -9,13 +9,12 @@ const RATES: [u32; 13] = [1, 2, 4, 8, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000
 
 /// The state for programs.
 #[must_use]
-pub fn state(generator: &GeneratorStatus) -> String {
+pub fn state(generator: &GeneratorStatus) -> &'static str {
     match generator {
         GeneratorStatus { ended: true, .. } => "ended",
         GeneratorStatus { paused: true, .. } => "paused",
         _ => "runs",
     }
-    .to_owned()
 }
 
 /// The state for people.

@@ -59,6 +59,12 @@ impl Word {
         Self::ALL.into_iter().find(|word| word.name().eq_ignore_ascii_case(name))
     }
 
+    /// The first of the words that a text uses.
+    #[must_use]
+    pub fn first_in(text: &str) -> Option<Self> {
+        text.split(|c: char| !c.is_alphabetic()).find_map(Self::by_name)
+    }
+
     /// What it means.
     #[must_use]
     pub fn meaning(self) -> &'static str {
@@ -99,5 +105,18 @@ impl Word {
                  drops what it holds and takes a snapshot."
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_that_a_text_uses_is_found() {
+        assert_eq!(Word::first_in("A gap: a snapshot follows."), Some(Word::Gap));
+        assert_eq!(Word::first_in("“I hold #12.” The leader agrees: resume."), Some(Word::Resume));
+        assert_eq!(Word::first_in("One is missing"), None);
+        assert!(Word::ALL.into_iter().all(|word| Word::first_in(word.name()) == Some(word)));
     }
 }

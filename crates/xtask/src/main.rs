@@ -13,6 +13,7 @@ mod pack;
 mod page;
 mod pictures;
 mod process;
+mod shorten;
 mod wasm_cargo;
 mod workspace;
 

@@ -9,6 +9,7 @@ use wasm_bindgen_cli_support::Bindgen;
 use crate::dist;
 use crate::interrupt::Interrupt;
 use crate::pack::{self, Effort, Sizes};
+use crate::shorten::{self, Names};
 use crate::wasm_cargo::WasmCargo;
 use crate::workspace::Workspace;
 use crate::{needs, process};
@@ -60,10 +61,7 @@ pub(crate) async fn build(dev: bool, wasm: &WasmCargo, workspace: &Workspace, in
     let outcome = if dist::sync(&staged, &dist)? { "ready" } else { "already up to date" };
     println!("{} is {outcome}", workspace.shown(&dist));
     print_sizes(&sizes);
-    if !dev && let Err(error) = within_budget(&sizes) {
-        println!("warning: {error}");
-    }
-    Ok(())
+    if dev { Ok(()) } else { within_budget(&sizes) }
 }
 
 /// Collects the files of the page in a folder of their own.
@@ -79,13 +77,16 @@ fn assemble(wasm: &Path, static_files: &Path, staged: &Path, dev: bool) -> Resul
             bail!("static/{} has the name of a file that the build makes: rename it", relative.display());
         }
         dist::copy(&from, &to)?;
+        if !dev && to.extension().is_some_and(|ending| ending == "css") {
+            rewrite(&to, shorten::without_comments)?;
+        }
     }
     Ok(())
 }
 
 /// Writes `web.js` and `web_bg.wasm`.
 fn bind(wasm: &Path, folder: &Path, dev: bool) -> Result<()> {
-    Bindgen::new()
+    let mut bound = Bindgen::new()
         .input_path(wasm)
         .out_name(PACKAGE)
         .web(true)?
@@ -93,7 +94,25 @@ fn bind(wasm: &Path, folder: &Path, dev: bool) -> Result<()> {
         // Function names serve debuggers; readers of the page should not have to download them.
         .remove_name_section(!dev)
         .remove_producers_section(true)
-        .generate(folder)
+        .generate_output()?;
+    if dev {
+        return bound.emit(folder);
+    }
+    let mut names = Names::default();
+    let module = bound.wasm_mut();
+    for import in module.imports.iter_mut() {
+        import.name = names.shorten(&import.name);
+    }
+    for export in module.exports.iter_mut() {
+        export.name = names.shorten(&export.name);
+    }
+    bound.emit(folder)?;
+    rewrite(&folder.join(format!("{PACKAGE}.js")), |loader| names.apply(&shorten::without_comments(loader)))
+}
+
+fn rewrite(path: &Path, change: impl FnOnce(&str) -> String) -> Result<()> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    fs::write(path, change(&text)).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Prints how large each file is, in bytes.

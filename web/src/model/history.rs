@@ -176,8 +176,12 @@ impl History {
 
     /// All incidents that are remembered, each with the event that it comes after.
     pub fn set_incidents(&mut self, incidents: impl IntoIterator<Item = (Index, u64)>) {
-        self.incidents = incidents.into_iter().collect();
-        self.incidents.sort_unstable();
+        self.incidents.clear();
+        // There are few, so this is quick, and needs less code than sorting.
+        for incident in incidents {
+            let place = self.incidents.partition_point(|other| *other < incident);
+            self.incidents.insert(place, incident);
+        }
     }
 
     /// Pauses the list, or lets it go on. A paused list gets no new lines.

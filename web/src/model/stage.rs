@@ -208,6 +208,12 @@ impl Model {
         self.heard.as_ref()?.roster.generator
     }
 
+    /// Whether the leader's list is so new that what it says still holds.
+    #[must_use]
+    pub fn hears_lists(&self, now: Now) -> bool {
+        self.heard.as_ref().is_some_and(|heard| now.at.since(heard.at.at) < RECENT)
+    }
+
     /// The newest event that anybody told of.
     pub(crate) fn newest(&self) -> Index {
         let held = self.numbers.held;
@@ -264,7 +270,8 @@ impl Model {
             () => CellState::Waiting,
         };
         let text = match operation {
-            _ if state == CellState::Empty => "next".to_owned(),
+            _ if state == CellState::Empty && first <= newest + strip.scale => "next".to_owned(),
+            _ if state == CellState::Empty => String::new(),
             Some(operation) => format::operation(operation),
             None if strip.scale > 1 => {
                 let there = (has.min(last) + 1).saturating_sub(first);
@@ -312,8 +319,7 @@ impl Model {
     /// Since when nothing is heard of the leader, on either of the two ways.
     fn unheard(&self, now: Now) -> Option<String> {
         let streams = matches!(self.state, State::CatchingUp | State::Live);
-        let lists = self.heard.as_ref().is_some_and(|heard| now.at.since(heard.at.at) < RECENT);
-        if streams || lists {
+        if streams || self.hears_lists(now) {
             return None;
         }
         Some(
@@ -353,7 +359,13 @@ impl Model {
         let Some(Heard { roster, at }) = &self.heard else { return Vec::new() };
         let age = now.at.since(at.at);
         let rows = roster.replicas.iter().filter(|row| row.identity.id != self.id || row.original);
-        rows.take(LANES).map(|row| lane(row, roster, strip, self.pace.rate(), age)).collect()
+        let lanes = rows.take(LANES).map(|row| lane(row, roster, strip, self.pace.rate(), age));
+        if age < RECENT {
+            return lanes.collect();
+        }
+        let as_of = format!("as of {}", at.time);
+        let unknown = |lane: Lane| Lane { tone: Tone::Idle, sign: "", detail: as_of.clone(), present: false, ..lane };
+        lanes.map(unknown).collect()
     }
 
     /// How many replicas there are, for the stage's head.

@@ -66,10 +66,13 @@ pub(super) fn base() -> String {
     format!("{}{folder}", location.origin().unwrap_or_default())
 }
 
-/// The page's icon in a colour of its own for each state.
-const ICON: &str = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'>\
-    <rect width='32' height='32' rx='9' fill='%23COLOR'/><path d='M9 12h8M13 8v8M19.5 21.5h5M19.5 25h5M8.5 20.5l5 5M13.5 \
-    20.5l-5 5M19 12h6' stroke='white' stroke-width='2.2' stroke-linecap='round'/></svg>";
+/// The page's icon in a colour of its own for each state: what stands before the colour, and after it.
+const ICON: [&str; 2] = [
+    "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='9' \
+     fill='%23",
+    "'/><path d='M9 12h8M13 8v8M19.5 21.5h5M19.5 25h5M8.5 20.5l5 5M13.5 20.5l-5 5M19 12h6' stroke='white' \
+     stroke-width='2.2' stroke-linecap='round'/></svg>",
+];
 
 /// Writes the tab's title, and shows its state in the icon.
 pub(super) fn label_tab(title: &str, tone: Tone) {
@@ -82,7 +85,8 @@ pub(super) fn label_tab(title: &str, tone: Tone) {
         Tone::Bad => "c22d26",
     };
     if let Ok(Some(icon)) = document().query_selector("link[rel=icon]") {
-        let href = ICON.replace("COLOR", color);
+        let [before, after] = ICON;
+        let href = format!("{before}{color}{after}");
         if icon.get_attribute("href").as_ref() != Some(&href) {
             let _ = icon.set_attribute("href", &href);
         }

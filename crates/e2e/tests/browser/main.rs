@@ -4,9 +4,11 @@
 mod access;
 mod axe;
 mod break_it;
+mod history;
 mod loading;
 mod pending;
 mod slow_link;
+mod stage;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -14,10 +16,12 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use e2e::browser::{Browser, PATIENCE, Tab};
-use e2e::process::{Leader, ReplicaProcess};
+use e2e::process::{Leader, Program, ReplicaProcess};
 use engine::Operation;
 use futures_util::FutureExt;
+use tokio::process::Command;
 
 const DESKTOP: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
@@ -38,6 +42,13 @@ async fn in_browser<F: Future<Output = anyhow::Result<()>>>(test: impl FnOnce(Ar
         Ok(outcome) => outcome.unwrap(),
         Err(panic) => resume_unwind(panic),
     }
+}
+
+async fn signal(program: &Program, name: &str) -> anyhow::Result<()> {
+    let id = program.id()?.to_string();
+    let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.context("there is no kill")?;
+    anyhow::ensure!(sent.success(), "kill -{name} {id}: {sent}");
+    Ok(())
 }
 
 /// The index, and the digest and the value there.

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use e2e::browser::Browser;
-use e2e::process::{Leader, Program};
-use tokio::process::Command;
+use e2e::process::Leader;
 
-use crate::{in_browser, live};
+use crate::{in_browser, live, signal};
 
 /// Longer than any timeout of the page's calls.
 const LONG: Duration = Duration::from_secs(12);
@@ -21,13 +19,6 @@ const LOSE_ANSWERS: &str = "\
       return lost && isSubmit ? new Promise(() => {}) : answer;
     };
     window.loseAnswers = lose => { lost = lose; };";
-
-async fn signal(program: &Program, name: &str) -> anyhow::Result<()> {
-    let id = program.id()?.to_string();
-    let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.context("there is no kill")?;
-    anyhow::ensure!(sent.success(), "kill -{name} {id}: {sent}");
-    Ok(())
-}
 
 async fn submit(browser: &Browser, kind: &str, argument: &str) -> anyhow::Result<()> {
     browser.type_into("op-arg", argument).await?;

@@ -197,20 +197,20 @@ impl Incident {
                      holds: it drops it.",
                     index(*at)
                 );
-                ("Digests differ", text, Tone::Bad)
+                ("A divergence", text, Tone::Bad)
             }
             Noticed::Diverged(Divergence::Refused { refusal, .. }) => {
                 let refusal = format::with_minus(&refusal.to_string());
                 let text =
                     format!("It cannot be applied: {refusal}. So this page does not trust what it holds: it drops it.");
-                ("It does not fit", text, Tone::Bad)
+                ("A divergence", text, Tone::Bad)
             }
             Noticed::Diverged(Divergence::Verdict { at }) => {
                 let text = format!(
                     "The leader has another digest at {}. So this page does not trust what it holds: it drops it.",
                     index(at.index)
                 );
-                ("Digests differ", text, Tone::Bad)
+                ("A divergence", text, Tone::Bad)
             }
             Noticed::LinkLost(_) if self.done == Some(Done::Cut) => {
                 ("No link", format!("The leader goes on without this page. {}", self.tries()), Tone::Warn)

@@ -403,7 +403,7 @@ fn an_altered_event_is_told() {
         "
          altered at #1,970: divergence: #1,970 altered here, ÷ 11 to + 1 · snapshot at #1,971 (diverged)
          ######!w.... One was altered: The leader sent ÷ 11 as #1,970; + 1 arrived.
-         xxxxxx!..... Digests differ: At #1,971 the digest is f249…e4d9 here and 67d4…192d at the leader. So this page does not trust what it holds: it drops it.
+         xxxxxx!..... A divergence: At #1,971 the digest is f249…e4d9 here and 67d4…192d at the leader. So this page does not trust what it holds: it drops it.
          xxxxxx...... Asked afresh: “I hold nothing.” The leader sends its value: a snapshot.
          ssssssss.... Healed: The value at #1,971 came, and all checks match. 87 ms in truth, with a snapshot.",
     );
@@ -423,7 +423,7 @@ fn an_altered_event_that_cannot_be_applied_is_told() {
         "
          altered at #1,972: divergence: #1,972 altered here, ÷ 11 to + 1 · snapshot at #1,972 (diverged)
          ######!..... One was altered: The leader sent ÷ 11 as #1,972; + 1 arrived.
-         xxxxxx!..... It does not fit: It cannot be applied: 9223372036854775807 + 1 overflows: the result lies outside −2^63 to 2^63 − 1. So this page does not trust what it holds: it drops it.
+         xxxxxx!..... A divergence: It cannot be applied: 9223372036854775807 + 1 overflows: the result lies outside −2^63 to 2^63 − 1. So this page does not trust what it holds: it drops it.
          xxxxxx...... Asked afresh: “I hold nothing.” The leader sends its value: a snapshot.
          sssssss..... Healed: The value at #1,972 came, and all checks match. 87 ms in truth, with a snapshot.",
     );
@@ -628,7 +628,7 @@ fn a_divergence_that_nobody_made_is_told() {
         &world,
         "
          diverged at #1,970: divergence after #1,969 · snapshot at #1,969 (diverged)
-         xxxxxx...... Digests differ: At #1,970 the digest is 57aa…10ae here and 0000…1234 at the leader. So this page does not trust what it holds: it drops it.
+         xxxxxx...... A divergence: At #1,970 the digest is 57aa…10ae here and 0000…1234 at the leader. So this page does not trust what it holds: it drops it.
          xxxxxx...... Asked afresh: “I hold nothing.” The leader sends its value: a snapshot.
          ssssss...... Healed: The value at #1,969 came, and all checks match. 87 ms in truth, with a snapshot.",
     );

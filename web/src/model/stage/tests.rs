@@ -129,6 +129,7 @@ fn the_leaders_cells_come_from_its_list_and_this_pages_wait() {
     assert_eq!(cell(998, false), shows("999", "+ 5", CellState::Held));
     assert_eq!(cell(999, false), shows("1,000", "√", CellState::Waiting));
     assert_eq!(cell(1_000, true), shows("1,001", "next", CellState::Empty));
+    assert_eq!(cell(1_001, true).1, "", "only one event is the next");
     assert_eq!(cell(990, true).1, "·", "an operation that nobody told");
 }
 
@@ -141,6 +142,20 @@ fn the_leader_is_not_gone_while_either_way_to_it_works() {
     assert!(model.audience(None, at(16)).contains("as of"));
     model.handle_roster(roster(1_001, vec![]), at(17));
     assert!(model.leader_lane(at(17)).present);
+}
+
+#[test]
+fn what_an_old_list_says_of_others_is_not_shown_as_known() {
+    let mut model = model(1_000, vec![row("replica-1", 1_000)]);
+    let strip = model.strip(None, 12, at(10));
+    let says = |model: &Model, now| {
+        let lane = model.other_lanes(&strip, now).remove(0);
+        (lane.tone, lane.sign, lane.verdict, lane.detail, lane.present)
+    };
+    assert_eq!(says(&model, at(14)).1, "✓");
+    let old = (Tone::Idle, "", "#1,000".to_owned(), "as of 00:00:00".to_owned(), false);
+    assert_eq!(says(&model, at(16)), old);
+    assert!(!model.hears_lists(at(16)));
 }
 
 #[test]

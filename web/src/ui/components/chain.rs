@@ -150,7 +150,8 @@ type Texts = (&'static str, [String; 5]);
 
 fn row_of(link: &Link) -> Texts {
     let own = format::short_digest(link.digest);
-    let (class, leader, sign) = if link.proved { ("equal", own.clone(), "=") } else { ("between", "between".to_owned(), "") };
+    let (class, leader, sign) =
+        if link.proved { ("equal", own.clone(), "=") } else { ("between", "between".to_owned(), "") };
     let (index, operation) = (format::grouped_count(link.event.index.0), format::operation(link.event.operation));
     (class, [index, operation, leader, sign.to_owned(), own])
 }

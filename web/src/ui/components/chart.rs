@@ -37,7 +37,8 @@ pub(super) fn ChartCard(session: Handle) -> impl IntoView {
             let is_dark = browser::is_dark();
             let now = (model.numbers().held, frame.strip.scale, size, read.or(travelled), model.sights(), is_dark);
             if drawn_for.as_ref() != Some(&now) {
-                let pixels = |length: i32| u32::try_from(length).map_or(0, |length| to_pixels(f64::from(length) * ratio));
+                let pixels =
+                    |length: i32| u32::try_from(length).map_or(0, |length| to_pixels(f64::from(length) * ratio));
                 let (wide, high) = (pixels(size.0), pixels(size.1));
                 let plot = model.series().plot(wide, frame.strip.scale);
                 draw(&canvas, &plot, &now.4, (wide, high), ratio, read.or(travelled));

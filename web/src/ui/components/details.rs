@@ -51,8 +51,8 @@ pub(super) fn Details(session: Handle) -> impl IntoView {
                 <div><dt>"Leader’s tail"</dt><dd data-testid="tail"></dd></div>
                 <div><dt>"Lag in events"</dt><dd data-testid="lag-events"></dd></div>
                 <div><dt>"Lag in time"</dt><dd data-testid="lag-ms"></dd></div>
-                <div><dt>"Term"</dt><dd data-testid="term"></dd></div>
-                <div><dt>"Digest"</dt><dd data-testid="digest"></dd></div>
+                <div><dt><button type="button" class="term" data-word="term">"Term"</button></dt><dd data-testid="term"></dd></div>
+                <div><dt><button type="button" class="term" data-word="digest">"Digest"</button></dt><dd data-testid="digest"></dd></div>
                 <div><dt>"Log"</dt><dd data-testid="log-id"></dd></div>
                 <div><dt>"Durability"</dt><dd data-testid="durability"></dd></div>
             </dl>
@@ -96,7 +96,7 @@ fn facts_of(numbers: &Numbers) -> [(String, String); 8] {
         counted(numbers.tail),
         counted(numbers.lag_events),
         (
-            lag.map_or_else(String::new, |lag| lag.as_millis().to_string()),
+            lag.map_or_else(String::new, |lag| format::millis(lag).to_string()),
             known(lag.map_or_else(|| NOTHING.to_owned(), format::duration)),
         ),
         (term.clone(), term),

@@ -31,7 +31,7 @@ pub(super) fn EventLogCard(session: Handle) -> impl IntoView {
         let empty = card.part(".empty");
         let resizes = measure(session, &card, &list);
         listen(session, &card, [&filter, &seek, &pause, &list, &jump]);
-        let mut rows: Vec<_> = list.part(".row").repeated(ROWS).into_iter().map(RowSpots::new).collect();
+        let mut rows: Vec<_> = all.part("div").repeated(ROWS).into_iter().map(RowSpots::new).collect();
         move |frame: &mut Frame| {
             let _ = &resizes;
             let history = frame.model.history();
@@ -84,7 +84,7 @@ pub(super) fn EventLogCard(session: Handle) -> impl IntoView {
             <div class="list-box">
                 <div class="list" tabindex="0" role="list" aria-label="Events, newest first" data-testid="event-log">
                     <div class="all" role="presentation">
-                        <div class="row" role="listitem" data-testid="event-row" hidden>
+                        <div role="listitem" hidden>
                             <span class="index"></span>
                             <span class="operation"></span>
                             <span class="number"></span>
@@ -169,8 +169,7 @@ fn listen(session: Handle, card: &Spot, [filter, seek, pause, list, jump]: [&Spo
     pause.on("click", {
         let (pauses, go_to) = (Rc::clone(&pauses), go_to.clone());
         move |_| {
-            let is_paused =
-                session.with_value(|session| session.with_model(|model| model.history().is_paused()));
+            let is_paused = session.with_value(|session| session.with_model(|model| model.history().is_paused()));
             pauses.set(!is_paused);
             if is_paused { go_to(0) } else { update_pause() }
         }
@@ -253,7 +252,10 @@ impl RowSpots {
         }
         self.shown = line;
         self.row.hide(self.shown.is_none());
-        let Some((top, line)) = &self.shown else { return };
+        let Some((top, line)) = &self.shown else {
+            self.row.class("");
+            return self.row.attribute("data-testid", "");
+        };
         self.row.class(line.class);
         self.row.attribute("data-testid", if line.incident == 0 { "event-row" } else { "incident-row" });
         self.row.attribute("data-index", &line.index.to_string());

@@ -137,10 +137,13 @@ fn listen(keys: &Rc<Keys>, card: &Spot, field: &Spot, sign: &Spot) {
         move |_| act(&keys)
     };
     field.on("input", with_keys(Keys::changed));
-    sign.on("click", with_keys(|keys| {
-        keys.field.set_value(&format::with_other_sign(&keys.field.value()));
-        keys.changed();
-    }));
+    sign.on(
+        "click",
+        with_keys(|keys| {
+            keys.field.set_value(&format::with_other_sign(&keys.field.value()));
+            keys.changed();
+        }),
+    );
     let submitted = Rc::clone(keys);
     card.part("form").on("submit", move |event| {
         event.prevent_default();
@@ -190,8 +193,12 @@ fn outcome() -> impl Fn(Option<&OperationStatus>) {
 /// What a person can do while an operation is pending.
 fn actions(session: Handle, field: &Spot) -> impl Fn(bool) + use<> {
     let actions = Spot::named("op-actions");
-    actions.part("[data-testid=op-try-now]").on("click", move |_| session.with_value(|session| session.sender().try_now()));
-    actions.part("[data-testid=op-stop]").on("click", move |_| session.with_value(|session| session.sender().stop_waiting()));
+    actions
+        .part("[data-testid=op-try-now]")
+        .on("click", move |_| session.with_value(|session| session.sender().try_now()));
+    actions
+        .part("[data-testid=op-stop]")
+        .on("click", move |_| session.with_value(|session| session.sender().stop_waiting()));
     let field = field.element().clone();
     move |is_pending| {
         let focused = document().active_element();

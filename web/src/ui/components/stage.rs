@@ -10,6 +10,7 @@ use leptos::prelude::*;
 use super::in_each_frame;
 use super::resizes::Resizes;
 use crate::format;
+use crate::glossary::Word;
 use crate::model::stage::{LANES, Lane};
 use crate::ui::elements::{Spot, target};
 use crate::ui::frame::Frame;
@@ -104,7 +105,12 @@ pub(super) fn Stage(session: Handle) -> impl IntoView {
                 </div>
             </div>
             <div class="telling" data-testid="telling">
-                <ol class="steps" hidden><li><b></b><span></span></li></ol>
+                <ol class="steps" hidden>
+                    <li>
+                        <b><span></span>" "<button type="button" class="term why" data-word="">"?"</button></b>
+                        <span></span>
+                    </li>
+                </ol>
                 <p class="calm" data-testid="last-incident"></p>
                 <div class="hands">
                     <button type="button" data-testid="skip" hidden>"Close"</button>
@@ -212,9 +218,10 @@ fn telling(session: Handle) -> impl Fn(&mut Frame) {
         .part("li")
         .repeated(STEPS)
         .into_iter()
-        .map(|step| (step.part("b"), step.part("span"), step))
+        .map(|step| ([step.part("b span"), step.part("li > span"), step.part("button")], step))
         .collect();
-    let (calm, skip, replay) = (telling.part(".calm"), telling.part("[data-testid=skip]"), telling.part("[data-testid=replay]"));
+    let (calm, skip, replay) =
+        (telling.part(".calm"), telling.part("[data-testid=skip]"), telling.part("[data-testid=replay]"));
     let spoken = telling.part("[role=status]");
     skip.on("click", move |_| session.with_value(|session| session.skip_telling()));
     replay.on("click", move |_| session.with_value(|session| session.replay_incident(None)));
@@ -228,7 +235,7 @@ fn telling(session: Handle) -> impl Fn(&mut Frame) {
         replay.hide(told.is_some() || frame.model.incidents().next().is_none());
         spoken.text(told.map_or("", |told| &told.now().text));
         let Some(told) = told else { return calm.text(&frame.model.calm()) };
-        for (place, (title, text, element)) in steps.iter().enumerate() {
+        for (place, ([title, text, why], element)) in steps.iter().enumerate() {
             element.hide(place >= told.steps.len());
             let Some(step) = told.steps.get(place) else { continue };
             let when = match place {
@@ -239,6 +246,12 @@ fn telling(session: Handle) -> impl Fn(&mut Frame) {
             element.class(&format!("step {when} {}", step.tone.class()));
             title.text(&format!("{} · {}", place + 1, step.title));
             text.text(&step.text);
+            let word = Word::first_in(step.title).or_else(|| Word::first_in(&step.text));
+            why.hide(word.is_none() || place > told.step);
+            if let Some(word) = word {
+                why.attribute("data-word", word.name());
+                why.attribute("aria-label", &format!("What “{}” means", word.name()));
+            }
         }
     }
 }

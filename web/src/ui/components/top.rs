@@ -13,7 +13,7 @@ pub(super) fn Top(session: Handle) -> impl IntoView {
     in_each_frame(session, move || {
         let [state, banner, announcement] = ["state", "banner", "announcement"].map(Spot::named);
         let words = state.part("span + span");
-        let problem = banner.part("span + span");
+        let [sign, problem] = [".sign", "span + span"].map(|part| banner.part(part));
         let generator = generator_control(session);
         move |frame: &mut Frame| {
             let status = &frame.status;
@@ -22,6 +22,7 @@ pub(super) fn Top(session: Handle) -> impl IntoView {
             words.text(status.words);
             banner.hide(status.banner.is_none());
             banner.value(status.banner.as_ref().map_or("", |banner| banner.kind));
+            sign.text(if status.banner.is_some() { "!" } else { "" });
             problem.text(status.banner.as_ref().map_or("", |banner| &banner.text));
             announcement.text(frame.model.announce(frame.now));
             generator(frame);
@@ -51,7 +52,7 @@ pub(super) fn Top(session: Handle) -> impl IntoView {
             <p class="pill state" data-testid="state"><span class="dot" aria-hidden="true"></span><span></span></p>
         </header>
         <section class="banner" aria-label="What is wrong" hidden data-testid="banner">
-            <span class="sign" aria-hidden="true">"!"</span>
+            <span class="sign" aria-hidden="true"></span>
             <span></span>
         </section>
         // What screen readers announce: the tab's state, once it has lasted. They read everything else on demand.
@@ -70,9 +71,10 @@ fn generator_control(session: Handle) -> impl Fn(&Frame) {
         let status = frame.model.generator();
         control.hide(status.is_none());
         let Some(status) = status else { return };
-        words.value(&generator::state(&status));
-        words.text(&generator::words(&status));
-        let is_fixed = !status.controllable || status.ended;
+        let is_known = frame.model.hears_lists(frame.now);
+        words.value(if is_known { generator::state(&status) } else { "unknown" });
+        words.text(&if is_known { generator::words(&status) } else { "Generator: not known".to_owned() });
+        let is_fixed = !status.controllable || status.ended || !is_known;
         for button in [&pause, &slower, &faster] {
             button.hide(is_fixed);
         }
