@@ -5,6 +5,9 @@ use thiserror::Error;
 
 use crate::format;
 
+/// How many characters a key has room for.
+const LONGEST: usize = 8;
+
 /// The kinds of operations, each with a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
@@ -47,12 +50,13 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// What the key shows that does this with the argument that was typed: `× 6`, or `× n` before there is one.
+    /// What the key shows that does this with the argument that was typed: `× 6`, or `× n` before there is one, and for one
+    /// that is too long for a key.
     #[must_use]
     pub fn shown(self, typed: &str) -> String {
-        match self.operation(typed) {
-            Ok(operation) => format::operation(operation),
-            Err(_) => format!("{} n", self.sign()),
+        match self.operation(typed).map(format::operation) {
+            Ok(operation) if operation.chars().count() <= LONGEST => operation,
+            _ => format!("{} n", self.sign()),
         }
     }
 

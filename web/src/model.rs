@@ -29,7 +29,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use engine::replica::{Notice, State};
-use engine::{Durability, Index, LinkFault, Moment, Replica, Resume, Snapshot, Standing, Term};
+use engine::{Durability, HistoryPage, Index, LinkFault, Moment, Replica, Resume, Snapshot, Standing, Term};
+use follower::ReadError;
 
 use crate::format::TimeOfDay;
 use crate::known::Known;
@@ -414,6 +415,13 @@ impl Model {
 
     fn unanswered_since(&mut self, now: Now) -> &mut Unanswered {
         self.unanswered.get_or_insert(Unanswered { since: now.at, attempts: 0, failed: false })
+    }
+
+    /// The leader answered a request of the event log.
+    pub fn handle_page(&mut self, answer: Result<HistoryPage, ReadError>, now: Now) {
+        self.history.handle_page(answer, now.at);
+        let history = &self.history;
+        self.series.extend_back(|index| history.event(index));
     }
 
     // What to show.

@@ -97,6 +97,23 @@ impl Series {
         }
     }
 
+    /// Events before the first one, as far back as `event` knows them without a hole.
+    pub fn extend_back(&mut self, event: impl Fn(Index) -> Option<Event>) {
+        while self.values.len() < CAPACITY
+            && let Some(first) = event(Index(self.first)).filter(|first| self.values.front() == Some(&first.value))
+        {
+            // The value before it is that of the event before it; before all events it is 0.
+            let before = self.first - 1;
+            let value = if before == 0 { Some(0) } else { event(Index(before)).map(|event| event.value) };
+            let (Some(value), Some(operation)) = (value, self.operations.front_mut()) else { return };
+            *operation = Some(first.operation);
+            self.values.push_front(value);
+            self.decades.push_front(decades(value));
+            self.operations.push_front(None);
+            self.first = before;
+        }
+    }
+
     fn begin(&mut self, index: u64, value: i64) {
         self.values.clear();
         self.decades.clear();
@@ -218,6 +235,29 @@ mod tests {
         assert_eq!(read(1.0), Some((13, true, -19)));
         assert_eq!(series.at(Index(10)).map(|(_, event, value)| (event, value)), Some((None, 0)));
         assert_eq!(series.at(Index(14)), None);
+    }
+
+    #[test]
+    fn older_events_go_before_the_others_until_there_is_a_hole() {
+        let event = |index: u64, value| Event { index: Index(index), operation: Operation::Add(1), value };
+        let mut series = Series::default();
+        series.append(&batch(13, vec![Operation::Add(1)]), 12);
+        let known = |from: u64| {
+            move |index: Index| (index.0 >= from && index.0 <= 13).then(|| event(index.0, index.0.cast_signed()))
+        };
+        series.extend_back(|index| known(13)(index).filter(|_| false));
+        assert_eq!(series.at(Index(11)), None);
+        series.extend_back(known(9));
+        assert_eq!(series.at(Index(10)), Some((Index(10), Some(event(10, 10)), 10)));
+        assert_eq!(series.at(Index(9)), Some((Index(9), None, 9)));
+        assert_eq!(series.at(Index(8)), None);
+        series.extend_back(known(1));
+        assert_eq!(series.at(Index(0)), Some((Index(0), None, 0)));
+        // What contradicts the value that is held is left out.
+        let mut other = Series::default();
+        other.append(&batch(13, vec![Operation::Add(1)]), 50);
+        other.extend_back(known(1));
+        assert_eq!(other.at(Index(11)), None);
     }
 
     #[test]

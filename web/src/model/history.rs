@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-use engine::{Batch, HistoryPage, Index, LogId, Moment, Operation, Snapshot, Timestamp};
+use engine::{Batch, Event, HistoryPage, Index, LogId, Moment, Operation, Snapshot, Timestamp};
 use follower::ReadError;
 
 use super::who::Who;
@@ -252,6 +252,14 @@ impl History {
                 }
             }
             Purpose::Nothing => {}
+        }
+    }
+
+    /// The event at `index`, if it was read and its value is known.
+    pub(super) fn event(&self, index: Index) -> Option<Event> {
+        match self.cache.get(index)? {
+            Held::Row(row) => Some(Event { index, operation: row.operation, value: row.value? }),
+            _ => None,
         }
     }
 

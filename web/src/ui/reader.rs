@@ -37,7 +37,7 @@ impl Reader {
             let (calls, model, painter) = (calls.clone(), Rc::clone(&self.model), Rc::clone(painter));
             spawn_local(async move {
                 let page = calls.read_events(first, count).await;
-                model.borrow_mut().history_mut().handle_page(page, browser::now().at);
+                model.borrow_mut().handle_page(page, browser::now());
                 painter.request();
             });
         }

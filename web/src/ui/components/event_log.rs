@@ -38,7 +38,7 @@ pub(super) fn EventLogCard(session: Handle) -> impl IntoView {
             note.text(&search_note(frame.model));
             let missed = history.is_paused().then(|| history.missed());
             pause.attribute("aria-pressed", if missed.is_some() { "true" } else { "false" });
-            pause.text(if missed.is_some() { "▶ Resume" } else { "❚❚ Pause" });
+            pause.text(if missed.is_some() { "▶" } else { "❚❚" });
             empty.hide(!history.is_empty());
             jump.hide(missed.unwrap_or(0) == 0);
             if let Some(missed) = missed {
@@ -78,7 +78,7 @@ pub(super) fn EventLogCard(session: Handle) -> impl IntoView {
                         data-testid="log-seek"
                     />
                 </form>
-                <button type="button" data-testid="log-pause" aria-pressed="false">"❚❚ Pause"</button>
+                <button type="button" data-testid="log-pause" aria-label="Pause the event log" aria-pressed="false">"❚❚"</button>
             </div>
             <p class="log-note" data-testid="log-note"></p>
             <div class="list-box">
@@ -262,6 +262,8 @@ impl RowSpots {
         self.row.attribute("data-incident", &line.incident.to_string());
         self.row.value(&line.value);
         self.row.style("transform", &format!("translateY({top}px)"));
+        // For one that is cut off.
+        self.parts[1].attribute("title", &line.text);
         let texts = [&line.shown_index, &line.text, &line.shown_value, &line.author, &line.time];
         for (part, text) in self.parts.iter().zip(texts) {
             part.text(text);

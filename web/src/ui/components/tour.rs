@@ -24,6 +24,7 @@ pub(super) fn TourPanel(session: Handle) -> impl IntoView {
                 title.text(&guide.title);
                 text.text(&guide.text);
                 next.text(guide.next);
+                end.text(if guide.stop == Stop::Invitation { "No, thanks" } else { "End the tour" });
             }
         }
     });
