@@ -1,7 +1,7 @@
 //! The page: a replica that runs in a browser and shows what it holds.
 //!
 //! It has two halves. What is shown is plain Rust without a browser and is tested natively. Only
-//! [`ui`](self#the-half-that-needs-a-browser) knows signals, elements and timers.
+//! [`ui`](self#the-half-that-needs-a-browser) knows elements and timers.
 //!
 //! | to find | look in |
 //! |---|---|
@@ -16,7 +16,7 @@
 //! # The half that needs a browser
 //!
 //! The module `ui` exists only for `wasm32`. It mounts the components, runs the session for as long as they live, and
-//! copies what the model shows into signals at most once per animation frame.
+//! lets each component write what the model shows, at most once per animation frame.
 
 pub mod form;
 pub mod format;

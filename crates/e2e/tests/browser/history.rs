@@ -1,7 +1,5 @@
 //! All of a long history: scrolled, searched and travelled through, and caught up with.
 
-use std::time::Duration;
-
 use e2e::browser::Browser;
 use e2e::fill::fill;
 use e2e::process::{Leader, run_to_end};
@@ -154,7 +152,7 @@ async fn a_page_that_is_a_hundred_thousand_events_behind_stays_responsive() {
         browser.wait_for_text("reconnect", |text| text.contains("resumed")).await?;
         let longest = browser.run("return window.longest").await?.as_f64().unwrap_or_default();
         println!("the page was never busy for more than {longest:.0} ms");
-        assert!(longest < Duration::from_millis(400).as_secs_f64() * 1_000.0, "busy for {longest:.0} ms");
+        assert!(longest < 250.0, "busy for {longest:.0} ms");
         Ok(())
     })
     .await;

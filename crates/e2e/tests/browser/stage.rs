@@ -1,7 +1,9 @@
 //! The stage: other replicas are seen as they join, stall and leave, in every tab and while the own link is cut.
 
 use e2e::browser::Browser;
-use e2e::process::{Leader, ReplicaProcess};
+use e2e::process::{Leader, Program, ReplicaProcess, bin_dir};
+use tokio::process::Command;
+use tonic::transport::Endpoint;
 use wire::sharedcalculator::GetUpdatesRequest;
 use wire::sharedcalculator::leader_client::LeaderClient;
 
@@ -50,7 +52,8 @@ async fn the_originals_replicas_have_a_lane_although_they_report_nothing() {
         let leader = Leader::start(&["--rate", "20"]).await?;
         browser.open(&leader.url()).await?;
         live(&browser).await?;
-        let mut original = LeaderClient::connect(leader.url()).await?;
+        let channel = Endpoint::from_shared(leader.url())?.connect().await?;
+        let mut original = LeaderClient::new(channel);
         let mut events = original.stream_updates(GetUpdatesRequest { from_index: 0 }).await?.into_inner();
         let reading = tokio::spawn(async move { while let Ok(Some(_)) = events.message().await {} });
         let original = "return [...document.querySelectorAll('[data-testid=other-lane]:not([hidden])')]
@@ -74,7 +77,9 @@ fn is_fresh(name: &str) -> String {
 #[tokio::test]
 async fn one_tab_watches_for_all_and_another_takes_over() {
     in_browser(async |browser| {
-        let leader = Leader::start(&["--rate", "20", "--log", "info,leader::rpc::watch_replicas=debug"]).await?;
+        let mut command = Command::new(bin_dir().join("calculator-leader"));
+        command.args(["--listen", "127.0.0.1:0", "--ephemeral", "--rate", "20"]);
+        let leader = Leader::up(Program::spawn(command.env("RUST_LOG", "info,leader=debug"))?).await?;
         let replica = ReplicaProcess::start(&leader.url(), "north")?;
         browser.open(&leader.url()).await?;
         let mut tabs = vec![browser.tab().await?];
@@ -183,10 +188,10 @@ async fn the_generator_is_paused_and_paced_from_the_page() {
         browser.wait_for_value("generator", |state| state == "runs").await?;
         browser.click("generator-pause").await?;
         browser.wait_for_value("generator", |state| state == "paused").await?;
-        let tail = leader.status().await?.index;
+        let tail = leader.status().await?.tail;
         browser.wait_for_value("index", |index| index == tail.to_string()).await?;
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        assert_eq!(leader.status().await?.index, tail, "a paused generator draws nothing");
+        assert_eq!(leader.status().await?.tail, tail, "a paused generator draws nothing");
         browser.click("generator-pause").await?;
         browser.wait_for_value("generator", |state| state == "runs").await?;
         for wanted in ["50 a second", "100 a second", "100 a second"] {
