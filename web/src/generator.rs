@@ -21,9 +21,9 @@ pub fn state(generator: &GeneratorStatus) -> &'static str {
 #[must_use]
 pub fn words(generator: &GeneratorStatus) -> String {
     match generator {
-        GeneratorStatus { ended: true, .. } => "No generator: only people write".to_owned(),
-        GeneratorStatus { paused: true, .. } => "Generator paused".to_owned(),
-        GeneratorStatus { rate, .. } => format!("Generator: {} a second", rounded(*rate)),
+        GeneratorStatus { ended: true, .. } => "none, only people write".to_owned(),
+        GeneratorStatus { paused: true, .. } => "paused".to_owned(),
+        GeneratorStatus { rate, .. } => format!("{} a second", rounded(*rate)),
     }
 }
 
@@ -59,11 +59,11 @@ mod tests {
     #[test]
     fn rates_have_as_many_digits_as_a_person_wants() {
         let shown = |rate| words(&at(rate));
-        assert_eq!(shown(1.9802), "Generator: 2 a second");
-        assert_eq!(shown(0.52), "Generator: 0.5 a second");
-        assert_eq!(shown(9.94), "Generator: 9.9 a second");
-        assert_eq!(shown(12_345.6), "Generator: 12,346 a second");
-        assert_eq!(words(&GeneratorStatus { paused: true, ..at(5.0) }), "Generator paused");
+        assert_eq!(shown(1.9802), "2 a second");
+        assert_eq!(shown(0.52), "0.5 a second");
+        assert_eq!(shown(9.94), "9.9 a second");
+        assert_eq!(shown(12_345.6), "12,346 a second");
+        assert_eq!(words(&GeneratorStatus { paused: true, ..at(5.0) }), "paused");
     }
 
     #[test]

@@ -21,11 +21,15 @@ pub enum Word {
     Floor,
     /// Two histories.
     Divergence,
+    /// A sign of life.
+    Heartbeat,
+    /// What draws random operations.
+    Generator,
 }
 
 impl Word {
     /// All words.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Index,
         Self::Tail,
         Self::Digest,
@@ -35,6 +39,8 @@ impl Word {
         Self::Resume,
         Self::Floor,
         Self::Divergence,
+        Self::Heartbeat,
+        Self::Generator,
     ];
 
     /// The word.
@@ -50,6 +56,8 @@ impl Word {
             Self::Resume => "Resume",
             Self::Floor => "Floor",
             Self::Divergence => "Divergence",
+            Self::Heartbeat => "Heartbeat",
+            Self::Generator => "Generator",
         }
     }
 
@@ -59,10 +67,20 @@ impl Word {
         Self::ALL.into_iter().find(|word| word.name().eq_ignore_ascii_case(name))
     }
 
-    /// The first of the words that a text uses.
+    /// What a text of a telling is about: the first of these words that it uses, unless it says that there was none.
     #[must_use]
-    pub fn first_in(text: &str) -> Option<Self> {
-        text.split(|c: char| !c.is_alphabetic()).find_map(Self::by_name)
+    pub fn main_in(text: &str) -> Option<Self> {
+        let uses = |wanted: Self| {
+            let mut before = "";
+            text.split(|c: char| !c.is_alphabetic()).any(|word| {
+                let is_used = Self::by_name(word) == Some(wanted) && before != "no";
+                before = word;
+                is_used
+            })
+        };
+        [Self::Gap, Self::Divergence, Self::Resume, Self::Snapshot, Self::Heartbeat, Self::Term, Self::Digest]
+            .into_iter()
+            .find(|word| uses(*word))
     }
 
     /// What it means.
@@ -79,7 +97,7 @@ impl Word {
             Self::Digest => {
                 "A fingerprint of the whole history up to an index: a 64-bit hash, made from the digest before it, the \
                  operation and the new value. If two replicas have the same digest at the same index, they did the same \
-                 operations in the same order. Change one old operation, and every later digest is another one."
+                 operations in the same order. Change one old operation, and every later digest differs."
             }
             Self::Term => {
                 "Counts the leaders that opened this log. After a restart the leader has the next term. A leader with a lower \
@@ -98,7 +116,16 @@ impl Word {
                  they share all of history up to it, and only the later operations are sent."
             }
             Self::Floor => {
-                "Where the leader’s history starts. Older operations were dropped to save room; a snapshot stands for them."
+                "Where the leader’s history starts. It is #0 until the log has grown long; then the oldest operations are \
+                 dropped to save room, and a snapshot stands for them."
+            }
+            Self::Heartbeat => {
+                "What the leader sends when it has nothing else to say: that it is there, and where its log ends. So a replica \
+                 also misses the last operation of all."
+            }
+            Self::Generator => {
+                "The leader draws random operations by itself, so that there is something to see. People’s own operations go \
+                 into the same log."
             }
             Self::Divergence => {
                 "A replica holds another value or history than the leader at the same index. Its digest shows it at once. It \
@@ -113,10 +140,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_word_that_a_text_uses_is_found() {
-        assert_eq!(Word::first_in("A gap: a snapshot follows."), Some(Word::Gap));
-        assert_eq!(Word::first_in("“I hold #12.” The leader agrees: resume."), Some(Word::Resume));
-        assert_eq!(Word::first_in("One is missing"), None);
-        assert!(Word::ALL.into_iter().all(|word| Word::first_in(word.name()) == Some(word)));
+    fn the_word_that_a_text_is_about_is_found() {
+        assert_eq!(Word::main_in("A gap: a snapshot follows."), Some(Word::Gap));
+        assert_eq!(Word::main_in("“I hold #12 with digest 12…34.” The leader agrees: resume."), Some(Word::Resume));
+        assert_eq!(Word::main_in("2 events came. 38 ms in truth, no snapshot."), None);
+        assert_eq!(Word::main_in("One is missing"), None);
+        assert!(Word::ALL.into_iter().all(|word| Word::by_name(word.name()) == Some(word)));
     }
 }

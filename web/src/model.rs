@@ -111,6 +111,8 @@ pub struct Model {
     pub(crate) tour: Option<tour::Tour>,
     /// What will happen to the next batch, because a person wants it.
     armed: Option<LinkFault>,
+    /// Whether the session reads nothing at present, because a person wants it.
+    pub(crate) frozen: bool,
     /// The incidents that the event log shows.
     marked: u64,
     /// Where this tab's own operations are, the newest of them last.
@@ -166,6 +168,7 @@ impl Model {
             pace: stage::Pace::default(),
             tour: None,
             armed: None,
+            frozen: false,
             marked: 0,
             own: VecDeque::new(),
             live_from: Index::ZERO,
@@ -219,6 +222,7 @@ impl Model {
         match notice {
             Notice::StateChanged { to, .. } => self.enter(*to, now),
             Notice::Welcomed(welcome) => {
+                self.pace.restart();
                 if self.terms.back().is_none_or(|(_, term)| *term != welcome.term) {
                     self.terms.push_back((welcome.tail, welcome.term));
                     self.terms.drain(..self.terms.len().saturating_sub(TERMS));
@@ -249,6 +253,8 @@ impl Model {
                 self.travel.handle_log(snapshot.log(), self.history.floor(), snapshot.position().index);
                 self.chain = Chain::new(Some(*snapshot));
                 self.series.restart(snapshot);
+                let history = &self.history;
+                self.series.extend_back(|index| history.event(index));
             }
             Notice::Applied { value_before, batch } => {
                 self.history.handle_batch(batch, *value_before);
@@ -381,16 +387,18 @@ impl Model {
         let version = self.incidents_version();
         if self.marked != version {
             self.marked = version;
+            // Each stands after the last event that was not affected.
+            let before = |index: Index| Index(index.0.saturating_sub(1));
             let incidents: Vec<(Index, u64)> =
-                self.incidents().map(|incident| (incident.index(), incident.id())).collect();
+                self.incidents().map(|incident| (before(incident.index()), incident.id())).collect();
             self.history.set_incidents(incidents);
         }
     }
 
-    /// Whether the event at `index` is this tab's own operation.
+    /// Whether the event at `index` is this tab's own operation, also one from before a reload.
     #[must_use]
     pub fn is_own(&self, index: Index) -> bool {
-        self.own.contains(&index)
+        self.own.contains(&index) || self.history.is_own_at(index)
     }
 
     fn enter(&mut self, to: State, now: Now) {

@@ -49,6 +49,8 @@ pub struct Plot {
     pub span: u64,
     /// The height of the value 0, if it is in the window.
     pub zero: Option<f64>,
+    /// What the lowest and the highest place mean: `0`, `10⁶`, `−10³`. `None` without a value.
+    pub ends: Option<[String; 2]>,
 }
 
 /// Something to see on the chart beside the value.
@@ -178,7 +180,8 @@ impl Series {
             }
         }
         let zero = (low <= 0.0 && high >= 0.0).then(|| height(0.0));
-        Plot { columns, to, span, zero }
+        let ends = Some([power(bottom as i32), power(top as i32)]);
+        Plot { columns, to, span, zero, ends }
     }
 }
 
@@ -212,6 +215,15 @@ fn decades(value: i64) -> f32 {
     ((value.unsigned_abs() as f64 + 1.0).log10() * value.signum() as f64) as f32
 }
 
+/// The value at a whole number of decades.
+fn power(decades: i32) -> String {
+    let digits = ["⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"];
+    let sign = if decades < 0 { "−" } else { "" };
+    let exponent: String =
+        decades.unsigned_abs().to_string().bytes().map(|digit| digits[usize::from(digit - b'0')]).collect();
+    if decades == 0 { "0".to_owned() } else { format!("{sign}10{exponent}") }
+}
+
 #[cfg(test)]
 mod tests {
     use engine::{Digest, LogId, Position, Term, Timestamp};
@@ -235,6 +247,14 @@ mod tests {
         assert_eq!(read(1.0), Some((13, true, -19)));
         assert_eq!(series.at(Index(10)).map(|(_, event, value)| (event, value)), Some((None, 0)));
         assert_eq!(series.at(Index(14)), None);
+    }
+
+    #[test]
+    fn the_scale_is_named_at_both_ends() {
+        let mut series = Series::default();
+        series.append(&batch(1, vec![Operation::Subtract(100), Operation::Add(i64::MAX)]), 0);
+        assert_eq!(series.plot(120, 1).ends.unwrap(), ["−10³", "10¹⁹"]);
+        assert_eq!([power(0), power(1), power(-1)], ["0", "10¹", "−10¹"]);
     }
 
     #[test]

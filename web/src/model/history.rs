@@ -263,6 +263,11 @@ impl History {
         }
     }
 
+    /// Whether the event at `index` was read or applied and is this tab's own.
+    pub(super) fn is_own_at(&self, index: Index) -> bool {
+        matches!(self.cache.get(index), Some(Held::Row(row)) if self.is_own(row))
+    }
+
     /// The rows of a page, with values as far as they can be trusted.
     fn rows(&mut self, page: &HistoryPage) -> Vec<Row> {
         let mut values = Vec::with_capacity(page.operations.len());

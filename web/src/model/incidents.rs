@@ -278,11 +278,13 @@ impl Model {
 
     /// The session is frozen: it reads nothing.
     pub fn handle_frozen(&mut self, now: Now) {
+        self.frozen = true;
         self.incidents.open(Beginning::Done(Done::Frozen), &self.chain, now);
     }
 
     /// The session reads again.
     pub fn handle_thawed(&mut self, now: Now) {
+        self.frozen = false;
         self.incidents.end(Done::Frozen, now);
     }
 

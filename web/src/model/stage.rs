@@ -14,7 +14,7 @@ use engine::{Index, Operation, SnapshotReason, Standing, Verdict};
 use follower::ControlError;
 use wire::{GeneratorStatus, ReplicaKind, Roster, RosterRow};
 
-use super::incident::{Mark, Step};
+use super::incident::Mark;
 use super::status::Tone;
 use super::telling::Telling;
 use super::{Model, Now};
@@ -171,6 +171,10 @@ pub(crate) struct Heard {
 impl Model {
     /// The leader told who follows it.
     pub fn handle_roster(&mut self, roster: Roster, now: Now) {
+        if !self.hears_lists(now) {
+            // The log may have grown much meanwhile, which says nothing about its rate.
+            self.pace.restart();
+        }
         let log = roster.tail.log();
         if self.held().is_some_and(|held| held.log() == log) {
             // The floor rises while a stream is open, too.
@@ -237,16 +241,22 @@ impl Model {
 
     /// The cell `number` of this tab's lane while an incident is told.
     #[must_use]
-    pub fn told_cell(&self, step: &Step, number: u64) -> Cell {
-        let index = Index(number + 1);
-        let told = step.cells.iter().find(|cell| cell.index == index);
-        let begins = step.cells.first().map_or(index, |cell| cell.index);
-        let state = told
-            .map_or(if index < begins { CellState::Held } else { CellState::Empty }, |cell| CellState::of(cell.mark));
+    pub fn told_cell(&self, telling: &Telling, number: u64) -> Cell {
+        let (index, cells) = (Index(number + 1), &telling.now().cells);
+        let told = cells.iter().find(|cell| cell.index == index && cell.mark != Mark::Ahead);
+        let begins = cells.first().map_or(index, |cell| cell.index);
+        // At its end, the telling has arrived in the present.
+        let is_over = telling.healed && telling.step + 1 == telling.steps.len();
+        let applied = self.held().map_or(Index::ZERO, |held| held.position().index);
+        let state = match told {
+            Some(cell) => CellState::of(cell.mark),
+            None if index < begins || is_over && index <= applied => CellState::Held,
+            None => CellState::Empty,
+        };
         let operation = told.and_then(|cell| cell.operation).or_else(|| self.operation_at(index));
         let text = match (state, operation) {
             (CellState::Empty, _) => String::new(),
-            (CellState::Lost, _) => "lost".to_owned(),
+            (CellState::Lost, _) => "missing".to_owned(),
             (CellState::Snapshot, None) => "snapshot".to_owned(),
             (_, Some(operation)) => format::operation(operation),
             (_, None) => "·".to_owned(),
@@ -375,21 +385,25 @@ impl Model {
             let applied = self.held().map_or(Index::ZERO, |held| held.position().index);
             let more = telling.map_or(0, |telling| telling.more);
             let more = if more == 0 { String::new() } else { format!(" {more} more happened since.") };
-            return format!("Told slowly. This page itself is at {} now.{more}", format::index(applied));
+            return format!("Told slowly. The page itself is at {} already.{more}", format::index(applied));
         }
         let Some(Heard { roster, at }) = &self.heard else {
             return "The leader has not told yet who else follows it.".to_owned();
         };
         let replicas = match roster.connected {
-            1 => "1 replica".to_owned(),
-            many => format!("{} replicas", format::grouped_count(many.into())),
+            1 => "1 replica connected".to_owned(),
+            many => format!("{} replicas connected", format::grouped_count(many.into())),
+        };
+        let cells = match self.pace.current() {
+            1 => String::new(),
+            scale => format!(", {} in a cell", format::events(scale)),
         };
         let hidden = match roster.not_shown {
             0 => String::new(),
             hidden => format!(", {} of them not shown", format::grouped_count(hidden.into())),
         };
         let old = if now.at.since(at.at) < RECENT { String::new() } else { format!(" · as of {}", at.time) };
-        format!("1 leader · {replicas}{hidden} · newest on the right{old}")
+        format!("1 leader · {replicas}{hidden} · newest on the right{cells}{old}")
     }
 }
 
@@ -472,8 +486,8 @@ fn lately(row: &RosterRow) -> Option<String> {
 fn what(row: &RosterRow) -> &'static str {
     match row.identity.kind {
         _ if row.original => "original protocol",
-        ReplicaKind::Native => "native",
-        ReplicaKind::Browser => "browser",
+        ReplicaKind::Native => "native program",
+        ReplicaKind::Browser => "another page",
         ReplicaKind::Unknown => "replica",
     }
 }

@@ -102,7 +102,7 @@ impl Model {
             state: self.state.name(),
             words,
             tone,
-            mark: self.mark(now.at),
+            mark: self.mark(now),
             banner: self.banner(now.at),
         }
     }
@@ -120,6 +120,9 @@ impl Model {
         if self.parked {
             return ("Waiting for a connection", Tone::Warn);
         }
+        if self.frozen {
+            return ("Frozen", Tone::Warn);
+        }
         match self.state {
             State::Connecting if self.attempts() > 1 => ("Reconnecting", Tone::Warn),
             State::Connecting => ("Connecting", Tone::Busy),
@@ -136,11 +139,15 @@ impl Model {
         self.unanswered.map_or(0, |unanswered| unanswered.attempts)
     }
 
-    fn mark(&self, now: Moment) -> Mark {
+    fn mark(&self, now: Now) -> Mark {
         let mark = |in_step, sign, title, detail, tone| Mark { in_step, sign, title, detail, tone };
         let held = self.held().map(|held| format::grouped_count(held.position().index.0));
         match (self.state, held) {
-            (State::Live, Some(_)) => self.judged_mark(now),
+            (_, Some(held)) if self.frozen => {
+                let detail = format!("Shows #{held}. What the leader sends waits in the browser");
+                mark(false, "○", "Frozen", detail, Tone::Warn)
+            }
+            (State::Live, Some(_)) => self.judged_mark(now.at),
             (State::CatchingUp, _) => {
                 let detail = match self.numbers.lag_events {
                     Known::Exactly(events) => format!("{} to go", format::events(events)),
@@ -155,7 +162,11 @@ impl Model {
             }
             (_, Some(held)) => {
                 let detail = match self.numbers.unknown_since {
-                    Some(since) => format!("Shows #{held}. What the leader did since {since} is not known"),
+                    // The lanes move on, because another connection brings the leader's lists.
+                    Some(since) if self.hears_lists(now) => {
+                        format!("Shows #{held}. Its own stream is down since {since}")
+                    }
+                    Some(since) => format!("Shows #{held}. Nothing is known since {since}"),
                     None => format!("Shows what this tab held at #{held}"),
                 };
                 mark(false, "○", "Not connected", detail, Tone::Warn)

@@ -48,8 +48,8 @@ impl Telling {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Teller {
     told: Option<Told>,
-    /// What is told next; those that this page injected come first.
-    waiting: VecDeque<Waiting>,
+    /// What is told next.
+    waiting: VecDeque<u64>,
     more: usize,
 }
 
@@ -59,22 +59,15 @@ struct Told {
     began: Moment,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    incident: u64,
-    injected: bool,
-}
-
 impl Teller {
     /// An incident happened.
     pub(super) fn add(&mut self, incident: &Incident, now: Moment) {
         let (id, injected) = (incident.id(), incident.is_injected());
-        if self.told.is_none() {
+        // Who breaks something wants to see that, and nothing else any more.
+        if self.told.is_none() || injected {
             return self.tell(id, now);
         }
-        let others_before = |waiting: &Waiting| !injected || waiting.injected;
-        let place = self.waiting.iter().take_while(|waiting| others_before(waiting)).count();
-        self.waiting.insert(place, Waiting { incident: id, injected });
+        self.waiting.push_back(id);
         if self.waiting.len() > WAITING {
             self.waiting.pop_back();
             self.more += 1;
@@ -90,7 +83,7 @@ impl Teller {
     pub(super) fn skip(&mut self, now: Moment) {
         self.told = None;
         match self.waiting.pop_front() {
-            Some(next) => self.tell(next.incident, now),
+            Some(next) => self.tell(next, now),
             None => self.more = 0,
         }
     }

@@ -258,7 +258,7 @@ fn numbers_that_are_not_known_are_not_shown() {
         assert!(numbers.held.is_some(), "what is held stays so");
         let mark = tab.status().mark;
         assert!(!mark.in_step);
-        assert_eq!(mark.detail, "Shows #1. What the leader did since 12:03:04 is not known");
+        assert_eq!(mark.detail, "Shows #1. Nothing is known since 12:03:04");
         tab.now.time = TimeOfDay(13 * 3_600);
         assert_eq!(tab.model.numbers().unknown_since, Some(lost), "further attempts change nothing");
         tab.model.handle_tabs(1, true, tab.now);

@@ -9,8 +9,11 @@ use super::{Model, Now};
 /// How many events a person watches before the tour goes on.
 const WATCHED: u64 = 8;
 
-/// How long a step stays at least, so that it can be read.
+/// How long a step stays at least in which nothing is to be done, so that it can be read.
 const READ: Duration = Duration::from_secs(4);
+
+/// How long a step stays at least after which a person did something.
+const DONE: Duration = Duration::from_secs(1);
 
 /// A step of the tour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +115,9 @@ impl Model {
     /// The step that the tour is at. It goes on as things happen.
     pub fn guide(&mut self, now: Now) -> Option<Guide> {
         let tour = self.tour?;
-        if now.at.since(tour.since) >= READ && self.is_done(tour, now) {
+        // Who did what a step asks for has read it.
+        let read = if tour.stop == Stop::Watch { READ } else { DONE };
+        if now.at.since(tour.since) >= read && self.is_done(tour, now) {
             self.tour_on(now);
         }
         let stop = self.tour?.stop;
@@ -172,7 +177,7 @@ impl Model {
             Stop::Heal => (
                 "See it heal",
                 "The page notices, asks again and goes on. That takes a few milliseconds; it is told slowly below the lanes, \
-                 while the page is live again long since.",
+                 while the page is already live again.",
                 "Next",
             ),
             Stop::Pause => (
@@ -238,8 +243,8 @@ mod tests {
         let at = |seconds| Now { at: Moment(Duration::from_secs(seconds)), ..Now::default() };
         model.tour_to(Some(Stop::Write), at(0));
         model.handle_own(engine::Index(7));
-        assert_eq!(model.guide(at(1)).map(|guide| guide.stop), Some(Stop::Write));
-        assert_eq!(model.guide(at(4)).map(|guide| guide.stop), Some(Stop::Reload));
+        assert_eq!(model.guide(at(0)).map(|guide| guide.stop), Some(Stop::Write));
+        assert_eq!(model.guide(at(1)).map(|guide| guide.stop), Some(Stop::Reload));
         assert_eq!(model.guide(at(900)).map(|guide| guide.stop), Some(Stop::Reload));
     }
 }

@@ -31,3 +31,10 @@ pub(super) struct Frame<'a> {
     /// The lines of the event log that have a row.
     pub(super) places: Range<u64>,
 }
+
+impl Frame<'_> {
+    /// Whether more than a hundred events come in a second, so that nobody can follow each.
+    pub(super) fn is_fast(&self) -> bool {
+        self.strip.scale >= 100
+    }
+}

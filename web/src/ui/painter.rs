@@ -21,6 +21,9 @@ const MEASURED: usize = 60;
 /// How many rows exist beyond the visible ones on each side, so that a quick scroll shows no empty rows.
 const OVERSCAN: u64 = 36;
 
+/// The same while the newest rows are in view, which all change with each event.
+const OVERSCAN_AT_TOP: u64 = 6;
+
 type SetTop = Box<dyn Fn(u64)>;
 
 /// Begins to show a component, once it is mounted.
@@ -167,7 +170,8 @@ impl Painter {
             let moved = scroll.resize(self.model.borrow().history().len(), self.viewport.get());
             self.jump.set(moved.or(self.jump.take()));
             let visible = scroll.visible();
-            let places = visible.start.saturating_sub(OVERSCAN)..visible.end + OVERSCAN;
+            let beyond = if scroll.is_at_top() { OVERSCAN_AT_TOP } else { OVERSCAN };
+            let places = visible.start.saturating_sub(beyond)..visible.end + beyond;
             (places.start..places.end.min(places.start + ROWS as u64), visible)
         };
         self.show(places);

@@ -78,10 +78,20 @@ impl Pace {
         if seconds < 0.2 { 0.0 } else { to.saturating_sub(*from) as f64 / seconds }
     }
 
+    /// How many events a cell held when it was last asked.
+    pub(crate) fn current(&self) -> u64 {
+        self.scale
+    }
+
+    /// The log may leap now; that is not its rate.
+    pub(crate) fn restart(&mut self) {
+        self.tails.clear();
+    }
+
     /// How many events a cell holds now that the log ends at `tail`.
     pub(crate) fn scale(&mut self, tail: Index, now: Moment) -> u64 {
-        // Another log, or one that was caught up with in one leap: no rate.
-        if self.tails.back().is_some_and(|(_, last)| tail.0 < *last) {
+        // Another log, or the first that is known of it: no rate.
+        if self.tails.back().is_some_and(|(_, last)| tail.0 < *last || *last == 0) {
             self.tails.clear();
         }
         // One measurement for each tenth of the time is enough.

@@ -112,7 +112,7 @@ fn the_own_lane_stands_first_and_only_once() {
     assert_eq!(others, ["replica-1"]);
     let own = model.own_lane(&strip, at(10));
     assert_eq!((own.who.as_str(), own.verdict.as_str(), own.detail.as_str()), ("browser-1a2b", "#999", "1 behind"));
-    assert_eq!(model.audience(None, at(10)), "1 leader · 2 replicas · newest on the right");
+    assert_eq!(model.audience(None, at(10)), "1 leader · 2 replicas connected · newest on the right");
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
-use engine::Index;
+use engine::{Index, Moment};
 use leptos::prelude::*;
 use leptos::wasm_bindgen::JsCast;
 use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, KeyboardEvent, PointerEvent};
@@ -17,31 +18,50 @@ use crate::ui::elements::Spot;
 use crate::ui::frame::Frame;
 use crate::ui::session::Handle;
 
+/// How long a drawing of a fast log stands at least.
+const FAST: Duration = Duration::from_millis(33);
+
 #[component]
 pub(super) fn ChartCard(session: Handle) -> impl IntoView {
     in_each_frame(session, move || {
         let (chart, reading) = (Spot::named("chart"), Spot::named("chart-reading"));
         let canvas: HtmlCanvasElement = chart.part("canvas").element().clone().unchecked_into();
+        let scale = [chart.part(".scale + .scale"), chart.part(".scale")];
         let state = Rc::new(State::default());
         listen(session, &chart, &state);
-        let resizes = Resizes::new(move || session.with_value(|session| session.painter().request()));
+        // Asking for the size in each frame would make the browser lay the page out once more.
+        let (measured, resized) = (chart.element().clone(), Rc::clone(&state));
+        let resizes = Resizes::new(move || {
+            resized.size.set((measured.client_width(), measured.client_height()));
+            session.with_value(|session| session.painter().request());
+        });
         resizes.watch(chart.element());
-        let mut drawn_for = None;
+        let (mut drawn_for, mut drawn_at) = (None, Moment::default());
+        let (mut colors, none) = (None, Colors::default());
         move |frame: &mut Frame| {
             let _ = &resizes;
             let model = &*frame.model;
             let travelled = (frame.past.state == "there").then_some(Index(frame.past.index));
             let read = state.read.get();
-            let size = (chart.element().client_width(), chart.element().client_height());
+            let size = state.size.get();
             let ratio = window().device_pixel_ratio().clamp(1.0, 3.0);
             let is_dark = browser::is_dark();
             let now = (model.numbers().held, frame.strip.scale, size, read.or(travelled), model.sights(), is_dark);
-            if drawn_for.as_ref() != Some(&now) {
+            // Where many events come in a frame, nobody sees each.
+            let waits = frame.is_fast() && frame.now.at.since(drawn_at) < FAST;
+            if drawn_for.as_ref() != Some(&now) && !waits {
+                drawn_at = frame.now.at;
                 let pixels =
                     |length: i32| u32::try_from(length).map_or(0, |length| to_pixels(f64::from(length) * ratio));
                 let (wide, high) = (pixels(size.0), pixels(size.1));
                 let plot = model.series().plot(wide, frame.strip.scale);
-                draw(&canvas, &plot, &now.4, (wide, high), ratio, read.or(travelled));
+                if colors.as_ref().is_none_or(|(dark, _)| *dark != is_dark) {
+                    colors = Some((is_dark, Colors::read(&canvas)));
+                }
+                let colors = colors.as_ref().map_or(&none, |(_, colors)| colors);
+                draw(&canvas, colors, &plot, &now.4, (wide, high), ratio, read.or(travelled));
+                let ends = plot.ends.as_ref().map_or(["", ""], |[low, high]| [low, high]);
+                scale.iter().zip(ends).for_each(|(scale, end)| scale.text(end));
                 state.plot.replace(plot);
                 drawn_for = Some(now);
             }
@@ -65,6 +85,9 @@ pub(super) fn ChartCard(session: Handle) -> impl IntoView {
             </div>
             <div class="chart" tabindex="0" role="slider" aria-label="Event on the chart" aria-valuenow="0" data-testid="chart">
                 <canvas></canvas>
+                // What the height means. Not on the canvas: drawing text takes longer than drawing the line.
+                <span class="scale" aria-hidden="true"></span>
+                <span class="scale" aria-hidden="true"></span>
             </div>
         </section>
     }
@@ -75,6 +98,8 @@ pub(super) fn ChartCard(session: Handle) -> impl IntoView {
 struct State {
     plot: RefCell<Plot>,
     read: Cell<Option<Index>>,
+    /// In CSS pixels.
+    size: Cell<(i32, i32)>,
 }
 
 /// Reads the event under the pointer, or the one that keys lead to.
@@ -121,46 +146,67 @@ fn to_pixels(length: f64) -> u32 {
     length as u32
 }
 
-/// Draws `plot` in the colours that the style sheet gives the canvas.
+/// The colours that the style sheet gives the canvas.
+#[derive(Default)]
+struct Colors(Vec<(&'static str, String)>);
+
+impl Colors {
+    fn read(canvas: &HtmlCanvasElement) -> Self {
+        let style = window().get_computed_style(canvas).ok().flatten();
+        let names = ["line", "field-line", "soft", "me", "good", "busy", "idle", "warn", "bad"];
+        let read = |property: &str| style.as_ref()?.get_property_value(property).ok();
+        let mut colors: Vec<_> =
+            names.iter().map(|name| (*name, read(&format!("--{name}")).unwrap_or_default())).collect();
+        colors.push(("ink", read("color").unwrap_or_default()));
+        Self(colors)
+    }
+
+    fn of(&self, name: &str) -> &str {
+        self.0.iter().find(|(known, _)| *known == name).map_or("", |(_, color)| color)
+    }
+}
+
+/// Draws `plot`.
 fn draw(
     canvas: &HtmlCanvasElement,
+    colors: &Colors,
     plot: &Plot,
     sights: &[Sight],
     (width, height): (u32, u32),
     ratio: f64,
     read: Option<Index>,
 ) {
+    let Some(pen) = canvas.get_context("2d").ok().flatten() else { return };
+    let pen: CanvasRenderingContext2d = pen.unchecked_into();
     if (canvas.width(), canvas.height()) != (width, height) {
         canvas.set_width(width);
         canvas.set_height(height);
+        // A new size resets the pen. Choosing a font takes as long as drawing the line, so it is not done in each frame.
+        pen.set_font(&format!("{}px sans-serif", to_pixels(11.0 * ratio)));
     }
-    let Some(pen) = canvas.get_context("2d").ok().flatten() else { return };
-    let pen: CanvasRenderingContext2d = pen.unchecked_into();
-    let Ok(Some(style)) = window().get_computed_style(canvas) else { return };
-    let color = |name: &str| style.get_property_value(name).unwrap_or_default();
+    let color = |name: &str| colors.of(name);
     let (wide, high) = (f64::from(width), f64::from(height));
     let margin = 4.0 * ratio;
     let y = |share: f64| margin + (1.0 - share) * (high - 2.0 * margin);
     pen.clear_rect(0.0, 0.0, wide, high);
     pen.set_line_width(ratio);
-    pen.set_stroke_style_str(&color("--line"));
+    pen.set_stroke_style_str(color("line"));
     if let Some(zero) = plot.zero {
         stroke(&pen, &[(0.0, y(zero)), (wide, y(zero))]);
     }
     let _ = pen.set_line_dash(&js_sys::Array::of2(&(3.0 * ratio).into(), &(3.0 * ratio).into()));
     for sight in sights {
         let Some(place) = plot.place_of(sight.index) else { continue };
-        let color = color(&format!("--{}", sight.tone.class()));
-        pen.set_stroke_style_str(&color);
-        pen.set_fill_style_str(&color);
+        let color = color(sight.tone.class());
+        pen.set_stroke_style_str(color);
+        pen.set_fill_style_str(color);
         stroke(&pen, &[(place * wide, 0.0), (place * wide, high)]);
-        pen.set_font(&format!("{}px sans-serif", to_pixels(11.0 * ratio)));
         let _ = pen.fill_text(&sight.label, place * wide + 3.0 * ratio, 11.0 * ratio);
     }
     let _ = pen.set_line_dash(&js_sys::Array::new());
     pen.set_line_width(1.75 * ratio);
     pen.set_line_join("round");
-    pen.set_stroke_style_str(&color("color"));
+    pen.set_stroke_style_str(color("ink"));
     let line: Vec<(f64, f64)> = plot
         .columns
         .iter()
@@ -176,16 +222,16 @@ fn draw(
         .collect();
     stroke(&pen, &line);
     if let Some(&(x, y)) = line.last() {
-        dot(&pen, x, y, 3.0 * ratio, &color("color"));
+        dot(&pen, x, y, 3.0 * ratio, color("ink"));
     }
     if let Some(place) = read.and_then(|index| plot.place_of(index)) {
         let x = place * wide;
         pen.set_line_width(ratio);
-        pen.set_stroke_style_str(&color("--field-line"));
+        pen.set_stroke_style_str(color("field-line"));
         stroke(&pen, &[(x, 0.0), (x, high)]);
         let at = plot.columns.iter().min_by(|a, b| (f64::from(a.at) - x).abs().total_cmp(&(f64::from(b.at) - x).abs()));
         if let Some(column) = at {
-            dot(&pen, x, y(column.last), 4.0 * ratio, &color("--me"));
+            dot(&pen, x, y(column.last), 4.0 * ratio, color("me"));
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn Details(session: Handle) -> impl IntoView {
                 <div><dt>"Lag in time"</dt><dd data-testid="lag-ms"></dd></div>
                 <div><dt><button type="button" class="term" data-word="term">"Term"</button></dt><dd data-testid="term"></dd></div>
                 <div><dt><button type="button" class="term" data-word="digest">"Digest"</button></dt><dd data-testid="digest"></dd></div>
-                <div><dt>"Log"</dt><dd data-testid="log-id"></dd></div>
+                <div><dt>"Log id"</dt><dd data-testid="log-id"></dd></div>
                 <div><dt>"Durability"</dt><dd data-testid="durability"></dd></div>
             </dl>
             <div class="resyncs"><p hidden data-testid="resync"></p><p hidden data-testid="reconnect"></p></div>
@@ -89,7 +89,7 @@ fn facts_of(numbers: &Numbers) -> [(String, String); 8] {
         None | Some(Durability::Unknown) => NOTHING,
         Some(Durability::Memory) => "In memory: a restart of the leader starts a new log.",
         Some(Durability::Os) => "Survives a crash of the leader; a power cut may take the last moments.",
-        Some(Durability::Fsync) => "Every event is on disk before it is shown here.",
+        Some(Durability::Fsync) => "Every event is on the leader’s disk before it is shown here.",
     };
     [
         (index.unwrap_or_default().to_string(), index.map_or_else(|| NOTHING.to_owned(), format::grouped_count)),

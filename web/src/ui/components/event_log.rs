@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
-use engine::{Index, Operation};
+use engine::{Index, Moment, Operation};
 use leptos::prelude::*;
 use leptos::web_sys::HtmlElement;
 
@@ -17,6 +18,9 @@ use crate::ui::browser;
 use crate::ui::elements::{Spot, target};
 use crate::ui::frame::{Frame, ROWS};
 use crate::ui::session::Handle;
+
+/// How long the newest rows stand at least.
+const READABLE: Duration = Duration::from_millis(100);
 
 /// The height of the probe in rows.
 const PROBED_ROWS: i32 = 100;
@@ -32,20 +36,32 @@ pub(super) fn EventLogCard(session: Handle) -> impl IntoView {
         let resizes = measure(session, &card, &list);
         listen(session, &card, [&filter, &seek, &pause, &list, &jump]);
         let mut rows: Vec<_> = all.part("div").repeated(ROWS).into_iter().map(RowSpots::new).collect();
+        let mut shown = (Moment::default(), 0..0);
         move |frame: &mut Frame| {
             let _ = &resizes;
-            let history = frame.model.history();
+            let (history, places) = (frame.model.history(), &frame.places);
             note.text(&search_note(frame.model));
             let missed = history.is_paused().then(|| history.missed());
             pause.attribute("aria-pressed", if missed.is_some() { "true" } else { "false" });
             pause.text(if missed.is_some() { "▶" } else { "❚❚" });
             empty.hide(!history.is_empty());
+            empty.text(match history.filter() {
+                Some(filter) if filter.incidents_only => "Nothing has gone wrong yet.",
+                Some(filter) if *filter != Filter::default() => "There is nothing like that.",
+                _ => "There are no events yet.",
+            });
             jump.hide(missed.unwrap_or(0) == 0);
             if let Some(missed) = missed {
                 jump.text(&format!("↑ {} since – show the newest", format::events(missed)));
             }
+            // At the top, rows change with every event, and nobody reads sixty texts a second.
+            let is_moving = places.start == 0 && shown.1 == frame.places && !history.is_paused();
+            if is_moving && frame.now.at.since(shown.0) < READABLE {
+                return session.with_value(|session| session.painter().request());
+            }
+            shown = (frame.now.at, frame.places.clone());
             all.style("height", &format!("{}px", frame.scroll.height()));
-            let (places, offset) = (&frame.places, browser::utc_offset());
+            let offset = browser::utc_offset();
             for (slot, row) in (0..).zip(&mut rows) {
                 // The one place in the window that this element shows.
                 let rows = ROWS as u64;
@@ -94,7 +110,7 @@ pub(super) fn EventLogCard(session: Handle) -> impl IntoView {
                     </div>
                 </div>
                 <div class="probe-box" aria-hidden="true"><div class="row-probe"></div></div>
-                <p class="empty" hidden>"There are no events yet."</p>
+                <p class="empty" hidden></p>
                 <button type="button" class="jump strong" data-testid="log-jump" hidden></button>
             </div>
         </section>

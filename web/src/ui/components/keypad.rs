@@ -105,8 +105,8 @@ pub(super) fn Keypad(session: Handle) -> impl IntoView {
                 <button type="button" data-testid="key-add" aria-describedby="op-result"></button>
                 <button type="button" data-testid="key-subtract" aria-describedby="op-result"></button>
                 <button type="button" data-testid="key-multiply" aria-describedby="op-result"></button>
-                <button type="button" data-testid="key-divide" aria-describedby="op-result"></button>
-                <button type="button" data-testid="key-square_root" aria-describedby="op-result"></button>
+                <button type="button" data-testid="key-divide" title="Rounds towards zero" aria-describedby="op-result"></button>
+                <button type="button" data-testid="key-square_root" title="Rounds down" aria-describedby="op-result"></button>
                 <button type="button" data-testid="key-square" aria-describedby="op-result"></button>
             </div>
             <div id="op-result" class="result-box" role="status">

@@ -31,7 +31,7 @@ pub(super) fn Stage(session: Handle) -> impl IntoView {
         let others: Vec<_> = Spot::named("other-lane").repeated(LANES).into_iter().map(LaneSpots::new).collect();
         let reached: Vec<_> = others.iter().map(|other| other.lane.part(".reached")).collect();
         let (mut leader_tape, mut own_tape) = (Tape::new(&leader.lane), Tape::new(&own.lane));
-        let audience = Spot::named("audience");
+        let [audience, lanes_box] = ["audience", "lanes"].map(Spot::named);
         let telling = telling(session);
         listen_to_breaks(session);
         rename(session);
@@ -46,11 +46,12 @@ pub(super) fn Stage(session: Handle) -> impl IntoView {
 
         move |frame: &mut Frame| {
             let _ = &resizes;
+            lanes_box.class(if frame.is_fast() { "lanes fast" } else { "lanes" });
             let Frame { model, now, strip, telling: told, .. } = frame;
             let told = told.as_ref();
             leader_tape.show(*strip, |number| model.cell(strip, number, true));
             own_tape.show(*strip, |number| match told {
-                Some(told) => model.told_cell(told.now(), number),
+                Some(told) => model.told_cell(told, number),
                 None => model.cell(strip, number, false),
             });
             leader.show("lane", &model.leader_lane(*now));
@@ -66,6 +67,7 @@ pub(super) fn Stage(session: Handle) -> impl IntoView {
                 }
             }
             audience.text(&model.audience(told, *now));
+            audience.class(if told.is_some() { "told" } else { "" });
             telling(frame);
         }
     });
@@ -75,7 +77,7 @@ pub(super) fn Stage(session: Handle) -> impl IntoView {
                 <h2 id="stage-title">"The log, and who has read how far"</h2>
                 <small data-testid="audience"></small>
             </div>
-            <div class="lanes" role="list">
+            <div class="lanes" role="list" data-testid="lanes">
                 <div role="listitem" class="lane" data-testid="leader-lane">
                     <div class="who"><b></b><small></small></div>
                     <div class="tape" aria-hidden="true">
@@ -120,13 +122,13 @@ pub(super) fn Stage(session: Handle) -> impl IntoView {
             </div>
             <div class="break" role="group" aria-label="Break this page’s own stream" data-testid="breaks">
                 <small><span class="long">"Break this page’s own stream:"</span><span class="short">"Break:"</span></small>
-                <button type="button" data-testid="break-lose">"Lose a batch"</button>
-                <button type="button" data-testid="break-repeat">"Repeat one"</button>
-                <button type="button" data-testid="break-exchange">"Swap two"</button>
-                <button type="button" data-testid="break-alter">"Alter a value"</button>
-                <button type="button" data-testid="break-cut">"Cut the link, 5 s"</button>
-                <button type="button" data-testid="break-freeze">"Freeze, 5 s"</button>
-                <button type="button" data-testid="break-forget">"Forget everything"</button>
+                <button type="button" data-testid="break-lose">"Lose"<span class="long">" a batch"</span></button>
+                <button type="button" data-testid="break-repeat">"Repeat"<span class="long">" one"</span></button>
+                <button type="button" data-testid="break-exchange">"Swap"<span class="long">" two"</span></button>
+                <button type="button" data-testid="break-alter">"Alter"<span class="long">" a value"</span></button>
+                <button type="button" data-testid="break-cut">"Cut"<span class="long">" the link"</span></button>
+                <button type="button" data-testid="break-freeze">"Freeze"</button>
+                <button type="button" data-testid="break-forget">"Forget"<span class="long">" everything"</span></button>
             </div>
         </section>
     }
@@ -246,7 +248,7 @@ fn telling(session: Handle) -> impl Fn(&mut Frame) {
             element.class(&format!("step {when} {}", step.tone.class()));
             title.text(&format!("{} · {}", place + 1, step.title));
             text.text(&step.text);
-            let word = Word::first_in(step.title).or_else(|| Word::first_in(&step.text));
+            let word = Word::main_in(step.title).or_else(|| Word::main_in(&step.text));
             why.hide(word.is_none() || place > told.step);
             if let Some(word) = word {
                 why.attribute("data-word", word.name());

@@ -43,7 +43,11 @@ pub(super) fn Top(session: Handle) -> impl IntoView {
                 </p>
             </div>
             <div class="pill generator" role="group" aria-label="Generator" hidden data-testid="generator-control">
-                <span data-testid="generator"></span>
+                <span>
+                    <button type="button" class="term" data-word="generator">"Generator"</button>
+                    ": "
+                    <span data-testid="generator"></span>
+                </span>
                 <button type="button" data-testid="generator-pause"></button>
                 <button type="button" aria-label="Slower" data-testid="generator-slower">"−"</button>
                 <button type="button" aria-label="Faster" data-testid="generator-faster">"+"</button>
@@ -73,7 +77,7 @@ fn generator_control(session: Handle) -> impl Fn(&Frame) {
         let Some(status) = status else { return };
         let is_known = frame.model.hears_lists(frame.now);
         words.value(if is_known { generator::state(&status) } else { "unknown" });
-        words.text(&if is_known { generator::words(&status) } else { "Generator: not known".to_owned() });
+        words.text(&if is_known { generator::words(&status) } else { "not known".to_owned() });
         let is_fixed = !status.controllable || status.ended || !is_known;
         for button in [&pause, &slower, &faster] {
             button.hide(is_fixed);
