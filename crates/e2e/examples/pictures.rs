@@ -143,7 +143,7 @@ async fn animation() -> anyhow::Result<()> {
             broken = true;
         }
         if healed_at.is_none() && scene.browser.value("telling").await?.as_deref() == Some("lost") {
-            let is_last = "const steps = document.querySelectorAll('[data-testid=telling] .steps > li');
+            let is_last = "const steps = document.querySelectorAll('[data-testid=telling] .steps > li:not([hidden])');
                            return steps.length === 4 && steps[3].classList.contains('now')";
             if scene.browser.run(is_last).await? == true {
                 healed_at = Some(Instant::now());

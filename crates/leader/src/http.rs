@@ -18,6 +18,7 @@ mod peer;
 pub(crate) mod readers;
 mod tcp;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic_health::server::health_reporter;
@@ -80,8 +82,8 @@ pub fn start(
     let access = Arc::new(config.access.clone());
     let mut app = Router::new()
         // The exact paths take precedence over the service's wildcard.
-        .merge(calls(SubscribeService::PATH, subscribe))
-        .merge(calls(WatchService::PATH, watch))
+        .merge(raw_calls(SubscribeService::PATH, move |request| subscribe.clone().subscribe(request)))
+        .merge(raw_calls(WatchService::PATH, move |request| watch.clone().watch(request)))
         .merge(grpc(CalculatorServiceServer::new(calculator)))
         .merge(grpc(LeaderServer::new(legacy)))
         .merge(grpc(health_service))
@@ -118,6 +120,18 @@ fn grpc<S: Calls + NamedService>(service: S) -> Router {
 /// Takes calls at `path`, in both of gRPC's forms.
 fn calls(path: &str, service: impl Calls) -> Router {
     Router::new().route_service(path, GrpcWebLayer::new().layer(Deadlines(service))).layer(from_fn(only_calls))
+}
+
+/// The same for a call that does not come from a generated service.
+fn raw_calls<F>(path: &str, call: impl Fn(http::Request<Body>) -> F + Clone + Send + Sync + 'static) -> Router
+where
+    F: Future<Output = Result<http::Response<Body>, Status>> + Send + 'static,
+{
+    let answer = move |request| {
+        let answered = call(request);
+        async move { Ok(answered.await.unwrap_or_else(Status::into_http)) }
+    };
+    calls(path, tower::service_fn(answer))
 }
 
 trait Calls:

@@ -1,12 +1,14 @@
 //! Measures the page in a real browser: how soon it shows a value, and how smooth it stays. `cargo xtask page` runs it.
 #![allow(clippy::print_stdout, reason = "it prints what it measured")]
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
 use e2e::browser::Browser;
-use e2e::process::{Leader, ReplicaProcess};
+use e2e::process::{Leader, bin_dir};
 use serde_json::{Value, json};
+use tokio::process::{Child, Command};
 
 /// A link: its name, bytes per second, and milliseconds of latency; 0 means no limit.
 const LINKS: [(&str, u32, u32); 3] =
@@ -73,25 +75,27 @@ async fn measure(browser: &Browser, runs: usize, watched: Duration, aged: Durati
 
     println!("\nwith {REPLICAS} native replicas, for {} s", watched.as_secs());
     println!(
-        "{:>9} {:>10} {:>12} {:>8} {:>8} {:>8}",
-        "events/s", "long tasks", "longest, ms", "median", "p95", "max frame, ms"
+        "{:>9} {:>10} {:>12} {:>16} {:>16} {:>8} {:>8}",
+        "events/s", "long tasks", "longest, ms", "view update, ms", "frame, ms: median", "p95", "max"
     );
     let mut last = None;
     for rate in ["1000", "10000"] {
+        drop(last.take());
         let leader = Leader::start(&["--rate", rate]).await?;
-        let replicas: Vec<ReplicaProcess> = (0..REPLICAS)
-            .map(|number| ReplicaProcess::start(&leader.url(), &format!("replica-{number}")))
-            .collect::<Result<_, _>>()?;
+        let replicas: Vec<Child> =
+            (0..REPLICAS).map(|number| silent_replica(&leader, number)).collect::<Result<_, _>>()?;
         browser.open(&leader.url()).await?;
         browser.wait_for_value("state", |state| state == "live").await?;
         browser.run("measured.tasks = []; measured.frames = []; return 0").await?;
         tokio::time::sleep(watched).await;
         let tasks = numbers(&browser.run("return measured.tasks").await?);
+        let update = number(&browser.run("return +document.documentElement.dataset.frameUs").await?);
         let frames = numbers(&browser.run("return measured.frames").await?);
         println!(
-            "{rate:>9} {:>10} {:>12.0} {:>8.1} {:>8.1} {:>8.1}",
+            "{rate:>9} {:>10} {:>12.0} {:>16.1} {:>17.1} {:>8.1} {:>8.1}",
             tasks.len(),
             at(&tasks, 100),
+            update / 1_000.0,
             at(&frames, 50),
             at(&frames, 95),
             at(&frames, 100)
@@ -109,6 +113,14 @@ async fn measure(browser: &Browser, runs: usize, watched: Duration, aged: Durati
     );
     drop(last);
     Ok(())
+}
+
+/// A replica whose output nobody reads: reading it would cost more than the replica.
+fn silent_replica(leader: &Leader, number: usize) -> anyhow::Result<Child> {
+    let mut command = Command::new(bin_dir().join("calculator-replica"));
+    command.args(["--leader", &leader.url(), "--name", &format!("replica-{number}")]);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command.spawn().context("a replica cannot be started")
 }
 
 async fn set_link(browser: &Browser, throughput: u32, latency: u32) -> anyhow::Result<()> {

@@ -18,11 +18,7 @@ use tonic::{Status, body::Body};
 const MAX_REQUEST_BYTES: usize = 4 << 10;
 
 /// Reads the one message of a request.
-pub(super) async fn read_request<M, B>(request: Request<B>) -> Result<M, Status>
-where
-    M: Message + Default + 'static,
-    B: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
-{
+pub(super) async fn read_request<M: Message + Default + 'static>(request: Request<Body>) -> Result<M, Status> {
     refuse_compression(request.headers())?;
     let decoder = tonic_prost::ProstCodec::<(), M>::default().decoder();
     let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(MAX_REQUEST_BYTES));

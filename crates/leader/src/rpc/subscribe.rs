@@ -1,10 +1,6 @@
 //! The `Subscribe` call, served from encoded frames.
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +10,6 @@ use futures_util::Stream;
 use futures_util::stream;
 use http::{Request, Response};
 use tonic::{Status, body::Body};
-use tower::Service;
 use tracing::{debug, info};
 use wire::frame::encode;
 use wire::status::invalid;
@@ -49,10 +44,8 @@ impl SubscribeService {
         Self { feed, membership, max_subscribers, clock: Arc::new(clock) }
     }
 
-    async fn subscribe<B>(&self, request: Request<B>) -> Result<Response<Body>, Status>
-    where
-        B: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
-    {
+    /// Makes the call.
+    pub(crate) async fn subscribe(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let caller = request.extensions().get::<Caller>().cloned();
         let request: pb::SubscribeRequest = read_request(request).await?;
         let dropped: SnapshotReason = request.dropped().into();
@@ -105,22 +98,4 @@ fn deliver(opening: Bytes, cursor: Cursor, presence: Presence) -> impl Stream<It
             }
         }
     })
-}
-
-impl<B> Service<Request<B>> for SubscribeService
-where
-    B: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move { Ok(service.subscribe(request).await.unwrap_or_else(Status::into_http)) })
-    }
 }

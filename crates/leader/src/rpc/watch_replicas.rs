@@ -1,11 +1,7 @@
 //! `WatchReplicas`: shows people the leader and its replicas. The roster is made while somebody watches, encoded once, and
 //! shared by all who watch.
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +11,6 @@ use futures_util::{Stream, stream};
 use http::{Request, Response};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tonic::{Code, Status, body::Body};
-use tower::Service;
 use tracing::debug;
 use wire::frame::{decode_next, encode_message};
 use wire::roster::{MAX_NEWEST, MAX_ROWS};
@@ -189,10 +184,8 @@ impl WatchService {
     /// The path of the call.
     pub const PATH: &'static str = "/calculator.v1.CalculatorService/WatchReplicas";
 
-    async fn watch<B>(&self, request: Request<B>) -> Result<Response<Body>, Status>
-    where
-        B: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
-    {
+    /// Makes the call.
+    pub(crate) async fn watch(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let request: pb::WatchReplicasRequest = read_request(request).await?;
         let identity = Identity::try_from(request.replica.unwrap_or_default());
         let identity = identity.map_err(|error| invalid(&error.to_string()))?;
@@ -202,24 +195,6 @@ impl WatchService {
         })?;
         debug!(name = identity.name, "somebody watches the replicas");
         Ok(respond(rosters))
-    }
-}
-
-impl<B> Service<Request<B>> for WatchService
-where
-    B: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move { Ok(service.watch(request).await.unwrap_or_else(Status::into_http)) })
     }
 }
 
