@@ -166,6 +166,8 @@ impl Default for Lane {
 pub(crate) struct Heard {
     pub(crate) roster: Roster,
     pub(crate) at: Now,
+    /// Whether the stream that brought it has ended.
+    pub(crate) ended: bool,
 }
 
 impl Model {
@@ -190,7 +192,14 @@ impl Model {
         self.told
             .extend((first..).zip(roster.newest.iter().copied()).filter(|(index, _)| *index > known || known > tail));
         self.told.drain(..self.told.len().saturating_sub(TOLD));
-        self.heard = Some(Heard { roster, at: now });
+        self.heard = Some(Heard { roster, at: now, ended: false });
+    }
+
+    /// The stream of the leader's lists ended. What the newest one says is not known to hold any more.
+    pub fn handle_no_roster(&mut self) {
+        if let Some(heard) = &mut self.heard {
+            heard.ended = true;
+        }
     }
 
     /// The leader answered a request to pause or pace its generator.
@@ -215,7 +224,7 @@ impl Model {
     /// Whether the leader's list is so new that what it says still holds.
     #[must_use]
     pub fn hears_lists(&self, now: Now) -> bool {
-        self.heard.as_ref().is_some_and(|heard| now.at.since(heard.at.at) < RECENT)
+        self.heard.as_ref().is_some_and(|heard| !heard.ended && now.at.since(heard.at.at) < RECENT)
     }
 
     /// The newest event that anybody told of.
@@ -366,11 +375,11 @@ impl Model {
     /// The lanes of the other replicas that the leader told of, in its order.
     #[must_use]
     pub fn other_lanes(&self, strip: &Strip, now: Now) -> Vec<Lane> {
-        let Some(Heard { roster, at }) = &self.heard else { return Vec::new() };
+        let Some(Heard { roster, at, .. }) = &self.heard else { return Vec::new() };
         let age = now.at.since(at.at);
         let rows = roster.replicas.iter().filter(|row| row.identity.id != self.id || row.original);
         let lanes = rows.take(LANES).map(|row| lane(row, roster, strip, self.pace.rate(), age));
-        if age < RECENT {
+        if self.hears_lists(now) {
             return lanes.collect();
         }
         let as_of = format!("as of {}", at.time);
@@ -381,13 +390,18 @@ impl Model {
     /// How many replicas there are, for the stage's head.
     #[must_use]
     pub fn audience(&self, telling: Option<&Telling>, now: Now) -> String {
-        if telling.is_some() {
+        if let Some(telling) = telling {
+            if !telling.healed {
+                return "This is what happens now.".to_owned();
+            }
             let applied = self.held().map_or(Index::ZERO, |held| held.position().index);
-            let more = telling.map_or(0, |telling| telling.more);
-            let more = if more == 0 { String::new() } else { format!(" {more} more happened since.") };
-            return format!("Told slowly. The page itself is at {} already.{more}", format::index(applied));
+            let more = match telling.more {
+                0 => String::new(),
+                more => format!(" {more} more happened since."),
+            };
+            return format!("Told slowly. The page is at {} now.{more}", format::index(applied));
         }
-        let Some(Heard { roster, at }) = &self.heard else {
+        let Some(Heard { roster, at, .. }) = &self.heard else {
             return "The leader has not told yet who else follows it.".to_owned();
         };
         let replicas = match roster.connected {
@@ -402,7 +416,7 @@ impl Model {
             0 => String::new(),
             hidden => format!(", {} of them not shown", format::grouped_count(hidden.into())),
         };
-        let old = if now.at.since(at.at) < RECENT { String::new() } else { format!(" · as of {}", at.time) };
+        let old = if self.hears_lists(now) { String::new() } else { format!(" · as of {}", at.time) };
         format!("1 leader · {replicas}{hidden} · newest on the right{cells}{old}")
     }
 }

@@ -298,13 +298,19 @@ impl Session {
             (true, false) => {
                 if let Ok(link) = follower::connect(&browser::base(), Identity::default()) {
                     let session = Rc::downgrade(self);
-                    self.watch.start(link.calls(), self.identity(), move |roster, encoded| {
+                    let (model, painter) = (Rc::clone(&self.model), Rc::clone(&self.painter));
+                    let end = move || {
+                        model.borrow_mut().handle_no_roster();
+                        painter.request();
+                    };
+                    let handle = move |roster: Roster, encoded: &[u8]| {
                         if let Some(session) = session.upgrade() {
                             let handed = session.tabs.borrow().hand_on(encoded);
                             handed.iter().for_each(|bytes| session.channel.send_bytes(bytes));
                             session.handle_roster(roster);
                         }
-                    });
+                    };
+                    self.watch.start(link.calls(), self.identity(), handle, end);
                 }
             }
             (false, true) => self.watch.stop(),

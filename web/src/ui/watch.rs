@@ -29,12 +29,20 @@ impl Watch {
         self.watching.borrow().is_some()
     }
 
-    /// Begins to watch as `identity`. `handle` gets each roster, and the bytes in which it came.
-    pub(super) fn start(&self, calls: Calls, identity: Identity, handle: impl Fn(Roster, &[u8]) + 'static) {
+    /// Begins to watch as `identity`. `handle` gets each roster, and the bytes in which it came; `end` is called
+    /// when no more will come for now.
+    pub(super) fn start(
+        &self,
+        calls: Calls,
+        identity: Identity,
+        handle: impl Fn(Roster, &[u8]) + 'static,
+        end: impl Fn() + 'static,
+    ) {
         let (watching, abort) = abortable(async move {
             let mut pause = FIRST_PAUSE;
             loop {
                 let heard = watch(&calls, identity.clone(), &handle).await;
+                end();
                 pause = if heard { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
                 sleep(pause).await;
             }

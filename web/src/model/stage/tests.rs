@@ -156,6 +156,11 @@ fn what_an_old_list_says_of_others_is_not_shown_as_known() {
     let old = (Tone::Idle, "", "#1,000".to_owned(), "as of 00:00:00".to_owned(), false);
     assert_eq!(says(&model, at(16)), old);
     assert!(!model.hears_lists(at(16)));
+    // It is known sooner if the stream of the lists ends.
+    model.handle_no_roster();
+    assert_eq!(says(&model, at(11)), old);
+    model.handle_roster(roster(1_000, vec![row("replica-1", 1_000)]), at(12));
+    assert_eq!(says(&model, at(12)).1, "✓");
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(super) fn ValueCard(session: Handle) -> impl IntoView {
             note.hide(!is_past);
             if is_past {
                 let index = format::index(Index(past.index));
-                note.text(&format!("In the past, at {index}. The page itself goes on."));
+                note.text(&format!("{index}, in the past. The page goes on."));
             }
         }
     });
