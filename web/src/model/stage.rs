@@ -265,7 +265,8 @@ impl Model {
         let operation = told.and_then(|cell| cell.operation).or_else(|| self.operation_at(index));
         let text = match (state, operation) {
             (CellState::Empty, _) => String::new(),
-            (CellState::Lost, _) => "missing".to_owned(),
+            (CellState::Lost, _) if telling.kind == "exchanged" => "late".to_owned(),
+            (CellState::Lost, _) => "lost".to_owned(),
             (CellState::Snapshot, None) => "snapshot".to_owned(),
             (_, Some(operation)) => format::operation(operation),
             (_, None) => "·".to_owned(),

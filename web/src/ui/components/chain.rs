@@ -122,7 +122,7 @@ pub(super) fn ChainCard(session: Handle) -> impl IntoView {
     view! {
         <section class="card chain" aria-labelledby="chain-title">
             <div class="card-head">
-                <h2 id="chain-title">"Digest chain: leader and you"</h2>
+                <h2 id="chain-title">"Digest chain"</h2>
                 <button type="button" data-testid="hide" aria-pressed="false" hidden>"Try to hide it"</button>
                 <button type="button" data-testid="tamper" aria-pressed="false">"Tamper"</button>
             </div>
