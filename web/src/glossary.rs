@@ -73,7 +73,7 @@ impl Word {
         let uses = |wanted: Self| {
             let mut before = "";
             text.split(|c: char| !c.is_alphabetic()).any(|word| {
-                let is_used = Self::by_name(word) == Some(wanted) && before != "no";
+                let is_used = Self::by_name(word) == Some(wanted) && !["no", "not"].contains(&before);
                 before = word;
                 is_used
             })
@@ -144,6 +144,7 @@ mod tests {
         assert_eq!(Word::main_in("A gap: a snapshot follows."), Some(Word::Gap));
         assert_eq!(Word::main_in("“I hold #12 with digest 12…34.” The leader agrees: resume."), Some(Word::Resume));
         assert_eq!(Word::main_in("2 events came. 38 ms in truth, no snapshot."), None);
+        assert_eq!(Word::main_in("The leader does not resume: a snapshot."), Some(Word::Snapshot));
         assert_eq!(Word::main_in("One is missing"), None);
         assert!(Word::ALL.into_iter().all(|word| Word::by_name(word.name()) == Some(word)));
     }

@@ -154,6 +154,10 @@ impl Model {
         let occasion = if saved.is_some() { Occasion::Reload } else { Occasion::Start };
         let mut history = History::default();
         history.set_own_id(&id);
+        let mut series = Series::default();
+        if let Some(saved) = &saved {
+            series.restart(saved);
+        }
         Self {
             id,
             name,
@@ -186,7 +190,7 @@ impl Model {
             travel: Travel::default(),
             chain: Chain::new(saved),
             incidents: Incidents::new(saved),
-            series: Series::default(),
+            series,
             terms: VecDeque::new(),
             news: News::default(),
             announcer: Announcer::default(),

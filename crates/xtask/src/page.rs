@@ -100,7 +100,8 @@ fn bind(wasm: &Path, folder: &Path, dev: bool) -> Result<()> {
     }
     let mut names = Names::default();
     let module = bound.wasm_mut();
-    for import in module.imports.iter_mut() {
+    let loader = format!("./{PACKAGE}_bg.js");
+    for import in module.imports.iter_mut().filter(|import| import.module == loader) {
         import.name = names.shorten(&import.name);
     }
     for export in module.exports.iter_mut() {

@@ -28,7 +28,7 @@ pub(crate) struct Names(BTreeMap<String, String>);
 impl Names {
     /// The short name for `long`. Names that the loader uses for other things too stay as they are.
     pub(crate) fn shorten(&mut self, long: &str) -> String {
-        if !long.starts_with("__") && !long.contains("__") {
+        if !long.contains("__") {
             return long.to_owned();
         }
         let next = format!("_{}", self.0.len());

@@ -136,6 +136,12 @@ impl Series {
         self.operations.push_back(operation);
     }
 
+    /// The first index that has a value.
+    #[must_use]
+    pub fn first(&self) -> Index {
+        Index(self.first)
+    }
+
     /// The newest index, if there is a value.
     fn last(&self) -> Option<u64> {
         (self.first + self.values.len() as u64).checked_sub(1).filter(|_| !self.values.is_empty())

@@ -178,6 +178,9 @@ impl Model {
             self.pace.restart();
         }
         let log = roster.tail.log();
+        if self.heard.as_ref().is_some_and(|heard| heard.roster.tail.log() != log) {
+            self.told.clear();
+        }
         if self.held().is_some_and(|held| held.log() == log) {
             // The floor rises while a stream is open, too.
             self.history.handle_log(log, roster.floor, Index::ZERO);
@@ -259,7 +262,9 @@ impl Model {
         let applied = self.held().map_or(Index::ZERO, |held| held.position().index);
         let state = match told {
             Some(cell) => CellState::of(cell.mark),
-            None if index < begins || is_over && index <= applied => CellState::Held,
+            // Before its window, everything is as at its start.
+            None if index < begins => cells.first().map_or(CellState::Held, |cell| CellState::of(cell.mark)),
+            None if is_over && index <= applied => CellState::Held,
             None => CellState::Empty,
         };
         let operation = told.and_then(|cell| cell.operation).or_else(|| self.operation_at(index));
@@ -272,6 +277,12 @@ impl Model {
             (_, None) => "·".to_owned(),
         };
         Cell { number, index: format::grouped_count(index.0), text, state }
+    }
+
+    /// How many events a cell holds while nothing is told.
+    #[must_use]
+    pub fn scale(&self) -> u64 {
+        self.pace.current()
     }
 
     /// The cell `number` of the leader's lane, or of this tab's.
@@ -432,7 +443,7 @@ impl Lane {
 }
 
 /// The lane of a replica in the leader's list, which came `age` ago while the log grew at `rate`.
-fn lane(row: &RosterRow, roster: &Roster, strip: &Strip, rate: f64, age: Duration) -> Lane {
+fn lane(row: &RosterRow, roster: &Roster, strip: &Strip, rate: Option<f64>, age: Duration) -> Lane {
     let mut lane = Lane { who: row.identity.name.clone(), what: what(row).to_owned(), ..Lane::default() };
     if lane.who.is_empty() {
         lane.who = "(no name)".to_owned();
@@ -481,7 +492,8 @@ fn lane(row: &RosterRow, roster: &Roster, strip: &Strip, rate: f64, age: Duratio
 }
 
 /// Whether a replica is further behind than its last report explains: the log grew since.
-fn is_behind(row: &RosterRow, behind: u64, rate: f64) -> bool {
+fn is_behind(row: &RosterRow, behind: u64, rate: Option<f64>) -> bool {
+    let Some(rate) = rate else { return row.lag > BEHIND };
     let since = row.last_heard + row.lag.min(BEHIND) + BEHIND;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is small and positive")]
     let explained = (rate * since.as_secs_f64()) as u64 + 8;

@@ -63,7 +63,11 @@ impl Teller {
     /// An incident happened.
     pub(super) fn add(&mut self, incident: &Incident, now: Moment) {
         let (id, injected) = (incident.id(), incident.is_injected());
-        // Who breaks something wants to see that, and nothing else any more.
+        if injected {
+            // Who breaks something wants to see that, and nothing else any more. The rest is in the event log.
+            self.waiting.clear();
+            self.more = 0;
+        }
         if self.told.is_none() || injected {
             return self.tell(id, now);
         }
@@ -76,6 +80,7 @@ impl Teller {
 
     /// Tells an incident from its first step on, whatever is told at present.
     pub(super) fn tell(&mut self, incident: u64, now: Moment) {
+        self.waiting.retain(|waiting| *waiting != incident);
         self.told = Some(Told { incident, began: now });
     }
 

@@ -43,10 +43,9 @@ impl Spot {
         let mut all = vec![self];
         while all.len() < count {
             let last: &Node = &all[all.len() - 1].element;
-            if let (Ok(copy), Some(parent)) = (last.clone_node_with_deep(true), last.parent_node()) {
-                let _ = parent.insert_before(&copy, last.next_sibling().as_ref());
-                all.push(Self::new(copy.unchecked_into()));
-            }
+            let (Ok(copy), Some(parent)) = (last.clone_node_with_deep(true), last.parent_node()) else { break };
+            let _ = parent.insert_before(&copy, last.next_sibling().as_ref());
+            all.push(Self::new(copy.unchecked_into()));
         }
         all
     }
@@ -94,6 +93,15 @@ impl Spot {
     /// What programs read.
     pub(super) fn value(&self, value: &str) {
         self.attribute("data-value", value);
+    }
+
+    /// Hides this element, or shows it. If the keyboard's focus would be hidden with it, it moves to `next`.
+    pub(super) fn hide_from_focus(&self, hidden: bool, next: &Self) {
+        let has_focus = || document().active_element().is_some_and(|focused| self.element.contains(Some(&focused)));
+        if hidden && has_focus() {
+            let _ = next.element.focus();
+        }
+        self.hide(hidden);
     }
 
     pub(super) fn hide(&self, hidden: bool) {

@@ -27,6 +27,8 @@ pub(super) struct Frame<'a> {
     pub(super) past: Past,
     pub(super) telling: Option<Telling>,
     pub(super) strip: Strip,
+    /// How many events a cell holds while nothing is told.
+    pub(super) scale: u64,
     pub(super) scroll: &'a Scroll,
     /// The lines of the event log that have a row.
     pub(super) places: Range<u64>,
@@ -35,6 +37,6 @@ pub(super) struct Frame<'a> {
 impl Frame<'_> {
     /// Whether more than a hundred events come in a second, so that nobody can follow each.
     pub(super) fn is_fast(&self) -> bool {
-        self.strip.scale >= 100
+        self.scale >= 100
     }
 }

@@ -89,8 +89,8 @@ impl Painter {
             let mut scroll = self.scroll.borrow_mut();
             let first = scroll.visible().start;
             *scroll = Scroll::new(row);
-            let _ = scroll.resize(self.model.borrow().history().len(), height);
-            self.jump.set(scroll.go_to(first));
+            let resized = scroll.resize(self.model.borrow().history().len(), height);
+            self.jump.set(scroll.go_to(first).or(resized).or(self.jump.take()));
         }
         self.viewport.set(height);
         self.set_top.replace(Some(Box::new(set_top)));
@@ -107,12 +107,11 @@ impl Painter {
     /// Shows the line at `place` at the top of the event log.
     pub(super) fn go_to_line(self: &Rc<Self>, place: u64) {
         let rows = self.model.borrow().history().len();
-        let moved = {
-            let mut scroll = self.scroll.borrow_mut();
-            let _ = scroll.resize(rows, self.viewport.get());
-            scroll.go_to(place)
-        };
-        self.jump.set(moved);
+        let mut scroll = self.scroll.borrow_mut();
+        let resized = scroll.resize(rows, self.viewport.get());
+        // What an earlier call wanted still has to be done if this one finds that it is there already.
+        self.jump.set(scroll.go_to(place).or(resized).or(self.jump.take()));
+        drop(scroll);
         self.request();
     }
 
@@ -191,7 +190,9 @@ impl Painter {
         let telling = model.telling(now);
         let strip = model.strip(telling.as_ref(), self.cells.get(), now);
         let (past, status) = (model.past(now, browser::utc_offset()), model.status(now));
-        let mut frame = Frame { model, now, status, past, telling, strip, scroll: &self.scroll.borrow(), places };
+        let scale = model.scale();
+        let mut frame =
+            Frame { scale, model, now, status, past, telling, strip, scroll: &self.scroll.borrow(), places };
         for show in &mut *self.shows.borrow_mut() {
             show(&mut frame);
         }

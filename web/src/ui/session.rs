@@ -374,10 +374,15 @@ impl Session {
                 self.injector.lock().inject(fault);
                 self.model.borrow_mut().handle_armed(Some(fault));
             }
+            Fault::Cut if self.injector.lock().is_down() => {}
             Fault::Cut => {
                 self.injector.lock().take_down();
-                let injector = self.injector.clone();
-                set_timeout(move || injector.lock().bring_up(), BROKEN_FOR);
+                let (injector, painter) = (self.injector.clone(), Rc::clone(&self.painter));
+                let mend = move || {
+                    injector.lock().bring_up();
+                    painter.request();
+                };
+                set_timeout(mend, BROKEN_FOR);
             }
             Fault::Freeze if self.freezer.is_frozen() => {}
             Fault::Freeze => {

@@ -30,6 +30,33 @@ async fn the_keyboards_focus_is_not_lost() {
 }
 
 #[tokio::test]
+async fn a_button_that_hides_itself_hands_the_focus_on() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--rate", "20"]).await?;
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        browser.run("document.querySelector('[data-testid=tour-end]').focus()").await?;
+        browser.press_enter("tour-end").await?;
+        browser.wait_until("return document.activeElement.dataset.testid === 'tour-start'").await?;
+        browser.click("break-repeat").await?;
+        browser.wait_for_value("telling", |told| told == "repeated").await?;
+        browser.press_enter("skip").await?;
+        browser.wait_until("return document.activeElement.dataset.testid === 'replay'").await?;
+        browser
+            .run(
+                "const word = document.querySelector('[data-word=digest]'); word.focus(); word.click();
+                     document.querySelector('[data-testid=meaning] button').focus()",
+            )
+            .await?;
+        browser.wait_for_text("meaning", |text| text.contains("fingerprint")).await?;
+        browser.run("document.activeElement.click()").await?;
+        browser.wait_until("return document.activeElement.dataset.word === 'digest'").await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn screen_readers_are_not_flooded() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--rate", "1000"]).await?;

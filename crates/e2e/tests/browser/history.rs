@@ -35,6 +35,10 @@ async fn a_million_events_are_scrolled_and_searched() {
         shows_in_view(&browser, &format!("seen[0] === {EVENTS}")).await?;
         browser.run("const list = document.querySelector('[data-testid=event-log]'); list.scrollTop = 1e9").await?;
         shows_in_view(&browser, "seen.at(-1) === 1").await?;
+        // From there to the newest, which is where a new filter begins too.
+        browser.type_into("log-seek", &EVENTS.to_string()).await?;
+        browser.press_enter("log-seek").await?;
+        shows_in_view(&browser, &format!("seen[0] === {EVENTS}")).await?;
         // In the middle, far from everything that was read.
         browser.type_into("log-seek", "#400,000").await?;
         browser.press_enter("log-seek").await?;
@@ -116,6 +120,33 @@ async fn the_past_is_what_the_leader_exports() {
         browser.wait_for_value("travel", |state| state == "live").await?;
         let is_live = "return !document.querySelector('[data-testid=value]').classList.contains('past')";
         browser.wait_until(is_live).await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_chart_has_a_line_after_a_reload_although_nothing_comes() {
+    in_browser(async |browser| {
+        let leader = Leader::start(&["--no-generator"]).await?;
+        let calls = follower::connect(&leader.url(), Default::default())?.calls();
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        for number in 1..=5 {
+            calls.submit(Operation::Add(number)).await?;
+        }
+        browser.wait_for_value("index", |index| index == "5").await?;
+        browser.reload().await?;
+        live(&browser).await?;
+        for (key, shown) in [("ArrowLeft", "#4"), ("ArrowLeft", "#3"), ("End", "#5")] {
+            let press = format!(
+                "document.querySelector('[data-testid=chart]').dispatchEvent(new KeyboardEvent('keydown', {{ key: '{key}' }}))"
+            );
+            // What was before the reload is read from the leader, which takes a moment.
+            browser.wait_until("return document.querySelector('.scale + .scale').textContent === '0'").await?;
+            browser.run(&press).await?;
+            browser.wait_for_text("chart-reading", |text| text.contains(shown)).await?;
+        }
         Ok(())
     })
     .await;

@@ -59,25 +59,6 @@ pub enum Mark {
     Snapshot,
 }
 
-impl Mark {
-    /// The mark's name in the style sheet.
-    #[must_use]
-    pub fn class(self) -> &'static str {
-        match self {
-            Self::Ahead => "ahead",
-            Self::Applied => "applied",
-            Self::Missing => "missing",
-            Self::Waiting => "waiting",
-            Self::Repeated => "repeated",
-            Self::Altered => "altered",
-            Self::Dropped => "dropped",
-            Self::Asked => "asked",
-            Self::Healed => "healed",
-            Self::Snapshot => "snapshot",
-        }
-    }
-}
-
 /// The parts of a telling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
@@ -92,7 +73,7 @@ impl Incident {
     /// The steps of its telling, as far as it went.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
-        let mut steps = Vec::with_capacity(4);
+        let mut steps = Vec::with_capacity(5);
         let mut add = |part, since: Now, (title, text, tone): (&'static str, String, Tone)| {
             steps.push(Step { title, text, tone, cells: self.cells(part), since: since.at });
         };
@@ -193,23 +174,19 @@ impl Incident {
             Noticed::Diverged(Divergence::Digest { at, own, leader }) => {
                 let (own, leader) = (short_digest(*own), short_digest(*leader));
                 let text = format!(
-                    "At {} the digest is {own} here and {leader} at the leader. So this page does not trust what it \
-                     holds: it drops it.",
+                    "At {} the digest is {own} here and {leader} at the leader. So this page drops what it holds.",
                     index(*at)
                 );
                 ("A divergence", text, Tone::Bad)
             }
             Noticed::Diverged(Divergence::Refused { refusal, .. }) => {
                 let refusal = format::with_minus(&refusal.to_string());
-                let text =
-                    format!("It cannot be applied: {refusal}. So this page does not trust what it holds: it drops it.");
+                let text = format!("It cannot be applied: {refusal}. So this page drops what it holds.");
                 ("A divergence", text, Tone::Bad)
             }
             Noticed::Diverged(Divergence::Verdict { at }) => {
-                let text = format!(
-                    "The leader has another digest at {}. So this page does not trust what it holds: it drops it.",
-                    index(at.index)
-                );
+                let text =
+                    format!("The leader has another digest at {}. So this page drops what it holds.", index(at.index));
                 ("A divergence", text, Tone::Bad)
             }
             Noticed::LinkLost(_) if self.done == Some(Done::Cut) => {

@@ -70,12 +70,12 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How many events the log gets in a second.
+    /// How many events the log gets in a second, once that was measured.
     #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
-    pub(crate) fn rate(&self) -> f64 {
-        let (Some((began, from)), Some((ended, to))) = (self.tails.front(), self.tails.back()) else { return 0.0 };
+    pub(crate) fn rate(&self) -> Option<f64> {
+        let ((began, from), (ended, to)) = (self.tails.front()?, self.tails.back()?);
         let seconds = ended.since(*began).as_secs_f64();
-        if seconds < 0.2 { 0.0 } else { to.saturating_sub(*from) as f64 / seconds }
+        (seconds >= 0.2).then(|| to.saturating_sub(*from) as f64 / seconds)
     }
 
     /// How many events a cell held when it was last asked.
@@ -101,7 +101,7 @@ impl Pace {
         while self.tails.len() > 2 && now.since(self.tails[0].0) > MEASURED {
             self.tails.pop_front();
         }
-        let rate = self.rate();
+        let Some(rate) = self.rate() else { return self.scale };
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
         while rate / self.scale as f64 > FAST {
             self.scale *= 10;

@@ -82,8 +82,8 @@ pub(super) fn ChainCard(session: Handle) -> impl IntoView {
             let hides = copied.is_some_and(|copied| copied.hides);
             let links = frame.model.chain().links();
             tamper.attribute("aria-disabled", if copied.is_none() && links.len() == 0 { "true" } else { "false" });
-            let is_readable = frame.now.at.since(shown.0) < READABLE;
-            if is_readable && (shown.1, shown.2) == (copied.is_some(), hides) {
+            let is_new = frame.now.at.since(shown.0) < READABLE;
+            if is_new && (shown.1, shown.2) == (copied.is_some(), hides) {
                 return;
             }
             shown = (frame.now.at, copied.is_some(), hides);

@@ -46,7 +46,8 @@ pub(super) fn ChartCard(session: Handle) -> impl IntoView {
             let size = state.size.get();
             let ratio = window().device_pixel_ratio().clamp(1.0, 3.0);
             let is_dark = browser::is_dark();
-            let now = (model.numbers().held, frame.strip.scale, size, read.or(travelled), model.sights(), is_dark);
+            let held = (model.numbers().held, model.series().first());
+            let now = (held, frame.scale, (size, ratio), read.or(travelled), model.sights(), is_dark);
             // Where many events come in a frame, nobody sees each.
             let waits = frame.is_fast() && frame.now.at.since(drawn_at) < FAST;
             if drawn_for.as_ref() != Some(&now) && !waits {
@@ -54,7 +55,7 @@ pub(super) fn ChartCard(session: Handle) -> impl IntoView {
                 let pixels =
                     |length: i32| u32::try_from(length).map_or(0, |length| to_pixels(f64::from(length) * ratio));
                 let (wide, high) = (pixels(size.0), pixels(size.1));
-                let plot = model.series().plot(wide, frame.strip.scale);
+                let plot = model.series().plot(wide, frame.scale);
                 if colors.as_ref().is_none_or(|(dark, _)| *dark != is_dark) {
                     colors = Some((is_dark, Colors::read(&canvas)));
                 }
@@ -72,7 +73,9 @@ pub(super) fn ChartCard(session: Handle) -> impl IntoView {
                 }
                 None => String::new(),
             };
-            chart.attribute("aria-valuenow", &read.map_or(0, |index| index.0).to_string());
+            let to = state.plot.borrow().to;
+            chart.attribute("aria-valuemax", &to.to_string());
+            chart.attribute("aria-valuenow", &read.map_or(to, |index| index.0).to_string());
             chart.attribute("aria-valuetext", &told);
             reading.text(&told);
         }

@@ -63,7 +63,7 @@ pub(super) fn Keypad(session: Handle) -> impl IntoView {
         listen(&keys, &card, &field, &sign);
         let buttons = Kind::ALL.map(|kind| (kind, Spot::named(&format!("key-{}", kind.name()))));
         let outcome = outcome();
-        let actions = actions(session, &field);
+        let actions = actions(session);
         move |frame: &mut Frame| {
             let status = frame.model.operation_status(frame.now);
             keys.is_open.set(status.as_ref().is_some_and(OperationStatus::is_open));
@@ -191,7 +191,7 @@ fn outcome() -> impl Fn(Option<&OperationStatus>) {
 }
 
 /// What a person can do while an operation is pending.
-fn actions(session: Handle, field: &Spot) -> impl Fn(bool) + use<> {
+fn actions(session: Handle) -> impl Fn(bool) {
     let actions = Spot::named("op-actions");
     actions
         .part("[data-testid=op-try-now]")
@@ -199,12 +199,6 @@ fn actions(session: Handle, field: &Spot) -> impl Fn(bool) + use<> {
     actions
         .part("[data-testid=op-stop]")
         .on("click", move |_| session.with_value(|session| session.sender().stop_waiting()));
-    let field = field.element().clone();
-    move |is_pending| {
-        let focused = document().active_element();
-        if !is_pending && focused.is_some_and(|focused| actions.element().contains(Some(&focused))) {
-            let _ = field.focus();
-        }
-        actions.hide(!is_pending);
-    }
+    let field = Spot::named("op-arg");
+    move |is_pending| actions.hide_from_focus(!is_pending, &field)
 }

@@ -233,8 +233,15 @@ fn telling(session: Handle) -> impl Fn(&mut Frame) {
         telling.attribute("data-step", &told.map_or(0, |told| told.step + 1).to_string());
         list.hide(told.is_none());
         calm.hide(told.is_some());
-        skip.hide(told.is_none());
-        replay.hide(told.is_some() || frame.model.incidents().next().is_none());
+        // The one that is shown gets the focus of the other one.
+        let has_more = told.is_none() && frame.model.incidents().next().is_some();
+        if has_more {
+            replay.hide(false);
+            skip.hide_from_focus(true, &replay);
+        } else {
+            skip.hide(told.is_none());
+            replay.hide_from_focus(true, &skip);
+        }
         spoken.text(told.map_or("", |told| &told.now().text));
         let Some(told) = told else { return calm.text(&frame.model.calm()) };
         for (place, ([title, text, why], element)) in steps.iter().enumerate() {

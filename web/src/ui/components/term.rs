@@ -1,6 +1,11 @@
 //! Words with an explanation, which stands at the foot of the window while it is asked for.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use leptos::prelude::*;
+use leptos::wasm_bindgen::JsCast;
+use leptos::web_sys::HtmlElement;
 
 use super::in_each_frame;
 use crate::glossary::Word;
@@ -14,14 +19,21 @@ pub(super) fn Meanings(session: Handle) -> impl IntoView {
     in_each_frame(session, || {
         let place = Spot::named("meaning");
         let [close, name, meaning] = ["button", "h3", "p"].map(|part| place.part(part));
-        let shown = place.element().clone();
-        close.on("click", move |_| shown.set_hidden(true));
+        let (place, asked) = (Rc::new(place), Rc::new(RefCell::new(None::<HtmlElement>)));
+        let (closed, asker) = (Rc::clone(&place), Rc::clone(&asked));
+        close.on("click", move |_| {
+            // The button is hidden with the rest, and the keyboard's focus must not be lost with it.
+            let _ = asker.take().map(|asker| asker.focus());
+            closed.hide(true);
+        });
         window_event_listener_untyped("click", move |event| {
-            let word = target(&event, "[data-word]").and_then(|word| word.get_attribute("data-word"));
-            if let Some(word) = word.and_then(|word| Word::by_name(&word)) {
+            let Some(button) = target(&event, "[data-word]") else { return };
+            if let Some(word) = button.get_attribute("data-word").and_then(|word| Word::by_name(&word)) {
+                // Shown first: screen readers tell what changes in what is shown.
+                place.hide(false);
                 name.text(word.name());
                 meaning.text(word.meaning());
-                place.element().set_hidden(false);
+                asked.replace(Some(button.unchecked_into()));
             }
         });
         |_: &mut Frame| {}

@@ -68,6 +68,7 @@ pub(super) fn Top(session: Handle) -> impl IntoView {
 fn generator_control(session: Handle) -> impl Fn(&Frame) {
     let [control, words, pause, slower, faster] =
         ["generator-control", "generator", "generator-pause", "generator-slower", "generator-faster"].map(Spot::named);
+    let tour = Spot::named("tour-start");
     pause.on("click", move |_| session.with_value(|session| session.pause_generator()));
     slower.on("click", move |_| session.with_value(|session| session.pace_generator(false)));
     faster.on("click", move |_| session.with_value(|session| session.pace_generator(true)));
@@ -80,7 +81,7 @@ fn generator_control(session: Handle) -> impl Fn(&Frame) {
         words.text(&if is_known { generator::words(&status) } else { "not known".to_owned() });
         let is_fixed = !status.controllable || status.ended || !is_known;
         for button in [&pause, &slower, &faster] {
-            button.hide(is_fixed);
+            button.hide_from_focus(is_fixed, &tour);
         }
         let (label, sign) =
             if status.paused { ("Let the generator go on", "▶") } else { ("Pause the generator", "❚❚") };

@@ -18,7 +18,7 @@ pub(super) fn TourPanel(session: Handle) -> impl IntoView {
         start.on("click", move |_| session.with_value(|session| session.tour_to(Some(Stop::Watch))));
         move |frame: &mut Frame| {
             let guide = frame.model.guide(frame.now);
-            panel.hide(guide.is_none());
+            panel.hide_from_focus(guide.is_none(), &start);
             panel.value(guide.as_ref().map_or("", |guide| guide.stop.name()));
             if let Some(guide) = guide {
                 title.text(&guide.title);
