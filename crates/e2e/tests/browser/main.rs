@@ -123,7 +123,7 @@ async fn a_thousand_events_a_second_leave_the_page_smooth() {
         assert!(update < 8.0, "a view update takes {update} ms of the 16.7 that a frame has");
         let rows = browser.run("return document.querySelectorAll('[data-testid=\"event-row\"]').length").await?;
         let rows = rows.as_u64().unwrap();
-        assert!((30..=400).contains(&rows), "{rows} rows");
+        assert!((8..=400).contains(&rows), "{rows} rows");
         // Newest first, without a hole.
         let indexes = browser
             .run("return [...document.querySelectorAll('[data-testid=\"event-row\"]')].map(row => +row.dataset.index)")
