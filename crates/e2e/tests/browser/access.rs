@@ -35,7 +35,8 @@ async fn a_button_that_hides_itself_hands_the_focus_on() {
         let leader = Leader::start(&["--rate", "20"]).await?;
         browser.open(&leader.url()).await?;
         live(&browser).await?;
-        browser.run("document.querySelector('[data-testid=tour-end]').focus()").await?;
+        browser.click("tour-start").await?;
+        browser.wait_for_value("tour", |step| step == "watch").await?;
         browser.press_enter("tour-end").await?;
         browser.wait_until("return document.activeElement.dataset.testid === 'tour-start'").await?;
         browser.click("break-repeat").await?;

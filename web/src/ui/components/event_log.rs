@@ -36,7 +36,7 @@ pub(super) fn EventLogCard(session: Handle) -> impl IntoView {
         let resizes = measure(session, &card, &list);
         listen(session, &card, [&filter, &seek, &pause, &list, &jump]);
         let mut rows: Vec<_> = all.part("div").repeated(ROWS).into_iter().map(RowSpots::new).collect();
-        let mut shown = (Moment::default(), 0..0);
+        let mut shown = (Moment::default(), (0..0, 0));
         move |frame: &mut Frame| {
             let _ = &resizes;
             let (history, places) = (frame.model.history(), &frame.places);
@@ -55,11 +55,12 @@ pub(super) fn EventLogCard(session: Handle) -> impl IntoView {
                 jump.text(&format!("↑ {} since – show the newest", format::events(missed)));
             }
             // At the top, rows change with every event, and nobody reads sixty texts a second.
-            let is_moving = places.start == 0 && shown.1 == frame.places && !history.is_paused();
+            let where_rows_are = (places.clone(), frame.scroll.y(1));
+            let is_moving = places.start == 0 && shown.1 == where_rows_are && !history.is_paused();
             if is_moving && frame.now.at.since(shown.0) < READABLE {
                 return session.with_value(|session| session.painter().request());
             }
-            shown = (frame.now.at, frame.places.clone());
+            shown = (frame.now.at, where_rows_are);
             all.style("height", &format!("{}px", frame.scroll.height()));
             let offset = browser::utc_offset();
             for (slot, row) in (0..).zip(&mut rows) {
