@@ -34,6 +34,9 @@ const BEHIND: Duration = Duration::from_secs(1);
 /// How many operations are kept that the leader's lists told.
 const TOLD: usize = 200;
 
+/// How many lanes of other replicas are in view without scrolling.
+const IN_VIEW: usize = 5;
+
 /// How many lanes of other replicas there are at most.
 pub const LANES: usize = 20;
 
@@ -392,7 +395,15 @@ impl Model {
         let rows = roster.replicas.iter().filter(|row| row.identity.id != self.id || row.original);
         let lanes = rows.take(LANES).map(|row| lane(row, roster, strip, self.pace.rate(), age));
         if self.hears_lists(now) {
-            return lanes.collect();
+            let lanes: Vec<Lane> = lanes.collect();
+            if lanes.len() <= IN_VIEW {
+                return lanes;
+            }
+            // Where not all are in view, those with a problem are. The others keep their order.
+            let (mut first, rest): (Vec<_>, Vec<_>) =
+                lanes.into_iter().partition(|lane| matches!(lane.tone, Tone::Warn | Tone::Bad));
+            first.extend(rest);
+            return first;
         }
         let as_of = format!("as of {}", at.time);
         let unknown = |lane: Lane| Lane { tone: Tone::Idle, sign: "", detail: as_of.clone(), present: false, ..lane };

@@ -164,6 +164,19 @@ fn what_an_old_list_says_of_others_is_not_shown_as_known() {
 }
 
 #[test]
+fn of_many_lanes_those_with_a_problem_come_first() {
+    let of = |count: usize| {
+        let mut rows: Vec<_> = (0..count).map(|number| row(&format!("replica-{number}"), 1_000)).collect();
+        (rows[3].connected, rows[3].last_heard) = (false, Duration::from_secs(7));
+        let mut model = model(1_000, rows);
+        let strip = model.strip(None, 12, at(10));
+        model.other_lanes(&strip, at(10)).into_iter().map(|lane| lane.who).collect::<Vec<_>>()
+    };
+    assert_eq!(of(5)[0], "replica-0");
+    assert_eq!(of(6)[..3], ["replica-3", "replica-0", "replica-1"]);
+}
+
+#[test]
 fn a_replica_far_behind_stays_visible_at_the_left() {
     let mut model = model(1_000, vec![row("replica-1", 3)]);
     let strip = model.strip(None, 12, at(10));
