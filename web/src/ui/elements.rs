@@ -86,6 +86,11 @@ impl Spot {
         }
     }
 
+    /// Sets an attribute that says `true` or `false`.
+    pub(super) fn flag(&self, name: &'static str, is_set: bool) {
+        self.attribute(name, if is_set { "true" } else { "false" });
+    }
+
     pub(super) fn class(&self, class: &str) {
         self.attribute("class", class);
     }

@@ -35,7 +35,7 @@ pub(super) struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// Whether more than a hundred events come in a second, so that nobody can follow each.
+    /// Whether more than 80 events come in a second, so that nobody can follow each.
     pub(super) fn is_fast(&self) -> bool {
         self.scale >= 100
     }

@@ -81,16 +81,15 @@ pub(super) fn ChainCard(session: Handle) -> impl IntoView {
             let copied = copied.as_ref();
             let hides = copied.is_some_and(|copied| copied.hides);
             let links = frame.model.chain().links();
-            tamper.attribute("aria-disabled", if copied.is_none() && links.len() == 0 { "true" } else { "false" });
+            tamper.flag("aria-disabled", copied.is_none() && links.len() == 0);
             let is_new = frame.now.at.since(shown.0) < READABLE;
             if is_new && (shown.1, shown.2) == (copied.is_some(), hides) {
                 return;
             }
             shown = (frame.now.at, copied.is_some(), hides);
-            let pressed = |is_pressed| if is_pressed { "true" } else { "false" };
             hide.hide(copied.is_none());
-            hide.attribute("aria-pressed", pressed(hides));
-            tamper.attribute("aria-pressed", pressed(copied.is_some()));
+            hide.flag("aria-pressed", hides);
+            tamper.flag("aria-pressed", copied.is_some());
             let [button, left, right, kind] = match copied {
                 Some(_) => ["Real chain", "Real", "Copy", "copy"],
                 None => ["Tamper", "Leader", "This page", "real"],

@@ -73,9 +73,9 @@ pub(super) fn ChartCard(session: Handle) -> impl IntoView {
                 }
                 None => String::new(),
             };
-            let to = state.plot.borrow().to;
-            chart.attribute("aria-valuemax", &to.to_string());
-            chart.attribute("aria-valuenow", &read.map_or(to, |index| index.0).to_string());
+            chart.attribute("aria-valuemax", &state.plot.borrow().to.to_string());
+            // It changes only when a person moves it: screen readers tell each change of it.
+            chart.attribute("aria-valuenow", &read.map_or(0, |index| index.0).to_string());
             chart.attribute("aria-valuetext", &told);
             reading.text(&told);
         }

@@ -42,7 +42,7 @@ pub(super) fn EventLogCard(session: Handle) -> impl IntoView {
             let (history, places) = (frame.model.history(), &frame.places);
             note.text(&search_note(frame.model));
             let missed = history.is_paused().then(|| history.missed());
-            pause.attribute("aria-pressed", if missed.is_some() { "true" } else { "false" });
+            pause.flag("aria-pressed", missed.is_some());
             pause.text(if missed.is_some() { "▶" } else { "❚❚" });
             empty.hide(!history.is_empty());
             empty.text(match history.filter() {

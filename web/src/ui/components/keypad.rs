@@ -69,7 +69,7 @@ pub(super) fn Keypad(session: Handle) -> impl IntoView {
             keys.is_open.set(status.as_ref().is_some_and(OperationStatus::is_open));
             actions(status.as_ref().is_some_and(OperationStatus::is_pending));
             let mistake = keys.mistake.borrow().clone();
-            field.attribute("aria-invalid", if mistake.is_some() { "true" } else { "false" });
+            field.flag("aria-invalid", mistake.is_some());
             let status = match mistake {
                 Some(text) => Some(OperationStatus { kind: "refused", tone: Tone::Bad, text, way: Default::default() }),
                 None => status,
@@ -79,7 +79,7 @@ pub(super) fn Keypad(session: Handle) -> impl IntoView {
             for (kind, button) in &buttons {
                 button.class(if is_refused && keys.pressed.get() == Some(*kind) { "refused" } else { "" });
                 button.attribute("aria-label", &kind.spoken(&typed));
-                button.attribute("aria-disabled", if keys.is_open.get() { "true" } else { "false" });
+                button.flag("aria-disabled", keys.is_open.get());
                 button.text(&kind.shown(&typed));
             }
             outcome(status.as_ref());

@@ -193,7 +193,7 @@ fn rename(session: Handle) {
         let spots = Rc::clone(&spots);
         move |opens: bool, problem: &str| {
             let (key, form, field) = &*spots;
-            key.attribute("aria-expanded", if opens { "true" } else { "false" });
+            key.flag("aria-expanded", opens);
             form.part("small").text(problem);
             form.hide(!opens);
             let _ = if opens { field.element().focus() } else { key.element().focus() };

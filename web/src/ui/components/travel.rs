@@ -39,7 +39,7 @@ pub(super) fn TravelCard(session: Handle) -> impl IntoView {
             let (label, sign) = if past.speed == 0 { ("Play history", "▶") } else { ("Pause history", "❚❚") };
             play.attribute("aria-label", label);
             play.text(sign);
-            live.attribute("aria-disabled", if past.state == "live" { "true" } else { "false" });
+            live.flag("aria-disabled", past.state == "live");
             there.class(if past.is_wrong { "there wrong" } else { "there" });
             value.text(&past.value);
             text.text(&past.text);
