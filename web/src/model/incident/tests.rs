@@ -976,3 +976,24 @@ fn incidents_wait_for_their_turn_and_what_is_too_much_is_counted() {
     world.watch(2 * QUICK_PACE + HOLD);
     assert_eq!(step(&mut world), None);
 }
+
+#[test]
+fn a_log_that_grew_while_the_link_was_down_is_not_a_fast_one() {
+    let mut world = World::new();
+    let scale = |world: &mut World| {
+        let now = world.now();
+        world.model.strip(None, 12, now).scale
+    };
+    world.take_down();
+    for _ in 0..20 {
+        assert_eq!(scale(&mut world), 1);
+        world.wait(SECOND / 5);
+        world.commit(&[Add(1); 50]);
+    }
+    world.bring_up();
+    world.until_live();
+    for _ in 0..5 {
+        assert_eq!(scale(&mut world), 1);
+        world.wait(SECOND / 10);
+    }
+}

@@ -164,6 +164,18 @@ fn what_an_old_list_says_of_others_is_not_shown_as_known() {
 }
 
 #[test]
+fn a_log_that_grew_unheard_is_not_a_fast_one() {
+    let mut model = model(1_000, vec![]);
+    let scale_at = |model: &mut Model, tenths: u64| {
+        let now = Now { at: engine::Moment(Duration::from_millis(tenths * 100)), ..Now::default() };
+        model.strip(None, 12, now).scale
+    };
+    assert!((100..120).all(|tenths| scale_at(&mut model, tenths) == 1));
+    model.handle_roster(roster(90_000, vec![]), at(60));
+    assert!((600..605).all(|tenths| scale_at(&mut model, tenths) == 1));
+}
+
+#[test]
 fn of_many_lanes_those_with_a_problem_come_first() {
     let of = |count: usize| {
         let mut rows: Vec<_> = (0..count).map(|number| row(&format!("replica-{number}"), 1_000)).collect();
