@@ -78,13 +78,7 @@ fn missing(index: Index, text: &str) -> LogLine {
 
 /// Who submitted an event, in words.
 pub(crate) fn author(who: &Who, own: bool) -> String {
-    match who {
-        _ if own => "you".to_owned(),
-        Who::Generator => "generator".to_owned(),
-        Who::Named(_) => who.name().to_owned(),
-        Who::Unnamed => "somebody".to_owned(),
-        Who::Unknown => String::new(),
-    }
+    if own { "you" } else { who.name() }.to_owned()
 }
 
 /// The local time of day at which something was committed.

@@ -42,13 +42,15 @@ impl Who {
         matches!(self, Self::Named(identity) if !own.is_empty() && identity.id == own)
     }
 
-    /// The name for people: the id if there is no name, and nothing if nobody is named.
+    /// The name for people, and for the filter of the event log. Nothing if it is not known.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
             Self::Named(identity) if identity.name.is_empty() => &identity.id,
             Self::Named(identity) => &identity.name,
-            Self::Generator | Self::Unnamed | Self::Unknown => "",
+            Self::Generator => "generator",
+            Self::Unnamed => "somebody",
+            Self::Unknown => "",
         }
     }
 }

@@ -19,7 +19,8 @@ pub struct Filter {
     pub kinds: Kinds,
     /// Only what this tab submitted.
     pub mine: bool,
-    /// Only what somebody with this text in the name submitted, in any case of ASCII letters; empty means everybody.
+    /// Only what somebody with this text in the name submitted, in any case of ASCII letters, `generator` included; empty means
+    /// everybody.
     pub author: String,
     /// Only incidents. Nothing else is looked at then.
     pub incidents_only: bool,

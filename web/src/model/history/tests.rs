@@ -183,10 +183,10 @@ fn authors_and_own_operations_are_shown() {
     };
     assert_eq!(author(&history, 500), ("Anna".to_owned(), false));
     assert_eq!(author(&history, 501), ("me".to_owned(), true));
-    assert_eq!(author(&history, 502), (String::new(), false));
+    assert_eq!(author(&history, 502), ("generator".to_owned(), false));
     assert_eq!(row(&history, 1_000 - 502).author, Who::Generator);
     history.handle_committed(Index(502));
-    assert_eq!(author(&history, 502), (String::new(), true), "this tab's producer knows it");
+    assert_eq!(author(&history, 502), ("generator".to_owned(), true), "this tab's producer knows it");
 }
 
 #[test]
@@ -255,6 +255,9 @@ fn a_filter_searches_backwards_as_far_as_it_must() {
     history.set_filter(Some(Filter { kinds, ..Filter::default() }));
     leader.serve(&mut history, 0..14);
     assert_eq!(indexes(&history, 0..2), [199_998, 199_995]);
+    history.set_filter(Some(Filter { author: "Generator".to_owned(), ..Filter::default() }));
+    leader.serve(&mut history, 0..14);
+    assert_eq!(indexes(&history, 0..2), [199_999, 199_998], "it is shown under this name");
     history.set_filter(Some(Filter::default()));
     assert_eq!((history.filter(), history.len()), (None, 200_000), "an empty filter shows everything");
 }

@@ -131,8 +131,10 @@ fn every_index_is_reached_with_two_calls_and_proved() {
         assert!(there.proved, "at {index}");
         assert_eq!(there.event.map(|event| event.index), (index > Index::ZERO).then_some(index));
         let anna = index.0 > 0 && index.0 % 5 == 0;
-        assert_eq!(there.author.name(), if anna { "Anna" } else { "" });
-        assert_eq!(there.author == Who::Generator, !anna && index.0 > 0);
+        let generator = !anna && index.0 > 0;
+        let name = if generator { "generator" } else { "" };
+        assert_eq!(there.author.name(), if anna { "Anna" } else { name });
+        assert_eq!(there.author == Who::Generator, generator);
         let batch = leader.batches.iter().find(|batch| batch.last() >= index).unwrap();
         assert_eq!(there.committed_at, (index.0 > 0).then_some(batch.committed_at()));
     }
