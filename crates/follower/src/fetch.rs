@@ -1,5 +1,6 @@
 //! gRPC-Web over the browser's `fetch`, made by hand: with tonic's client the page would be a fifth larger.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,11 +10,29 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, Headers, ReadableStreamDefaultReader, RequestCache, RequestInit, Response};
 
+use crate::grpc::Options;
 use crate::grpc_web::{self, Body, Part, broken};
-use crate::{Arrivals, CallError};
+use crate::{Arrivals, CallError, Token};
 
-/// What comes before the path of each call.
-pub(crate) type Base = String;
+/// Where the leader is, and what it is shown.
+#[derive(Clone, Debug)]
+pub(crate) struct Base {
+    /// What comes before the path of each call.
+    url: String,
+    token: Token,
+}
+
+impl Base {
+    pub(crate) fn new(address: &str, options: &Options) -> Self {
+        Self { url: address.trim_end_matches('/').to_owned(), token: options.token.clone() }
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
 
 /// A way to the leader at `base`. If it is for a stream, `arrivals` counts the bytes of the answer.
 #[derive(Clone, Debug)]
@@ -45,6 +64,9 @@ impl Transport {
         let headers = Headers::new().map_err(refused)?;
         headers.set("content-type", "application/grpc-web").map_err(refused)?;
         headers.set("x-grpc-web", "1").map_err(refused)?;
+        if let Some(shown) = self.base.token.authorization() {
+            headers.set("authorization", &shown).map_err(refused)?;
+        }
         let init = RequestInit::new();
         init.set_method("POST");
         init.set_headers(&headers);
@@ -52,7 +74,7 @@ impl Transport {
         init.set_cache(RequestCache::NoStore);
         init.set_signal(Some(&abort.0.signal()));
         let window = web_sys::window().ok_or_else(|| refused(JsValue::NULL))?;
-        let asked = window.fetch_with_str_and_init(&[&self.base, path].concat(), &init);
+        let asked = window.fetch_with_str_and_init(&[&self.base.url, path].concat(), &init);
         let answer = JsFuture::from(asked).await;
         // The browser tells a page no more than that there was no answer.
         let answer: Response = answer.map_err(|_| CallError::unknown("the leader cannot be reached"))?.unchecked_into();

@@ -19,7 +19,7 @@ use crate::link::{Answered, Link, LinkError, Report, Reporter};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::native::{Base, Messages, Transport};
 use crate::timer::Clock;
-use crate::{Arrivals, CallError};
+use crate::{Arrivals, CallError, Token};
 
 /// How long [`Calls::submit`] waits for an answer.
 pub const SUBMIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ macro_rules! method {
 }
 pub(crate) use method;
 
-/// A link from a native process to the leader at `address`, such as `http://127.0.0.1:8080`, or
+/// A link to the leader at `address`, such as `http://127.0.0.1:8080`, or
 /// `http://example.com/calc` where a proxy serves it below a path. It connects when it is used, in a tokio runtime.
 ///
 /// ```no_run
@@ -48,20 +48,39 @@ pub(crate) use method;
 /// # Errors
 ///
 /// [`InvalidAddress`] if `address` is not an [`Address`](crate::Address).
-#[cfg(not(target_arch = "wasm32"))]
 pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink, InvalidAddress> {
-    let base = address.parse::<crate::Address>()?.uri().clone();
+    connect_with(address, identity, &Options::default())
+}
+
+/// The same as [`connect`], with what the leader is shown and how it is verified.
+///
+/// # Errors
+///
+/// [`InvalidAddress`].
+#[cfg(not(target_arch = "wasm32"))]
+pub fn connect_with(address: &str, identity: Identity, options: &Options) -> Result<GrpcLink, InvalidAddress> {
+    let base = Base::new(&address.parse()?, options).map_err(|problem| InvalidAddress::new(address, problem))?;
     Ok(GrpcLink::new(base, identity))
 }
 
-/// A link from a browser page to the leader at `address`, usually the page's own origin.
+/// The same as [`connect`] from a browser page to the leader at `address`, usually the page's own origin.
 ///
 /// # Errors
 ///
 /// None: the browser checks the address at the first call.
 #[cfg(target_arch = "wasm32")]
-pub fn connect(address: &str, identity: Identity) -> Result<GrpcLink, InvalidAddress> {
-    Ok(GrpcLink::new(address.trim_end_matches('/').to_owned(), identity))
+pub fn connect_with(address: &str, identity: Identity, options: &Options) -> Result<GrpcLink, InvalidAddress> {
+    Ok(GrpcLink::new(Base::new(address, options), identity))
+}
+
+/// What a leader is shown, and how it is verified.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Shown with every call.
+    pub token: Token,
+    /// For `https://` addresses. In a browser, the browser knows.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub tls: crate::Tls,
 }
 
 /// A link to a leader over gRPC. [`connect`] makes one.
@@ -239,6 +258,9 @@ pub enum SubmitError {
     /// The log does not know the producer. This call did not put the operation into the log.
     #[error("{0}")]
     UnknownProducer(String),
+    /// The leader takes it only with a token, or with another one. The operation is not in the log.
+    #[error("{0}")]
+    NotAllowed(String),
     /// The leader has too much to do. The operation is not in the log; try again.
     #[error("{0}")]
     Busy(String),
@@ -288,6 +310,7 @@ impl From<CallError> for SubmitError {
             "STALE_SEQUENCE" => Self::Stale(message),
             "SEQUENCE_REUSED" => Self::Reused { message, index: index("index") },
             "UNKNOWN_PRODUCER" => Self::UnknownProducer(message),
+            "TOKEN_MISSING" | "TOKEN_UNKNOWN" | "TOKEN_ONLY_READS" => Self::NotAllowed(message),
             "QUEUE_FULL" => Self::Busy(message),
             "LOG_UNAVAILABLE" | "SHUTTING_DOWN" | "STEPPED_DOWN" => Self::NotCommitted(message),
             "UNKNOWN_SERVICE" | "HOST_NOT_ALLOWED" | "ORIGIN_NOT_ALLOWED" => Self::Refused(message),

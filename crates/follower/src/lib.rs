@@ -29,8 +29,8 @@
 //! `examples/replica.rs` is a complete program. A [`Producer`] goes the other way: it submits operations, each exactly
 //! once.
 //!
-//! Native and wasm differ only in the transports `native` and `fetch`, the two functions called [`connect`], and the
-//! module `timer`.
+//! Native and wasm differ only in the transports `native` and `fetch`, the two functions called [`connect_with`], and
+//! the module `timer`.
 
 pub mod address;
 pub mod arrivals;
@@ -50,6 +50,9 @@ pub mod producer;
 mod report;
 mod session;
 mod timer;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod tls;
+pub mod token;
 mod watch;
 
 pub use address::{Address, AddressProblem, InvalidAddress};
@@ -57,10 +60,13 @@ pub use arrivals::Arrivals;
 pub use call_error::CallError;
 pub use faulty::{FaultyLink, InjectorGuard, SharedInjector};
 pub use freezer::Freezer;
-pub use grpc::{Calls, GrpcLink, connect};
+pub use grpc::{Calls, GrpcLink, Options, connect, connect_with};
 pub use history::ReadError;
 pub use link::{Link, LinkError};
 pub use observer::Observer;
 pub use producer::{Outbox, Producer, Submit};
 pub use session::follow;
+#[cfg(not(target_arch = "wasm32"))]
+pub use tls::{Tls, TlsError};
+pub use token::{InvalidToken, Token};
 pub use watch::{ControlError, Rosters, read_roster};

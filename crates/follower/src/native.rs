@@ -1,5 +1,6 @@
 //! gRPC over the HTTP/2 connections of native processes.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -20,7 +21,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tower::ServiceExt;
 
-use crate::{Arrivals, CallError};
+use crate::grpc::Options;
+use crate::{Address, AddressProblem, Arrivals, CallError, Token};
 
 /// How many bytes a leader may send ahead of what is read: several full batches, enough for 10 MB/s at 6 ms. More bytes
 /// would only be older when they are read.
@@ -34,8 +36,29 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 /// broken path would wait until TCP gives up.
 const CALL_KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 
-/// The leader's address. Its path comes before the path of each call.
-pub(crate) type Base = Uri;
+/// Where the leader is, and what it is shown.
+#[derive(Clone, Debug)]
+pub(crate) struct Base {
+    /// Its path comes before the path of each call.
+    uri: Uri,
+    /// Knows how the leader is verified.
+    endpoint: Endpoint,
+    token: Token,
+}
+
+impl Base {
+    pub(crate) fn new(address: &Address, options: &Options) -> Result<Self, AddressProblem> {
+        let uri = address.uri().clone();
+        let endpoint = options.tls.endpoint(&uri).map_err(|_| AddressProblem::NoRoots)?;
+        Ok(Self { uri, endpoint, token: options.token.clone() })
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.uri.fmt(f)
+    }
+}
 
 /// A connection to the leader at `base`, which is made with the first call. If it is for a stream, `arrivals` counts the bytes
 /// that come over it.
@@ -47,24 +70,33 @@ pub(crate) struct Transport {
 
 impl Transport {
     pub(crate) fn new(base: &Base, arrivals: Option<&Arrivals>) -> Self {
-        Self { channel: channel(base, arrivals), base: base.clone() }
+        Self { channel: channel(base.endpoint.clone(), arrivals), base: base.clone() }
     }
 
     /// Makes a call whose answer is one message.
     pub(crate) async fn call(&self, path: &'static str, request: Vec<u8>) -> Result<Bytes, CallError> {
-        let answer = self.client().await?.unary(Request::new(request), PathAndQuery::from_static(path), Encoded).await;
+        let answer = self.client().await?.unary(self.request(request), PathAndQuery::from_static(path), Encoded).await;
         Ok(answer?.into_inner())
     }
 
     /// Makes a call whose answer is a stream of messages.
     pub(crate) async fn open(&self, path: &'static str, request: Vec<u8>) -> Result<Messages, CallError> {
         let path = PathAndQuery::from_static(path);
-        let answer = self.client().await?.server_streaming(Request::new(request), path, Encoded).await;
+        let answer = self.client().await?.server_streaming(self.request(request), path, Encoded).await;
         Ok(Messages(answer?.into_inner()))
     }
 
+    fn request(&self, message: Vec<u8>) -> Request<Vec<u8>> {
+        let mut request = Request::new(message);
+        // A token has only characters that a header can have.
+        if let Some(Ok(authorization)) = self.base.token.authorization().map(|shown| shown.parse()) {
+            request.metadata_mut().insert("authorization", authorization);
+        }
+        request
+    }
+
     async fn client(&self) -> Result<Grpc<Channel>, CallError> {
-        let mut client = Grpc::with_origin(self.channel.clone(), self.base.clone());
+        let mut client = Grpc::with_origin(self.channel.clone(), self.base.uri.clone());
         match client.ready().await {
             Ok(()) => Ok(client),
             Err(error) => Err(Status::from_error(error.into()).into()),
@@ -124,11 +156,13 @@ impl Decoder for Encoded {
 
 /// A new connection to the leader, which is made with the first call. If it is for a stream, `arrivals` counts its bytes, and
 /// the replica notices silence; a connection for calls is pinged instead.
-fn channel(leader: &Uri, arrivals: Option<&Arrivals>) -> Channel {
+fn channel(endpoint: Endpoint, arrivals: Option<&Arrivals>) -> Channel {
     let mut tcp = HttpConnector::new();
+    // tonic adds TLS for https.
+    tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(WELCOME_TIMEOUT));
-    let endpoint = Endpoint::from(leader.clone())
+    let endpoint = endpoint
         .connect_timeout(WELCOME_TIMEOUT)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);

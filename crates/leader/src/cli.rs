@@ -4,6 +4,10 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod tls;
+mod tokens;
+
+use anyhow::bail;
 use clap::{Parser, Subcommand, ValueEnum};
 use engine::Durability;
 
@@ -11,6 +15,10 @@ use crate::config::{Config, Generator, Pace, Storage};
 use crate::http::access::{Access, HostName, Origin};
 use crate::http::limits::Limits;
 use crate::http::listen::Listen;
+use crate::http::port::Ports;
+use crate::http::tokens::Tokens;
+use tls::TlsArgs;
+use tokens::TokenArgs;
 
 /// Examples and environment variables, shown after the flags in `--help`.
 const MORE_HELP: &str = "\
@@ -74,10 +82,17 @@ pub struct LogArgs {
 /// The leader's flags.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Host and port to listen on, such as localhost:8080. A port alone listens on this machine only, 0.0.0.0:8080 on
-    /// every address. Port 0 picks a free port, which the leader logs
-    #[arg(long, default_value = "127.0.0.1:8080", env = "CALCULATOR_LISTEN", value_name = "HOST:PORT")]
-    pub listen: Listen,
+    /// Host and port to listen on, such as localhost:8080; may be given several times. A port alone listens on this machine
+    /// only, 0.0.0.0:8080 on every address. Port 0 picks a free port, which the leader logs. With --tls-cert the port speaks
+    /// TLS, unless it is written as http://HOST:PORT
+    #[arg(
+        long,
+        default_value = "127.0.0.1:8080",
+        env = "CALCULATOR_LISTEN",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
+    pub listen: Vec<Listen>,
 
     /// Pause before each random operation, drawn evenly from this range
     #[arg(long, default_value = "10ms..1s", value_name = "MIN..MAX", conflicts_with_all = ["rate", "no_generator"])]
@@ -162,6 +177,14 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub allow_origins: Vec<Origin>,
+
+    /// The flags of TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+
+    /// The flags of tokens.
+    #[command(flatten)]
+    pub tokens: TokenArgs,
 }
 
 /// What an acknowledged operation survives.
@@ -182,6 +205,37 @@ pub enum ControlArg {
     Off,
 }
 
+impl Args {
+    /// Listens on the ports.
+    ///
+    /// # Errors
+    ///
+    /// If a port or a file cannot be used.
+    pub async fn ports(&self) -> anyhow::Result<Ports> {
+        let ports = Ports::bind(&self.listen, self.tls.files(), None).await?;
+        if let Some(address) = ports.exposed()
+            && self.tokens.are_given()
+            && !self.tokens.tls_ends_at_proxy
+        {
+            bail!(
+                "tokens would travel in cleartext to {address}: give --tls-cert and --tls-key, listen on this machine only, \
+                 or say --tls-ends-at-proxy if a proxy in front speaks TLS"
+            );
+        }
+        Ok(ports)
+    }
+
+    /// The configuration, with the files that it names.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be used.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        Ok(Config { tokens: self.tokens.load()?, ..Config::from(self) })
+    }
+}
+
+/// The configuration without what is in files.
 impl From<&Args> for Config {
     fn from(args: &Args) -> Self {
         let generator = match (args.no_generator, args.rate) {
@@ -199,6 +253,7 @@ impl From<&Args> for Config {
             let directory = args.data_dir.clone();
             Storage::Directory { directory, durability, snapshot_every: args.snapshot_every }
         };
+        let listened = args.listen.iter().filter_map(|listen| listen.host().parse().ok());
         Self {
             storage,
             generator,
@@ -211,9 +266,10 @@ impl From<&Args> for Config {
             max_subscribers: args.max_subscribers,
             access: Access {
                 // The name in `--listen` needs no `--host`.
-                hosts: args.hosts.iter().cloned().chain(args.listen.host().parse().ok()).collect(),
+                hosts: args.hosts.iter().cloned().chain(listened).collect(),
                 origins: args.allow_origins.clone(),
             },
+            tokens: Tokens::default(),
             limits: Limits::default(),
         }
     }

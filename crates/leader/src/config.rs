@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::http::access::Access;
 use crate::http::limits::Limits;
+use crate::http::tokens::Tokens;
 
 /// The configuration of a leader.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct Config {
     pub max_subscribers: usize,
     /// Which browsers are answered.
     pub access: Access,
+    /// Who may read and write.
+    pub tokens: Tokens,
     /// How long clients may take.
     pub limits: Limits,
 }

@@ -3,20 +3,26 @@
 //! | to find | look in |
 //! |---|---|
 //! | how a connection is served, and what it may cost | `connection.rs`, [`limits`] |
+//! | the ports, and TLS | [`port`], [`listen`], [`tls`] |
 //! | whether the peer of a connection still answers | `peer.rs`, `tcp.rs` |
 //! | the threads for streams | `readers.rs` |
 //! | which browsers are answered | [`access`] |
+//! | who may read and write | [`tokens`] |
 //! | the page's files | `assets.rs` |
 
 pub mod access;
 mod assets;
 mod connection;
+mod follow_file;
 pub(crate) mod health;
 pub mod limits;
 pub mod listen;
 mod peer;
+pub mod port;
 pub(crate) mod readers;
 mod tcp;
+pub mod tls;
+pub mod tokens;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,10 +33,10 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use feed::Feed;
 use health::Health;
-use tokio::net::TcpListener;
+use port::{Answers, Port, Ports};
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -54,17 +60,20 @@ use sequencer::WriteHealth;
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
-    /// Returns whether all connections ended within the grace time.
-    accepting: JoinHandle<bool>,
-    stop: oneshot::Sender<Duration>,
+    /// One for each port. Returns whether all connections ended within the grace time.
+    accepting: Vec<JoinHandle<bool>>,
+    /// Follows the files of TLS and tokens.
+    following: JoinSet<()>,
+    /// Gives the grace time.
+    stop: watch::Sender<Option<Duration>>,
     /// Turns true when the leader shuts down.
     closing: watch::Sender<bool>,
 }
 
-/// Starts to serve on `listener`; `readers` runs the streams. Health checks report `writing`.
+/// Starts to serve on `ports`; `readers` runs the streams. Health checks report `writing`.
 #[must_use]
 pub fn start(
-    listener: TcpListener,
+    ports: Ports,
     calculator: Calculator,
     feed: Feed,
     membership: Membership,
@@ -88,15 +97,32 @@ pub fn start(
         .merge(grpc(LeaderServer::new(legacy)))
         .merge(grpc(health_service))
         .merge(reflection())
-        .merge(health.router())
+        .merge(health.clone().router())
         .merge(assets::router(Arc::clone(&access)));
+    if config.tokens.are_needed() {
+        app = app.layer(from_fn_with_state(config.tokens.clone(), tokens::guard));
+    }
+    // Around the tokens, because a preflight shows none.
     if let Some(cors) = access.cors() {
         app = app.layer(cors);
     }
     let app = app.layer(from_fn_with_state(access, guard));
-    let (stop, stopping) = oneshot::channel();
-    let accepting = tokio::spawn(connection::accept(listener, app, config.limits, readers, stopping));
-    Server { accepting, stop, closing }
+    let operators = health.router();
+    let (stop, stopping) = watch::channel(None);
+    let mut following = JoinSet::new();
+    following.spawn(config.tokens.clone().follow_files());
+    let accept = |port: Port| {
+        if let Some(tls) = port.tls.clone() {
+            following.spawn(tls.follow_files());
+        }
+        let app = match port.answers {
+            Answers::Everyone => app.clone(),
+            Answers::Operators => operators.clone(),
+        };
+        tokio::spawn(connection::accept(port, app, config.limits, readers.clone(), stopping.clone()))
+    };
+    let accepting = ports.0.into_iter().map(accept).collect();
+    Server { accepting, following, stop, closing }
 }
 
 impl Server {
@@ -107,9 +133,13 @@ impl Server {
 
     /// Stops accepting, waits up to `grace` for open connections to end, and cuts the rest. Returns whether all ended in time.
     pub async fn stop(self, grace: Duration) -> bool {
-        // An error means that the task is gone, which the next line handles.
-        let _ = self.stop.send(grace);
-        self.accepting.await.unwrap_or(false)
+        drop(self.following);
+        self.stop.send_replace(Some(grace));
+        let mut in_time = true;
+        for accepting in self.accepting {
+            in_time &= accepting.await.unwrap_or(false);
+        }
+        in_time
     }
 }
 

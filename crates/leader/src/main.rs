@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use leader::cli::{Args, Cli, Command};
-use leader::config::Config;
 use leader::export::export;
 use leader::verify::verify;
 use program::{allow_many_files, flags, printable, shutdown_signal};
@@ -51,9 +50,9 @@ fn lead(args: &Args) -> anyhow::Result<()> {
     allow_many_files(FILES)?;
     let runtime = Runtime::new().context("cannot start the leader's threads")?;
     runtime.block_on(async {
-        let listener = args.listen.bind().await?;
+        let ports = args.ports().await?;
         let signal = shutdown_signal().context("cannot listen for signals")?;
         let shutdown = async { info!("{}", signal.await) };
-        Ok(leader::run(Config::from(args), listener, shutdown).await?)
+        Ok(leader::run(args.config()?, ports, shutdown).await?)
     })
 }

@@ -10,13 +10,13 @@ use feed::Feed;
 use store::sqlite::{Cause, OpenError, Options, Problem};
 use store::{AppendError, Corrupt, MemoryStore, Opened, ReadError, Replaced, SqliteStore, Store};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use crate::advice::{about_damage, with_advice};
 use crate::config::{Config, Storage};
 use crate::generator::{self, Generation};
 use crate::http::listen;
+use crate::http::port::Ports;
 use crate::http::readers::Readers;
 use crate::replay::{self, ReplayError};
 use crate::roster::Membership;
@@ -73,7 +73,7 @@ pub enum RunError {
     },
 }
 
-/// Runs a leader on `listener` until `shutdown` is ready or the leader loses the right to write. Returns at most five seconds
+/// Runs a leader on `ports` until `shutdown` is ready or the leader loses the right to write. Returns at most five seconds
 /// after `shutdown`, however many streams are open, unless the disk takes longer to finish a commit.
 ///
 /// # Errors
@@ -81,16 +81,17 @@ pub enum RunError {
 /// [`RunError`] if the leader did not start, or ended before `shutdown`.
 pub async fn run(
     config: Config,
-    listener: TcpListener,
+    ports: impl Into<Ports>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
+    let ports = ports.into();
     let opened = open(&config).await?;
     let feed = Feed::new(&opened, config.heartbeat_interval);
     let (tail, log) = (opened.tail, Arc::clone(&opened.reader));
-    let address = listener.local_addr().ok();
+    let (listen, page) = addresses(&ports);
     info!(
-        listen = address.map(tracing::field::display),
-        page = address.map(|address| tracing::field::display(listen::url(address))),
+        listen,
+        page,
         log = %tail.log(),
         term = %opened.term,
         index = %tail.position().index,
@@ -101,7 +102,7 @@ pub async fn run(
     let (submitter, committer) = sequencer::start(opened, feed.clone(), generator::source(config.seed), clock::now);
     let mut committing = Thread::run("committer", committer.run()).map_err(RunError::Thread)?;
     let ending = submitter.clone();
-    let controllable = config.control.unwrap_or(address.is_some_and(|address| address.ip().is_loopback()));
+    let controllable = config.control.unwrap_or(ports.are_local());
     let generation = Generation::new(config.generator, config.max_rate, controllable);
     let generator = tokio::spawn(generation.clone().run(config.count, submitter.clone(), config.seed));
     let heartbeats = tokio::spawn(beat(feed.clone(), config.heartbeat_interval));
@@ -119,7 +120,7 @@ pub async fn run(
     let health = submitter.health().clone();
     let service = Calculator::new(feed.clone(), log, submitter, membership.clone(), generation, watchers);
     let readers = Readers::start().map_err(RunError::Thread)?;
-    let server = http::start(listener, service, feed.clone(), membership, health, readers.handle(), &config);
+    let server = http::start(ports, service, feed.clone(), membership, health, readers.handle(), &config);
 
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -141,6 +142,13 @@ pub async fn run(
     checking_streams.abort();
     making_rosters.abort();
     ended
+}
+
+/// The addresses of the ports, and the URL of the page on the first one.
+fn addresses(ports: &Ports) -> (String, Option<String>) {
+    let listen: Vec<_> = ports.addresses().iter().map(ToString::to_string).collect();
+    let first = ports.0.first().and_then(|port| Some((port.scheme(), port.address()?)));
+    (listen.join(","), first.map(|(scheme, address)| listen::url(scheme, address)))
 }
 
 /// Opens the log and replays the events after its newest snapshot.

@@ -65,7 +65,7 @@ impl World {
         let (generation, watchers) = (Generation::new(Generator::Off, 0, false), Watchers::new(1));
         let calculator = Calculator::new(feed.clone(), log, submitter, membership.clone(), generation, watchers);
         let readers = tokio::runtime::Handle::current();
-        let server = http::start(listener, calculator, feed, membership, writing, readers, &config);
+        let server = http::start(listener.into(), calculator, feed, membership, writing, readers, &config);
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self { disk_answers, server, address, channel }
     }

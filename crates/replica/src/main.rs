@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use engine::Replica;
-use follower::{connect, follow};
+use follower::{connect_with, follow};
 use program::{Outlet, allow_many_files, flags, printable, shutdown_signal};
+use replica::credentials::Credentials;
 use replica::faults::{FaultList, Plan, follow_with_faults};
 use replica::output::{Format, Output};
 use tokio::runtime::Builder;
@@ -45,11 +46,13 @@ Examples:
   calculator-replica                                     follows http://127.0.0.1:8080
   calculator-replica --leader leader.example:9000        follows a leader on another machine
   calculator-replica --leader http://example.com/calc    follows one behind a proxy, below a path
+  calculator-replica --leader https://calc.example --tls-ca ca.pem --token-file token
   calculator-replica --output json --name two | jq .     writes JSON, for programs
   calculator-replica --faults all                        breaks its own stream on purpose, and says how it heals
 
 Environment:
   CALCULATOR_LEADER  stands for --leader
+  CALCULATOR_TOKEN   the token itself, instead of --token-file
   NO_COLOR           no colours in this help, if it is set and not empty; the output has none";
 
 /// Follows a leader, applies every operation of its log, and holds the same number at the same index.
@@ -60,7 +63,7 @@ Environment:
 struct Args {
     /// The leader's address.
     #[arg(
-        help = "The leader's address: http://HOST[:PORT][/PATH], HOST:PORT, or HOST for port 8080",
+        help = "The leader's address: https://HOST[:PORT][/PATH], http:// without TLS, HOST:PORT, or HOST for port 8080",
         long,
         default_value = "http://127.0.0.1:8080",
         env = "CALCULATOR_LEADER",
@@ -75,6 +78,10 @@ struct Args {
     /// What to write to standard output: lines for people, or one JSON object a line (see docs/json.md)
     #[arg(long, value_enum, default_value_t = Format::Log)]
     output: Format,
+
+    /// What the leader is shown, and how it is verified.
+    #[command(flatten)]
+    credentials: Credentials,
 
     /// The faults to inject.
     #[arg(
@@ -147,7 +154,8 @@ async fn run_until_signal(args: Args) -> anyhow::Result<()> {
     let id = format!("{:016x}", rand::random::<u64>());
     let name = args.name.unwrap_or_else(|| format!("replica-{}", &id[..4]));
     let identity = Identity { id, name, kind: ReplicaKind::Native };
-    let connect = || connect(&args.leader, identity.clone());
+    let options = args.credentials.options(&args.leader)?;
+    let connect = || connect_with(&args.leader, identity.clone(), &options);
     let link = connect()?;
     let address = link.address();
     let signal = shutdown_signal().context("cannot listen for signals")?;

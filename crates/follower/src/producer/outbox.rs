@@ -184,11 +184,13 @@ impl Outbox {
                 self.take_new_id(new_id());
                 if in_doubt { self.settle(Settled::NotKnown(error)) } else { again(error) }
             }
-            SubmitError::Refused(_) | SubmitError::Mismatch { .. } if in_doubt => {
+            SubmitError::Refused(_) | SubmitError::NotAllowed(_) | SubmitError::Mismatch { .. } if in_doubt => {
                 self.abandoned = Some(operation);
                 self.settle(Settled::RefusedForNow(error))
             }
-            SubmitError::Refused(_) | SubmitError::Mismatch { .. } => self.settle(Settled::Refused(error)),
+            SubmitError::Refused(_) | SubmitError::NotAllowed(_) | SubmitError::Mismatch { .. } => {
+                self.settle(Settled::Refused(error))
+            }
         })
     }
 

@@ -30,7 +30,8 @@ use wire::status::status;
 use crate::rpc::edge::Form;
 
 /// The headers that a page of an allowed site may send and read.
-const ALLOWED_HEADERS: [HeaderName; 4] = [
+const ALLOWED_HEADERS: [HeaderName; 5] = [
+    header::AUTHORIZATION,
     header::CONTENT_TYPE,
     HeaderName::from_static("x-grpc-web"),
     HeaderName::from_static("x-user-agent"),

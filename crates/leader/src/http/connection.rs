@@ -8,17 +8,22 @@ use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 use tracing::{debug, warn};
 
 use crate::http::limits::Limits;
 use crate::http::listen;
 use crate::http::peer::{CallTasks, Calls, Judgement, Peer, PeerIo};
+use crate::http::port::Port;
 use crate::http::readers::Place;
+use crate::http::tls::{self, Tls};
 
 /// Concurrent calls on one HTTP/2 connection. A page or a replica needs a handful. Proxies and load tests put many
 /// subscribers on one connection, and open another when it is full.
@@ -45,15 +50,16 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TRIES: u32 = 3;
 
-/// Serves `app` on every connection until `stopping` gives a grace time. Then waits that long for open connections to end,
-/// and cuts the rest. Returns whether all ended in time. `readers` serves connections that carry streams.
+/// Serves `app` on every connection to `port` until `stopping` gives a grace time. Then waits that long for open connections
+/// to end, and cuts the rest. Returns whether all ended in time. `readers` serves connections that carry streams.
 pub(crate) async fn accept(
-    listener: TcpListener,
+    port: Port,
     app: Router,
     limits: Limits,
     readers: Handle,
-    mut stopping: oneshot::Receiver<Duration>,
+    mut stopping: watch::Receiver<Option<Duration>>,
 ) -> bool {
+    let Port { listener, tls, .. } = port;
     let (stop, stopped) = watch::channel(());
     // The operating system's limit of open files bounds the set. Dropping it cuts the connections that are left.
     let mut connections = JoinSet::new();
@@ -64,7 +70,8 @@ pub(crate) async fn accept(
                 Ok((stream, _)) => {
                     failing = false;
                     let place = Place::new(readers.clone());
-                    let serving = serve(stream, app.clone(), limits, Arc::clone(&place), stopped.clone());
+                    let tls = tls.as_ref().map(Tls::acceptor);
+                    let serving = serve(stream, tls, app.clone(), limits, Arc::clone(&place), stopped.clone());
                     connections.spawn(move_when_it_reads(place, serving));
                 }
                 Err(error) => {
@@ -76,12 +83,18 @@ pub(crate) async fn accept(
                 }
             },
             Some(_) = connections.join_next() => {}
-            grace = &mut stopping => break grace.unwrap_or_default(),
+            grace = grace(&mut stopping) => break grace,
         }
     };
     drop((listener, stop));
     let all_ended = async { while connections.join_next().await.is_some() {} };
     tokio::time::timeout(grace, all_ended).await.is_ok()
+}
+
+/// Waits for the grace time. There is none if the server was dropped.
+async fn grace(stopping: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    let stop = stopping.wait_for(Option::is_some).await;
+    stop.ok().and_then(|grace| *grace).unwrap_or_default()
 }
 
 /// Serves a connection here until it opens a stream, and then on the readers.
@@ -99,7 +112,14 @@ async fn move_when_it_reads(place: Arc<Place>, serving: impl Future<Output = ()>
 }
 
 /// Serves one connection until it ends. Once the sender of `stopped` is dropped, finishes the calls in progress and closes.
-async fn serve(stream: TcpStream, app: Router, limits: Limits, place: Arc<Place>, mut stopped: watch::Receiver<()>) {
+async fn serve(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    limits: Limits,
+    place: Arc<Place>,
+    mut stopped: watch::Receiver<()>,
+) {
     if let Err(error) = tune(&stream) {
         debug!(%error, "cannot set socket options");
     }
@@ -107,36 +127,69 @@ async fn serve(stream: TcpStream, app: Router, limits: Limits, place: Arc<Place>
     let peer = Peer::new(&socket, limits);
     let io = PeerIo { socket: Arc::clone(&socket), peer: Arc::clone(&peer) };
     let calls = Calls { app, peer: Arc::clone(&peer), place: Arc::clone(&place) };
-    let builder = builder(place);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), calls));
-    let (mut stopping, mut asked_to_end, mut look_at) = (false, false, Instant::now());
-    let serving = async {
-        loop {
-            tokio::select! {
-                ended = connection.as_mut() => return Some(ended),
-                _ = stopped.changed(), if !stopping => {
-                    stopping = true;
-                    connection.as_mut().graceful_shutdown();
+    let served = peer.until_cut(async {
+        let io = match tls {
+            None => Either::Left(io),
+            Some(tls) => {
+                let secured = tokio::select! {
+                    secured = tls::accept(&tls, io) => secured,
+                    _ = stopped.changed() => return Some(Ok(())),
+                    () = until_closing(&peer) => return None,
+                };
+                match secured {
+                    Ok(io) => Either::Right(io),
+                    Err(error) => return Some(Err(error.into())),
                 }
-                () = sleep_until(look_at.into()) => match peer.judge() {
-                    Judgement::Keep(next) => look_at = next,
-                    Judgement::Close if !asked_to_end => {
-                        asked_to_end = true;
-                        connection.as_mut().graceful_shutdown();
-                        look_at = Instant::now() + limits.closing;
-                    }
-                    Judgement::Close | Judgement::Cut => return None,
-                },
             }
-        }
-    };
-    match peer.until_cut(serving).await.flatten() {
+        };
+        serve_http(io, calls, place, &peer, limits, stopped).await
+    });
+    match served.await.flatten() {
         Some(Ok(())) => {}
         Some(Err(error)) => debug!(%error, "a connection ended with an error"),
         None => {
             debug!("cut a connection");
             // Discards unsent bytes, which would otherwise stay in the system's memory until TCP gives up.
             let _ = SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+/// Waits until the connection is idle for too long, or its host is gone.
+async fn until_closing(peer: &Peer) {
+    while let Judgement::Keep(next) = peer.judge() {
+        sleep_until(next.into()).await;
+    }
+}
+
+/// Serves the calls of a connection. Returns `None` if it is to be cut.
+async fn serve_http(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    calls: Calls<Router>,
+    place: Arc<Place>,
+    peer: &Peer,
+    limits: Limits,
+    mut stopped: watch::Receiver<()>,
+) -> Option<Result<(), axum::BoxError>> {
+    let builder = builder(place);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), calls));
+    let (mut stopping, mut asked_to_end, mut look_at) = (false, false, Instant::now());
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return Some(ended),
+            _ = stopped.changed(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = sleep_until(look_at.into()) => match peer.judge() {
+                Judgement::Keep(next) => look_at = next,
+                Judgement::Close if !asked_to_end => {
+                    asked_to_end = true;
+                    connection.as_mut().graceful_shutdown();
+                    look_at = Instant::now() + limits.closing;
+                }
+                Judgement::Close | Judgement::Cut => return None,
+            },
         }
     }
 }
@@ -171,10 +224,12 @@ mod tests {
     use axum::body::Body;
     use axum::routing::post;
     use http::Request;
+    use tokio::net::TcpListener;
     use tonic::transport::Channel;
     use tower::ServiceExt;
 
     use super::*;
+    use crate::http::port::Ports;
     use crate::http::readers::Readers;
 
     /// How long the stream blocks its thread: longer than any other call takes.
@@ -204,8 +259,9 @@ mod tests {
         };
         let app = Router::new().route(SubscribeService::PATH, post(stream)).route("/other", post(|| async { "other" }));
         let readers = Readers::with_threads(1).unwrap();
-        let (stop, stopping) = oneshot::channel();
-        let accepting = tokio::spawn(accept(listener, app, Limits::default(), readers.handle(), stopping));
+        let (stop, stopping) = watch::channel(None);
+        let port = Ports::from(listener).0.remove(0);
+        let accepting = tokio::spawn(accept(port, app, Limits::default(), readers.handle(), stopping));
 
         let connect = || Channel::from_shared(url.clone()).unwrap().connect_lazy();
         let (reading, writing) = (connect(), connect());
@@ -219,7 +275,7 @@ mod tests {
         release.send(()).unwrap();
         assert_eq!(stream.await.unwrap(), "released");
         drop(writing);
-        stop.send(Duration::from_secs(5)).unwrap();
+        stop.send(Some(Duration::from_secs(5))).unwrap();
         assert!(accepting.await.unwrap(), "a connection had to be cut");
     }
 }

@@ -10,8 +10,28 @@ use tokio::net::{TcpListener, lookup_host};
 /// A host and a port. A port alone means the loopback address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
+    /// What is spoken there, if it was given as `http://` or `https://`.
+    scheme: Option<Scheme>,
     host: String,
     port: u16,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Cleartext.
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
 }
 
 impl Listen {
@@ -19,6 +39,12 @@ impl Listen {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// What is spoken there, if that was given.
+    #[must_use]
+    pub fn scheme(&self) -> Option<Scheme> {
+        self.scheme
     }
 
     /// Listens on the first address of the host that is free.
@@ -62,6 +88,9 @@ impl fmt::Display for Listen {
 /// Why a text is not an address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidListen {
+    /// The text before `://` is not a scheme of ours.
+    #[error("write no scheme, or http:// for cleartext, or https:// for TLS, as in https://0.0.0.0:8443")]
+    Scheme,
     /// There is no port.
     #[error("there is no port; write it as in localhost:8080, 0.0.0.0:8080, [::1]:8080 or 8080")]
     NoPort,
@@ -77,6 +106,12 @@ impl FromStr for Listen {
     type Err = InvalidListen;
 
     fn from_str(text: &str) -> Result<Self, InvalidListen> {
+        let (scheme, text) = match text.split_once("://") {
+            Some(("http", rest)) => (Some(Scheme::Http), rest),
+            Some(("https", rest)) => (Some(Scheme::Https), rest),
+            Some(_) => return Err(InvalidListen::Scheme),
+            None => (None, text),
+        };
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let (host, port) = if is_number { ("", text) } else { text.rsplit_once(':').ok_or(InvalidListen::NoPort)? };
         // In an IPv6 address without brackets, the last group looks like a port.
@@ -93,19 +128,19 @@ impl FromStr for Listen {
             }
             None => host.to_owned(),
         };
-        Ok(Self { host, port })
+        Ok(Self { scheme, host, port })
     }
 }
 
 /// The address at which a browser on this machine finds what listens on `address`.
 #[must_use]
-pub fn url(address: SocketAddr) -> String {
+pub fn url(scheme: Scheme, address: SocketAddr) -> String {
     let host = match address.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
-    format!("http://{}", SocketAddr::new(host, address.port()))
+    format!("{scheme}://{}", SocketAddr::new(host, address.port()))
 }
 
 /// What to do when connections cannot be accepted.
@@ -124,6 +159,14 @@ mod tests {
 
     #[test]
     fn addresses_to_listen_on_are_parsed() {
+        for (text, scheme, host) in [
+            ("https://0.0.0.0:8443", Some(Scheme::Https), "0.0.0.0:8443"),
+            ("http://8080", Some(Scheme::Http), "127.0.0.1:8080"),
+            ("localhost:1", None, "localhost:1"),
+        ] {
+            let listen: Listen = text.parse().unwrap();
+            assert_eq!((listen.scheme(), listen.to_string().as_str()), (scheme, host), "{text}");
+        }
         for (text, parsed) in [
             ("127.0.0.1:8080", "127.0.0.1:8080"),
             ("localhost:8080", "localhost:8080"),
@@ -150,20 +193,25 @@ mod tests {
             ("localhost:70000", InvalidListen::Port),
             ("70000", InvalidListen::Port),
             (":+80", InvalidListen::Port),
-            ("http://localhost:8080", InvalidListen::Host),
+            ("ftp://localhost:8080", InvalidListen::Scheme),
+            ("HTTP://localhost:8080", InvalidListen::Scheme),
+            ("http://localhost:8080/calc", InvalidListen::Port),
+            ("https://localhost", InvalidListen::NoPort),
             ("::1:8080x:80", InvalidListen::Host),
             ("[localhost]:80", InvalidListen::Host),
             ("[::1:80", InvalidListen::Host),
             ("a b:80", InvalidListen::Host),
         ] {
             assert_eq!(text.parse::<Listen>(), Err(problem), "{text}");
-            assert!(problem.to_string().contains("localhost:8080"));
+            let example = if problem == InvalidListen::Scheme { "https://0.0.0.0:8443" } else { "localhost:8080" };
+            assert!(problem.to_string().contains(example));
         }
     }
 
     #[test]
     fn the_address_of_the_page_opens_in_a_browser() {
-        let url = |address: &str| url(address.parse().unwrap());
+        let url = |address: &str| url(Scheme::Http, address.parse().unwrap());
+        assert_eq!(super::url(Scheme::Https, "0.0.0.0:8443".parse().unwrap()), "https://127.0.0.1:8443");
         assert_eq!(url("127.0.0.1:8080"), "http://127.0.0.1:8080");
         assert_eq!(url("192.0.2.1:80"), "http://192.0.2.1:80");
         assert_eq!(url("0.0.0.0:8080"), "http://127.0.0.1:8080");
@@ -176,9 +224,13 @@ mod tests {
         assert!(listener.local_addr().unwrap().ip().is_loopback());
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = taken.local_addr().unwrap().port();
-        let error = Listen { host: "127.0.0.1".to_owned(), port }.bind().await.unwrap_err().to_string();
+        let error = Listen { scheme: None, host: "127.0.0.1".to_owned(), port }.bind().await.unwrap_err().to_string();
         assert!(error.starts_with(&format!("cannot listen on 127.0.0.1:{port}: Address")), "{error}");
-        let error = Listen { host: "no-such-host.invalid".to_owned(), port: 1 }.bind().await.unwrap_err().to_string();
+        let error = Listen { scheme: None, host: "no-such-host.invalid".to_owned(), port: 1 }
+            .bind()
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("no-such-host.invalid:1") && error.contains("--listen"), "{error}");
     }
 }

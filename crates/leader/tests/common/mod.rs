@@ -1,6 +1,7 @@
 //! A leader in this process, replicas that record what they see, and a proxy whose connections can be cut.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
 
+pub mod certificates;
 pub mod raw;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use engine::replica::{Lag, Notice, State};
 use engine::{Author, Digest, Durability, Index, LogId, Replica, Resume, Snapshot, Standing};
-use follower::{Calls, FaultyLink, Observer, connect, follow};
+use follower::{Calls, FaultyLink, LinkError, Observer, connect, follow};
 use leader::RunError;
 use leader::config::{Config, Generator, Storage};
 use leader::http::limits::Limits;
+use leader::http::port::Ports;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -39,6 +41,7 @@ pub fn config(generator: Generator) -> Config {
         heartbeat_interval: Duration::from_millis(200),
         max_subscribers: 1_000,
         access: Default::default(),
+        tokens: Default::default(),
         limits: Limits::default(),
     }
 }
@@ -55,6 +58,8 @@ pub fn durable(generator: Generator, directory: &Path) -> Config {
 
 pub struct TestLeader {
     pub address: SocketAddr,
+    /// The addresses of its other ports.
+    pub others: Vec<SocketAddr>,
     shutdown: oneshot::Sender<()>,
     running: JoinHandle<Result<(), RunError>>,
 }
@@ -65,16 +70,20 @@ impl TestLeader {
     }
 
     pub async fn start_on(address: SocketAddr, config: Config) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        Self::start_on_ports(TcpListener::bind(address).await.unwrap().into(), config)
+    }
+
+    pub fn start_on_ports(ports: Ports, config: Config) -> Self {
+        let mut others = ports.addresses();
+        let address = others.remove(0);
         let (shutdown, signal) = oneshot::channel();
         let running = tokio::spawn(async move {
             let shutdown = async move {
                 let _ = signal.await;
             };
-            leader::run(config, listener, shutdown).await
+            leader::run(config, ports, shutdown).await
         });
-        Self { address, shutdown, running }
+        Self { address, others, shutdown, running }
     }
 
     pub fn url(&self) -> String {
@@ -144,6 +153,8 @@ pub struct Record {
     pub submitted: BTreeMap<Index, Option<Identity>>,
     pub notices: Vec<Notice>,
     pub standings: Vec<Standing>,
+    /// Why streams could not be opened, or broke.
+    pub failures: Vec<String>,
     pub now: Option<Snapshot>,
     pub state: Option<State>,
     pub worst_lag: Duration,
@@ -184,6 +195,10 @@ impl Observer for Recorder {
         if !matches!(notice, Notice::Applied { .. }) {
             record.notices.push(notice);
         }
+    }
+
+    fn link_failed(&mut self, error: &LinkError) {
+        self.0.lock().unwrap().failures.push(error.to_string());
     }
 
     fn standing(&mut self, standing: Standing, _at: Resume) {

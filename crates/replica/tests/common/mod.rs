@@ -22,6 +22,7 @@ pub async fn leader(generator: Generator) -> String {
         heartbeat_interval: Duration::from_millis(200),
         max_subscribers: 100,
         access: Access::default(),
+        tokens: Default::default(),
         limits: Limits::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
