@@ -93,12 +93,13 @@ impl Cursor {
                 // Copies after it releases the lock, so that the writer does not wait for the copy.
                 drop(state);
                 self.place.sent_frames(span.next, span.after);
+                self.shared.metrics.ring.add(span.frames.len(), span.bytes);
                 Look::Deliver(Delivery::Frames(self.unsent.count(join(span.frames, span.bytes), None)))
             }
             ToSend::Store(from) => Look::ReadStore(from),
             ToSend::Snapshot => {
                 self.place.sent_snapshot(state.tail.position().index);
-                Look::Deliver(Delivery::Frames(encode(&state.snapshot_frame())))
+                Look::Deliver(Delivery::Frames(self.shared.count_snapshot(encode(&state.snapshot_frame()))))
             }
             ToSend::Goodbye => goodbye.map_or(Look::Wait, |goodbye| Look::Deliver(Delivery::Goodbye(goodbye.clone()))),
             ToSend::Wait => Look::Wait,
@@ -121,7 +122,7 @@ impl Cursor {
                 self.damage = Some(damage);
                 let state = self.shared.read();
                 self.place.sent_snapshot(state.tail.position().index);
-                return Ok(Some(encode(&state.snapshot_frame())));
+                return Ok(Some(self.shared.count_snapshot(encode(&state.snapshot_frame()))));
             }
             Err(error) => return Err(error),
         };
@@ -140,6 +141,7 @@ impl Cursor {
                 return Ok(None);
             }
         }
+        self.shared.metrics.store.add(batches.len(), bytes);
         let joined = join(batches.into_iter().map(|batch| batch.frame).collect(), bytes);
         drop(turn);
         self.place.sent_batches(last);

@@ -17,6 +17,7 @@ use wire::frame::encode;
 
 use crate::Cursor;
 use crate::catch_up::CatchUp;
+use crate::metrics::Metrics;
 use crate::ring::Ring;
 
 /// Memory for the ring: some seconds of a million five-byte events each second, so that a subscriber that falls behind for
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     wake: watch::Sender<u64>,
     /// Bounds the store reads and the memory of cursors that are behind.
     pub(crate) bounds: Arc<CatchUp>,
+    pub(crate) metrics: Metrics,
 }
 
 pub(crate) struct State {
@@ -114,7 +116,9 @@ impl Feed {
         let (wake, _) = watch::channel(0);
         let bounds = Arc::new(CatchUp::new());
         let durability = opened.durability;
-        let shared = Shared { log, durability, heartbeat_interval, published: RwLock::new(state), wake, bounds };
+        let metrics = Metrics::default();
+        let published = RwLock::new(state);
+        let shared = Shared { log, durability, heartbeat_interval, published, wake, bounds, metrics };
         Self { shared: Arc::new(shared) }
     }
 
@@ -185,6 +189,12 @@ impl Feed {
         (published, state.ring.newest(events))
     }
 
+    /// What the feed counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
     /// What a crash can lose.
     #[must_use]
     pub fn durability(&self) -> Durability {
@@ -252,7 +262,10 @@ impl Feed {
         }
         drop(state);
         let cursor = Cursor::new(Arc::clone(&self.shared), subscription);
-        Ok(Opening { verdict, frames: frames.concat().into(), cursor })
+        let count = frames.len();
+        let frames = Bytes::from(frames.concat());
+        self.shared.metrics.opening.add(count, frames.len());
+        Ok(Opening { verdict, frames, cursor })
     }
 
     /// The log's digest at `index`. It also updates the floor, which may have passed `index` since the last batch was
@@ -310,6 +323,11 @@ impl Shared {
         // The store may have compacted up to a batch that is not published yet.
         let floor = floor.min(state.tail.position().index);
         state.floor = state.floor.max(floor);
+    }
+
+    pub(crate) fn count_snapshot(&self, frame: Bytes) -> Bytes {
+        self.metrics.snapshot.add(1, frame.len());
+        frame
     }
 
     fn wake(&self) {

@@ -8,7 +8,9 @@
 mod catch_up;
 mod cursor;
 mod feed;
+pub mod metrics;
 mod ring;
 
 pub use cursor::{Cursor, Delivery, SPAN_BYTES};
 pub use feed::{Closed, Feed, Published};
+pub use metrics::Metrics;

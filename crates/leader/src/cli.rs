@@ -10,6 +10,7 @@ mod tokens;
 use anyhow::bail;
 use clap::{Parser, Subcommand, ValueEnum};
 use engine::Durability;
+use program::Outlet;
 
 use crate::config::{Config, Generator, Pace, Storage};
 use crate::http::access::{Access, HostName, Origin};
@@ -93,6 +94,11 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub listen: Vec<Listen>,
+
+    /// Host and port for /metrics and /healthz, which need no token there; then no other port has /metrics. In cleartext,
+    /// unless it is written as https://HOST:PORT
+    #[arg(long, env = "CALCULATOR_ADMIN_LISTEN", value_name = "HOST:PORT")]
+    pub admin_listen: Option<Listen>,
 
     /// Pause before each random operation, drawn evenly from this range
     #[arg(long, default_value = "10ms..1s", value_name = "MIN..MAX", conflicts_with_all = ["rate", "no_generator"])]
@@ -212,7 +218,7 @@ impl Args {
     ///
     /// If a port or a file cannot be used.
     pub async fn ports(&self) -> anyhow::Result<Ports> {
-        let ports = Ports::bind(&self.listen, self.tls.files(), None).await?;
+        let ports = Ports::bind(&self.listen, self.tls.files(), self.admin_listen.as_ref()).await?;
         if let Some(address) = ports.exposed()
             && self.tokens.are_given()
             && !self.tokens.tls_ends_at_proxy
@@ -225,13 +231,13 @@ impl Args {
         Ok(ports)
     }
 
-    /// The configuration, with the files that it names.
+    /// The configuration, with the files that it names. Log lines go to `lines`.
     ///
     /// # Errors
     ///
     /// If a file cannot be used.
-    pub fn config(&self) -> anyhow::Result<Config> {
-        Ok(Config { tokens: self.tokens.load()?, ..Config::from(self) })
+    pub fn config(&self, lines: Outlet) -> anyhow::Result<Config> {
+        Ok(Config { tokens: self.tokens.load()?, lines: Some(lines), ..Config::from(self) })
     }
 }
 
@@ -270,6 +276,7 @@ impl From<&Args> for Config {
                 origins: args.allow_origins.clone(),
             },
             tokens: Tokens::default(),
+            lines: None,
             limits: Limits::default(),
         }
     }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use engine::Durability;
+use program::Outlet;
 use thiserror::Error;
 
 use crate::http::access::Access;
@@ -37,6 +38,8 @@ pub struct Config {
     pub access: Access,
     /// Who may read and write.
     pub tokens: Tokens,
+    /// Where log lines go, if the program has one: metrics tell how many were dropped.
+    pub lines: Option<Outlet>,
     /// How long clients may take.
     pub limits: Limits,
 }

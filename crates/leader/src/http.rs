@@ -31,8 +31,10 @@ use std::time::Duration;
 use access::guard;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
 use feed::Feed;
 use health::Health;
+use http::header;
 use port::{Answers, Port, Ports};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -49,6 +51,7 @@ use wire::sharedcalculator::leader_server::LeaderServer;
 
 use crate::clock;
 use crate::config::Config;
+use crate::metrics::{self, Metrics, observe};
 use crate::roster::Membership;
 use crate::rpc::edge::{Deadlines, only_calls};
 use crate::rpc::legacy::Legacy;
@@ -70,22 +73,37 @@ pub struct Server {
     closing: watch::Sender<bool>,
 }
 
-/// Starts to serve on `ports`; `readers` runs the streams. Health checks report `writing`.
+/// What is served.
+pub struct Serving {
+    /// The calls that are not streams.
+    pub calculator: Calculator,
+    /// What streams are handed.
+    pub feed: Feed,
+    /// Who follows.
+    pub membership: Membership,
+    /// What health checks report.
+    pub writing: WriteHealth,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Runs the streams.
+    pub readers: Handle,
+}
+
+/// Starts to serve on `ports`.
 #[must_use]
-pub fn start(
-    ports: Ports,
-    calculator: Calculator,
-    feed: Feed,
-    membership: Membership,
-    writing: WriteHealth,
-    readers: Handle,
-    config: &Config,
-) -> Server {
+pub fn start(ports: Ports, serving: Serving, config: &Config) -> Server {
+    let Serving { calculator, feed, membership, writing, metrics, readers } = serving;
     let (reporter, health_service) = health_reporter();
     let (closing, watched) = watch::channel(false);
     let health = Health::new(watched, writing);
     tokio::spawn(rpc::health::report(health.clone(), reporter));
-    let subscribe = SubscribeService::new(feed.clone(), membership.clone(), config.max_subscribers, clock::now);
+    let subscribe = SubscribeService::new(
+        feed.clone(),
+        membership.clone(),
+        config.max_subscribers,
+        metrics.welcomes.clone(),
+        clock::now,
+    );
     let legacy = Legacy::new(feed, membership, config.max_subscribers);
     let watch = WatchService(calculator.watchers().clone());
     let access = Arc::new(config.access.clone());
@@ -99,6 +117,11 @@ pub fn start(
         .merge(reflection())
         .merge(health.clone().router())
         .merge(assets::router(Arc::clone(&access)));
+    let told = told(metrics.clone());
+    let operators = health.router().merge(told.clone());
+    if !ports.have_one_for_operators() {
+        app = app.merge(told);
+    }
     if config.tokens.are_needed() {
         app = app.layer(from_fn_with_state(config.tokens.clone(), tokens::guard));
     }
@@ -106,8 +129,7 @@ pub fn start(
     if let Some(cors) = access.cors() {
         app = app.layer(cors);
     }
-    let app = app.layer(from_fn_with_state(access, guard));
-    let operators = health.router();
+    let app = app.layer(from_fn_with_state(access, guard)).layer(from_fn_with_state(metrics.calls.clone(), observe));
     let (stop, stopping) = watch::channel(None);
     let mut following = JoinSet::new();
     following.spawn(config.tokens.clone().follow_files());
@@ -119,7 +141,8 @@ pub fn start(
             Answers::Everyone => app.clone(),
             Answers::Operators => operators.clone(),
         };
-        tokio::spawn(connection::accept(port, app, config.limits, readers.clone(), stopping.clone()))
+        let counted = metrics.connections.clone();
+        tokio::spawn(connection::accept(port, app, config.limits, counted, readers.clone(), stopping.clone()))
     };
     let accepting = ports.0.into_iter().map(accept).collect();
     Server { accepting, following, stop, closing }
@@ -141,6 +164,12 @@ impl Server {
         }
         in_time
     }
+}
+
+/// `/metrics`.
+fn told(metrics: Metrics) -> Router {
+    let text = move || async move { ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], metrics.text()) };
+    Router::new().route("/metrics", get(text))
 }
 
 fn grpc<S: Calls + NamedService>(service: S) -> Router {

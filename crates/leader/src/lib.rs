@@ -7,6 +7,7 @@
 //! | the one port: connections, browsers, the page, health | [`http`] |
 //! | connected replicas and open streams | [`roster`] |
 //! | flags and configuration | [`cli`], [`config`] |
+//! | what is counted | [`metrics`] |
 //! | random operations | [`generator`] |
 //! | replaying a log: at each start, to verify it, to print it | [`replay`], [`scrub`], [`verify`], [`export`] |
 //!
@@ -19,6 +20,7 @@ pub mod config;
 pub mod export;
 pub mod generator;
 pub mod http;
+pub mod metrics;
 pub mod replay;
 pub mod roster;
 pub mod rpc;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use leader::cli::{Args, Cli, Command};
 use leader::export::export;
 use leader::verify::verify;
-use program::{allow_many_files, flags, printable, shutdown_signal};
+use program::{Outlet, allow_many_files, flags, printable, shutdown_signal};
 use tokio::runtime::Runtime;
 use tracing::info;
 
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match &cli.command {
-        None => lead(&cli.lead),
+        None => lead(&cli.lead, log.clone()),
         Some(Command::Verify(log)) => verify(&log.data_dir, &mut io::stdout().lock()),
         Some(Command::Export(log)) => export(&log.data_dir, &mut io::stdout().lock()),
     };
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn lead(args: &Args) -> anyhow::Result<()> {
+fn lead(args: &Args, log: Outlet) -> anyhow::Result<()> {
     // Each subscriber needs one more.
     allow_many_files(FILES)?;
     let runtime = Runtime::new().context("cannot start the leader's threads")?;
@@ -53,6 +53,6 @@ fn lead(args: &Args) -> anyhow::Result<()> {
         let ports = args.ports().await?;
         let signal = shutdown_signal().context("cannot listen for signals")?;
         let shutdown = async { info!("{}", signal.await) };
-        Ok(leader::run(args.config()?, ports, shutdown).await?)
+        Ok(leader::run(args.config(log)?, ports, shutdown).await?)
     })
 }

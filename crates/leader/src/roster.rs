@@ -1,5 +1,6 @@
 //! The roster: connected replicas, the positions that they last reported, and open streams.
 
+mod count;
 mod members;
 mod select;
 mod streams;
@@ -13,6 +14,7 @@ use engine::{Index, Resume, SnapshotReason, Standing, StreamId, Verdict};
 use tracing::info;
 use wire::{Identity, RosterRow};
 
+pub use count::Counts;
 use members::{Key, Members, Newcomer, Progress, Record, Stream};
 use select::{Candidate, Trouble, choose};
 pub use streams::{Caller, Crowded, Line, Patience};
@@ -244,8 +246,9 @@ impl Presence {
         self.sent.store(next.0.saturating_sub(1), Ordering::Relaxed);
     }
 
-    /// Notes how the subscription was answered. `dropped` says why the replica had dropped its state before it asked.
-    pub fn answered(&self, verdict: Verdict, dropped: SnapshotReason) {
+    /// Notes how the subscription was answered, and returns the cause. `dropped` says why the replica had dropped its state
+    /// before it asked.
+    pub fn answered(&self, verdict: Verdict, dropped: SnapshotReason) -> Verdict {
         let cause = match verdict {
             Verdict::Snapshot(SnapshotReason::Fresh) if dropped != SnapshotReason::Unknown => {
                 Verdict::Snapshot(dropped)
@@ -255,6 +258,7 @@ impl Presence {
         if let Some(member) = &self.member {
             self.membership.members().answered(member, self.stream, cause);
         }
+        cause
     }
 }
 

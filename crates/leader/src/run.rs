@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use engine::{GoodbyeReason, LogId};
@@ -15,9 +16,11 @@ use tracing::{info, warn};
 use crate::advice::{about_damage, with_advice};
 use crate::config::{Config, Storage};
 use crate::generator::{self, Generation};
+use crate::http::Serving;
 use crate::http::listen;
 use crate::http::port::Ports;
 use crate::http::readers::Readers;
+use crate::metrics::{Metrics, State};
 use crate::replay::{self, ReplayError};
 use crate::roster::Membership;
 use crate::rpc::Calculator;
@@ -90,8 +93,8 @@ pub async fn run(
     let (tail, log) = (opened.tail, Arc::clone(&opened.reader));
     let (listen, page) = addresses(&ports);
     info!(
-        listen,
-        page,
+        %listen,
+        page = page.map(tracing::field::display),
         log = %tail.log(),
         term = %opened.term,
         index = %tail.position().index,
@@ -118,9 +121,20 @@ pub async fn run(
     let making_rosters = tokio::spawn(maker.run());
     let scrubbing = tokio::spawn(scrub::scrub(Arc::clone(&log), tail.position().index));
     let health = submitter.health().clone();
+    let metrics = Metrics::new(State {
+        feed: feed.clone(),
+        log: Arc::clone(&log),
+        submitter: submitter.clone(),
+        membership: membership.clone(),
+        watchers: watchers.clone(),
+        lines: config.lines.clone(),
+        due: AtomicU64::default(),
+    });
     let service = Calculator::new(feed.clone(), log, submitter, membership.clone(), generation, watchers);
     let readers = Readers::start().map_err(RunError::Thread)?;
-    let server = http::start(ports, service, feed.clone(), membership, health, readers.handle(), &config);
+    let serving =
+        Serving { calculator: service, feed, membership, writing: health, metrics, readers: readers.handle() };
+    let server = http::start(ports, serving, &config);
 
     let ended = tokio::select! {
         () = shutdown => Ok(()),

@@ -35,6 +35,9 @@ fn a_wrong_flag_is_named_with_code_2() {
         (&["--frobnicate"], "--frobnicate"),
         (&["--ephemeral", "--durability", "os"], "--durability"),
         (&["--durability", "none"], "fsync"),
+        (&["--listen", "ftp://localhost:8080"], "https://"),
+        (&["--tls-cert", "leader.pem"], "--tls-key"),
+        (&["--tls-client-ca", "ca.pem"], "--tls-cert"),
     ] {
         let output = leader(arguments);
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -76,6 +79,42 @@ fn a_directory_in_use_or_without_a_log_is_reported_in_one_line_with_code_1() {
     std::fs::write(directory.path().join("log.sqlite"), "nonsense").unwrap();
     let damaged = error_of(leader(&["--listen", "127.0.0.1:0", "--data-dir", path]));
     assert!(damaged.contains("damaged at index 0") && damaged.contains("Restore"), "{damaged}");
+}
+
+#[test]
+fn tokens_that_other_machines_could_read_on_their_way_are_refused_with_the_ways_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens");
+    std::fs::write(&file, "a-token-that-may-write").unwrap();
+    let output = leader(&["--listen", "0.0.0.0:0", "--ephemeral", "--write-token-file", file.to_str().unwrap()]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    for words in ["error: tokens would travel in cleartext to 0.0.0.0:", "--tls-cert", "--tls-ends-at-proxy"] {
+        assert!(stderr.contains(words), "{stderr}");
+    }
+    let mut behind_a_proxy = Command::new(env!("CARGO_BIN_EXE_calculator-leader"));
+    behind_a_proxy
+        .args(["--listen", "0.0.0.0:0", "--ephemeral", "--tls-ends-at-proxy", "--write-token-file"])
+        .arg(&file);
+    Running::start(&mut behind_a_proxy).line("leading");
+    let mut local = program();
+    local.args(["127.0.0.1:0", "--write-token-file"]).arg(&file);
+    Running::start(&mut local).line("leading");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_ends_the_start_in_one_line() {
+    for flags in [
+        &["--write-token-file", "/nowhere"][..],
+        &["--read-token-file", "/nowhere"],
+        &["--tls-cert", "/nowhere", "--tls-key", "/nowhere"],
+    ] {
+        let output = leader(&[&["--listen", "127.0.0.1:0", "--ephemeral"], flags].concat());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.starts_with("error: /nowhere: cannot be read: No such file"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
 }
 
 /// A leader and its log lines. Dropping it kills the leader.

@@ -10,7 +10,8 @@ use engine::{LogId, Operation};
 use feed::Feed;
 use leader::config::Generator;
 use leader::generator::Generation;
-use leader::http::{self, Server};
+use leader::http::{self, Server, Serving};
+use leader::metrics::{Metrics, State};
 use leader::roster::Membership;
 use leader::rpc::Calculator;
 use leader::rpc::health::WRITING;
@@ -63,9 +64,19 @@ impl World {
         let config = common::config(Generator::Off);
         let (membership, writing) = (Membership::new(config.limits.streams), submitter.health().clone());
         let (generation, watchers) = (Generation::new(Generator::Off, 0, false), Watchers::new(1));
+        let metrics = Metrics::new(State {
+            feed: feed.clone(),
+            log: Arc::clone(&log),
+            submitter: submitter.clone(),
+            membership: membership.clone(),
+            watchers: watchers.clone(),
+            lines: None,
+            due: Default::default(),
+        });
         let calculator = Calculator::new(feed.clone(), log, submitter, membership.clone(), generation, watchers);
         let readers = tokio::runtime::Handle::current();
-        let server = http::start(listener.into(), calculator, feed, membership, writing, readers, &config);
+        let serving = Serving { calculator, feed, membership, writing, metrics, readers };
+        let server = http::start(listener.into(), serving, &config);
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self { disk_answers, server, address, channel }
     }

@@ -43,6 +43,8 @@ struct Queue {
     limit: usize,
     /// Lines that were dropped since a line last said so.
     dropped: u64,
+    /// All lines that were dropped.
+    lost: u64,
     /// Makes the line that says how many were dropped.
     dropped_line: fn(u64) -> String,
     /// Whether the thread is writing lines.
@@ -94,8 +96,16 @@ impl Outlet {
         dropped_line: fn(u64) -> String,
         failed: impl FnMut(io::Error) + Send + 'static,
     ) -> io::Result<Self> {
-        let queue =
-            Queue { lines: VecDeque::new(), bytes: 0, limit, dropped: 0, dropped_line, writing: false, failing: false };
+        let queue = Queue {
+            lines: VecDeque::new(),
+            bytes: 0,
+            limit,
+            dropped: 0,
+            lost: 0,
+            dropped_line,
+            writing: false,
+            failing: false,
+        };
         let shared = Arc::new(Shared { queue: Mutex::new(queue), changed: Condvar::new() });
         let outlet = Self { shared: Arc::clone(&shared) };
         // The thread is never joined, because it may be stuck in a write until the process ends.
@@ -124,6 +134,12 @@ impl Outlet {
             queue = self.shared.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         !queue.failing
+    }
+
+    /// How many lines were dropped since the start.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.shared.lock().lost
     }
 
     /// Reports panics through this outlet. With Rust's own report the thread that panicked would wait for a reader of
@@ -158,6 +174,7 @@ impl Queue {
         let missing = self.missing();
         if self.bytes + line.cost() + missing.as_ref().map_or(0, Line::cost) > self.limit {
             self.dropped += 1;
+            self.lost += 1;
             return;
         }
         self.dropped = 0;
@@ -223,7 +240,11 @@ fn write_lines(shared: &Shared, mut writer: impl Write, mut failed: impl FnMut(i
                 end += line.text.len();
                 end > *written
             });
-            queue.dropped += lost.map(|line| line.stands_for).sum::<u64>();
+            for line in lost {
+                queue.dropped += line.stands_for;
+                // A line that reports dropped lines stands for lines that are counted already.
+                queue.lost += u64::from(line.stands_for == 1);
+            }
             torn = match written {
                 0 => torn,
                 written => text.as_bytes()[written - 1] != b'\n',

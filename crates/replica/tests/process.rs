@@ -81,6 +81,29 @@ async fn the_program_ends_although_nobody_reads_its_output() {
     assert_eq!(code_of(stuck).await, Some(0));
 }
 
+#[test]
+fn a_token_or_file_that_cannot_be_used_is_an_error_that_does_not_repeat_it() {
+    let error = |environment: &[(&str, &str)], flags: &[&str]| {
+        let program = env!("CARGO_BIN_EXE_calculator-replica");
+        let output = Command::new(program).args(flags).envs(environment.iter().copied()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+        said
+    };
+    let secret = ("CALCULATOR_TOKEN", "a-secret-token");
+    let exposed = error(&[secret], &["--leader", "http://leader.invalid:80"]);
+    assert!(exposed.contains("in cleartext to http://leader.invalid:80") && exposed.contains("https://"), "{exposed}");
+    assert!(!exposed.contains("a-secret-token"), "{exposed}");
+    let malformed = error(&[("CALCULATOR_TOKEN", "a secret")], &[]);
+    assert!(malformed.contains("CALCULATOR_TOKEN holds no token") && !malformed.contains("a secret"), "{malformed}");
+    let empty = error(&[("CALCULATOR_TOKEN", "")], &[]);
+    assert!(empty.contains("it is empty"), "{empty}");
+    for flag in ["--token-file", "--tls-ca"] {
+        let missing = error(&[], &[flag, "/nowhere"]);
+        assert!(missing.contains("/nowhere") && missing.contains("No such file"), "{missing}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_whose_output_is_stuck_goes_on_following() {
     const NAME: &str = "stuck";

@@ -9,11 +9,12 @@ use engine::{Event, Operation, Submission, Timestamp};
 use feed::Feed;
 use store::{AppendError, Commit, LogWriter, Lost, Opened, StoredBatch};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info, warn};
 
 use crate::error::{NotCommitted, QUEUE, ended_first, too_late};
 use crate::health::Notes;
+use crate::metrics::Metrics;
 use crate::submitter::{Command, Reply};
 
 /// How often the committer probes a store that refused a commit, while no command arrives. Callers that heed a health check
@@ -35,6 +36,7 @@ pub struct Committer {
     commands: mpsc::Receiver<Command>,
     stopped: Arc<OnceLock<AppendError>>,
     notes: Notes,
+    metrics: Metrics,
 }
 
 enum Next {
@@ -44,6 +46,7 @@ enum Next {
 }
 
 impl Committer {
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the committer")]
     pub(crate) fn new(
         opened: Opened,
         feed: Feed,
@@ -52,11 +55,13 @@ impl Committer {
         commands: mpsc::Receiver<Command>,
         stopped: Arc<OnceLock<AppendError>>,
         notes: Notes,
+        metrics: Metrics,
     ) -> Self {
         let intake = Intake::new(Sequencer::new(opened.term, opened.tail, opened.producers));
+        metrics.remember(intake.producers());
         let (writer, lost) = (opened.writer, opened.lost);
         let (source, clock) = (Box::new(source), Box::new(clock));
-        Self { intake, writer, lost, feed, source, clock, commands, stopped, notes }
+        Self { intake, writer, lost, feed, source, clock, commands, stopped, notes, metrics }
     }
 
     /// Writes until every [`Submitter`](crate::Submitter) is dropped, which returns `None`, or until this leader loses the
@@ -164,6 +169,7 @@ impl Committer {
             return Ok(());
         }
         let Some(Sealed { batch, tail, producers }) = self.intake.seal((self.clock)()) else { return Ok(()) };
+        let events = batch.operations().len();
         // Disk, ring and subscribers all use these bytes.
         let batch = StoredBatch::new(&batch, wire::frame::encode_batch(&batch));
         let commit = Commit { batch: batch.clone(), tail, producers };
@@ -171,7 +177,9 @@ impl Committer {
             let _ = self.feed.publish(batch.clone(), tail);
         }
         let underway = self.notes.begin();
+        let began = Instant::now();
         let appended = self.writer.append(commit).await;
+        let took = began.elapsed();
         drop(underway);
         match appended {
             Err(AppendError::Fenced(_)) if fault::active(Fault::IgnoreFencing) => {}
@@ -179,6 +187,8 @@ impl Committer {
             Ok(()) => {}
         }
         let answers = self.intake.durable();
+        self.metrics.committed(events, took);
+        self.metrics.remember(self.intake.producers());
         if self.notes.solved() {
             info!("the log can be written again");
         }
@@ -225,6 +235,7 @@ impl Committer {
 
     /// Notes why the store refused the open batch, and then answers its callers: one that asks why finds the reason.
     fn not_committed(&mut self, error: AppendError) -> Result<(), AppendError> {
+        self.metrics.not_committed();
         let goes_on = match &error {
             AppendError::Unavailable(reason) => {
                 if self.notes.trouble(reason) {

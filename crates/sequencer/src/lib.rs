@@ -31,6 +31,7 @@
 mod committer;
 mod error;
 mod health;
+pub mod metrics;
 mod status;
 mod submitter;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use engine::{Operation, Timestamp};
 pub use error::NotCommitted;
 use feed::Feed;
 pub use health::WriteHealth;
+pub use metrics::Metrics;
 use store::Opened;
 pub use submitter::{FLUSH, RETRY_AFTER_GOODBYE, Submitter};
 use tokio::sync::mpsc;
@@ -59,6 +61,8 @@ pub fn start(
     let (commands, queue) = mpsc::channel(error::QUEUE);
     let (notes, health) = health::channel();
     let stopped = Arc::default();
-    let committer = Committer::new(opened, feed.clone(), source, clock, queue, Arc::clone(&stopped), notes);
-    (Submitter { commands, feed, closed: Arc::default(), stopped, health }, committer)
+    let metrics = Metrics::default();
+    let committer =
+        Committer::new(opened, feed.clone(), source, clock, queue, Arc::clone(&stopped), notes, metrics.clone());
+    (Submitter { commands, feed, closed: Arc::default(), stopped, health, metrics }, committer)
 }

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::error::{NotCommitted, ended_first, too_late};
 use crate::health::WriteHealth;
+use crate::metrics::Metrics;
 
 /// How long an orderly end may take to commit the commands in the queue.
 pub const FLUSH: Duration = Duration::from_millis(500);
@@ -59,6 +60,7 @@ pub struct Submitter {
     /// Why this leader lost the right to write, if it did.
     pub(crate) stopped: Arc<OnceLock<AppendError>>,
     pub(crate) health: WriteHealth,
+    pub(crate) metrics: Metrics,
 }
 
 impl Submitter {
@@ -84,6 +86,18 @@ impl Submitter {
     /// Commits `count` operations from the source. Waits while the queue is full. Returns whether the committer still runs.
     pub async fn draw(&self, count: u32) -> bool {
         self.commands.send(Command::Draw { count }).await.is_ok()
+    }
+
+    /// How many commands wait for the committer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.commands.max_capacity() - self.commands.capacity()
+    }
+
+    /// What the committer counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Whether the log can be written now.

@@ -43,6 +43,12 @@ impl<C, E: From<Rejection> + Clone> Intake<C, E> {
         Self { log, pending }
     }
 
+    /// How many producers are remembered.
+    #[must_use]
+    pub fn producers(&self) -> usize {
+        self.log.producers()
+    }
+
     /// Judges a submission and adds it to the open batch.
     #[must_use]
     pub fn submit(&mut self, submission: &Submission, caller: C) -> Taken<C, E> {

@@ -103,6 +103,18 @@ impl Producers {
         producers
     }
 
+    /// How many producers are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.last.len()
+    }
+
+    /// Whether none is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.last.is_empty()
+    }
+
     /// Whether a submission is new (`None`), or a repeat of the last one, and then what came of it.
     ///
     /// # Errors

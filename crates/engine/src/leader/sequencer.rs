@@ -125,6 +125,12 @@ impl Sequencer {
         }
     }
 
+    /// How many producers are remembered.
+    #[must_use]
+    pub fn producers(&self) -> usize {
+        self.producers.len()
+    }
+
     /// Applies a submission to the newest value and adds it to the open batch, unless it is a repeat.
     ///
     /// # Errors

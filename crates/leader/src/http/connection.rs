@@ -24,6 +24,7 @@ use crate::http::peer::{CallTasks, Calls, Judgement, Peer, PeerIo};
 use crate::http::port::Port;
 use crate::http::readers::Place;
 use crate::http::tls::{self, Tls};
+use crate::metrics::Connections;
 
 /// Concurrent calls on one HTTP/2 connection. A page or a replica needs a handful. Proxies and load tests put many
 /// subscribers on one connection, and open another when it is full.
@@ -56,6 +57,7 @@ pub(crate) async fn accept(
     port: Port,
     app: Router,
     limits: Limits,
+    counted: Connections,
     readers: Handle,
     mut stopping: watch::Receiver<Option<Duration>>,
 ) -> bool {
@@ -71,7 +73,8 @@ pub(crate) async fn accept(
                     failing = false;
                     let place = Place::new(readers.clone());
                     let tls = tls.as_ref().map(Tls::acceptor);
-                    let serving = serve(stream, tls, app.clone(), limits, Arc::clone(&place), stopped.clone());
+                    let open = Open::new(counted.clone());
+                    let serving = serve(stream, tls, app.clone(), limits, open, Arc::clone(&place), stopped.clone());
                     connections.spawn(move_when_it_reads(place, serving));
                 }
                 Err(error) => {
@@ -89,6 +92,23 @@ pub(crate) async fn accept(
     drop((listener, stop));
     let all_ended = async { while connections.join_next().await.is_some() {} };
     tokio::time::timeout(grace, all_ended).await.is_ok()
+}
+
+/// Counts as an open connection until it is dropped.
+struct Open(Connections);
+
+impl Open {
+    fn new(counted: Connections) -> Self {
+        counted.accepted.inc();
+        counted.open.inc();
+        Self(counted)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.dec();
+    }
 }
 
 /// Waits for the grace time. There is none if the server was dropped.
@@ -117,6 +137,7 @@ async fn serve(
     tls: Option<TlsAcceptor>,
     app: Router,
     limits: Limits,
+    open: Open,
     place: Arc<Place>,
     mut stopped: watch::Receiver<()>,
 ) {
@@ -138,7 +159,10 @@ async fn serve(
                 };
                 match secured {
                     Ok(io) => Either::Right(io),
-                    Err(error) => return Some(Err(error.into())),
+                    Err(error) => {
+                        open.0.failed_handshakes.inc();
+                        return Some(Err(error.into()));
+                    }
                 }
             }
         };
@@ -261,7 +285,8 @@ mod tests {
         let readers = Readers::with_threads(1).unwrap();
         let (stop, stopping) = watch::channel(None);
         let port = Ports::from(listener).0.remove(0);
-        let accepting = tokio::spawn(accept(port, app, Limits::default(), readers.handle(), stopping));
+        let accepting =
+            tokio::spawn(accept(port, app, Limits::default(), Connections::default(), readers.handle(), stopping));
 
         let connect = || Channel::from_shared(url.clone()).unwrap().connect_lazy();
         let (reading, writing) = (connect(), connect());

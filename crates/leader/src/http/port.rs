@@ -78,6 +78,10 @@ impl Ports {
         self.0.iter().filter_map(Port::address).collect()
     }
 
+    pub(crate) fn have_one_for_operators(&self) -> bool {
+        self.0.iter().any(|port| port.answers == Answers::Operators)
+    }
+
     /// The address of a port for everyone on which what is sent can be read by other machines.
     #[must_use]
     pub fn exposed(&self) -> Option<SocketAddr> {

@@ -171,6 +171,11 @@ impl Members {
         list
     }
 
+    /// Every record, in no order that people see. Some may have left long ago.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
     fn connected(&mut self, key: &Key) -> Option<&mut Record> {
         self.records.get_mut(key).filter(|record| !record.streams.is_empty())
     }

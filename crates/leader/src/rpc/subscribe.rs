@@ -17,6 +17,7 @@ use wire::{Identity, pb};
 
 use super::raw::{read_request, respond};
 use super::status::read_status;
+use crate::metrics::Welcomes;
 use crate::roster::{Caller, Membership, Presence};
 
 const OVERLOADED_RETRY: Duration = Duration::from_secs(5);
@@ -27,6 +28,7 @@ pub struct SubscribeService {
     feed: Feed,
     membership: Membership,
     max_subscribers: usize,
+    welcomes: Welcomes,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
@@ -35,13 +37,14 @@ impl SubscribeService {
     pub const PATH: &'static str = "/calculator.v1.CalculatorService/Subscribe";
 
     /// Serves `feed`, with at most `max_subscribers` streams at a time in `membership`. `clock` gives the leader's time.
-    pub fn new(
+    pub(crate) fn new(
         feed: Feed,
         membership: Membership,
         max_subscribers: usize,
+        welcomes: Welcomes,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
-        Self { feed, membership, max_subscribers, clock: Arc::new(clock) }
+        Self { feed, membership, max_subscribers, welcomes, clock: Arc::new(clock) }
     }
 
     /// Makes the call.
@@ -62,7 +65,7 @@ impl SubscribeService {
         };
         let opening = self.feed.subscribe(resume, presence.stream(), (self.clock)()).await;
         let opening = opening.map_err(|error| read_status(&error))?;
-        presence.answered(opening.verdict, dropped);
+        self.welcomes.answered(presence.answered(opening.verdict, dropped));
         let at = resume.map(|resume| resume.position.index.0);
         info!(name, at, verdict = %opening.verdict, "a replica subscribed");
         Ok(respond(deliver(opening.frames, opening.cursor, presence)))

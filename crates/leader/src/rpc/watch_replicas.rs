@@ -79,6 +79,12 @@ impl Watchers {
         (self.shared.newest.receiver_count() > 0).then(|| REPORT_FOR_EACH * count(connected)).map(bounded)
     }
 
+    /// How many watch.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.shared.newest.receiver_count()
+    }
+
     /// The rosters from now on, or `None` if too many watch already.
     fn watch(&self) -> Option<impl Stream<Item = Bytes> + Send + use<>> {
         let place = Arc::clone(&self.shared.places).try_acquire_owned().ok()?;

@@ -42,6 +42,7 @@ pub fn config(generator: Generator) -> Config {
         max_subscribers: 1_000,
         access: Default::default(),
         tokens: Default::default(),
+        lines: None,
         limits: Limits::default(),
     }
 }

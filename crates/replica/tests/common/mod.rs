@@ -23,6 +23,7 @@ pub async fn leader(generator: Generator) -> String {
         max_subscribers: 100,
         access: Access::default(),
         tokens: Default::default(),
+        lines: None,
         limits: Limits::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
