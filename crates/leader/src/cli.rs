@@ -7,7 +7,7 @@ use std::time::Duration;
 mod tls;
 mod tokens;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use engine::Durability;
 use program::Outlet;
@@ -18,6 +18,7 @@ use crate::http::limits::Limits;
 use crate::http::listen::Listen;
 use crate::http::port::Ports;
 use crate::http::tokens::Tokens;
+use crate::traces::Traces;
 use tls::TlsArgs;
 use tokens::TokenArgs;
 
@@ -99,6 +100,14 @@ pub struct Args {
     /// unless it is written as https://HOST:PORT
     #[arg(long, env = "CALCULATOR_ADMIN_LISTEN", value_name = "HOST:PORT")]
     pub admin_listen: Option<Listen>,
+
+    /// How log lines are written to standard error
+    #[arg(long, default_value = "text", env = "CALCULATOR_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// Send a trace of each Submit to this collector, by OTLP over gRPC, such as http://localhost:4317
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 
     /// Pause before each random operation, drawn evenly from this range
     #[arg(long, default_value = "10ms..1s", value_name = "MIN..MAX", conflicts_with_all = ["rate", "no_generator"])]
@@ -193,6 +202,16 @@ pub struct Args {
     pub tokens: TokenArgs,
 }
 
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
 /// What an acknowledged operation survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DurabilityArg {
@@ -231,13 +250,15 @@ impl Args {
         Ok(ports)
     }
 
-    /// The configuration, with the files that it names. Log lines go to `lines`.
+    /// The configuration, with the files that it names. Log lines go to `lines`. Needs a tokio runtime.
     ///
     /// # Errors
     ///
     /// If a file cannot be used.
     pub fn config(&self, lines: Outlet) -> anyhow::Result<Config> {
-        Ok(Config { tokens: self.tokens.load()?, lines: Some(lines), ..Config::from(self) })
+        let tokens = self.tokens.load()?;
+        let traces = self.otlp_endpoint.as_deref().map(Traces::to).transpose().context("--otlp-endpoint")?;
+        Ok(Config { tokens, traces: traces.unwrap_or_default(), lines: Some(lines), ..Config::from(self) })
     }
 }
 
@@ -277,6 +298,7 @@ impl From<&Args> for Config {
             },
             tokens: Tokens::default(),
             lines: None,
+            traces: Traces::default(),
             limits: Limits::default(),
         }
     }

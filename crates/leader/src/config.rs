@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::http::access::Access;
 use crate::http::limits::Limits;
 use crate::http::tokens::Tokens;
+use crate::traces::Traces;
 
 /// The configuration of a leader.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Where log lines go, if the program has one: metrics tell how many were dropped.
     pub lines: Option<Outlet>,
+    /// Where traces of submissions go.
+    pub traces: Traces,
     /// How long clients may take.
     pub limits: Limits,
 }

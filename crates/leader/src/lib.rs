@@ -7,7 +7,7 @@
 //! | the one port: connections, browsers, the page, health | [`http`] |
 //! | connected replicas and open streams | [`roster`] |
 //! | flags and configuration | [`cli`], [`config`] |
-//! | what is counted | [`metrics`] |
+//! | what is counted, and traces | [`metrics`], [`traces`] |
 //! | random operations | [`generator`] |
 //! | replaying a log: at each start, to verify it, to print it | [`replay`], [`scrub`], [`verify`], [`export`] |
 //!
@@ -27,6 +27,7 @@ pub mod rpc;
 pub mod run;
 pub mod scrub;
 mod thread;
+pub mod traces;
 pub mod verify;
 
 pub use run::{RunError, run};

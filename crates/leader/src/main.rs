@@ -10,7 +10,8 @@ use anyhow::Context;
 use leader::cli::{Args, Cli, Command};
 use leader::export::export;
 use leader::verify::verify;
-use program::{Outlet, allow_many_files, flags, printable, shutdown_signal};
+use log::Log;
+use program::{Outlet, allow_many_files, flags, shutdown_signal};
 use tokio::runtime::Runtime;
 use tracing::info;
 
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    let log = match log::start() {
+    let log = match Log::start(cli.lead.log_format) {
         Ok(log) => log,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: cannot write to standard error: {error}");
@@ -33,15 +34,15 @@ fn main() -> ExitCode {
         }
     };
     let done = match &cli.command {
-        None => lead(&cli.lead, log.clone()),
+        None => lead(&cli.lead, log.lines.clone()),
         Some(Command::Verify(log)) => verify(&log.data_dir, &mut io::stdout().lock()),
         Some(Command::Export(log)) => export(&log.data_dir, &mut io::stdout().lock()),
     };
     if let Err(error) = &done {
-        log.line(format!("error: {}", printable(&format!("{error:#}"))));
+        log.error(error);
     }
     // An error means that the last lines were not read in time; the process ends anyway.
-    let _ = log.flush(FLUSH_LOG);
+    let _ = log.lines.flush(FLUSH_LOG);
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

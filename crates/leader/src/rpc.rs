@@ -35,6 +35,7 @@ use wire::pb::calculator_service_server::CalculatorService;
 
 use crate::generator::Generation;
 use crate::roster::Membership;
+use crate::traces::Traces;
 use sequencer::Submitter;
 use watch_replicas::Watchers;
 
@@ -47,6 +48,7 @@ pub struct Calculator {
     membership: Membership,
     generation: Generation,
     watchers: Watchers,
+    traces: Traces,
     started: Instant,
 }
 
@@ -62,7 +64,14 @@ impl Calculator {
         generation: Generation,
         watchers: Watchers,
     ) -> Self {
-        Self { feed, log, submitter, membership, generation, watchers, started: Instant::now() }
+        let traces = Traces::default();
+        Self { feed, log, submitter, membership, generation, watchers, traces, started: Instant::now() }
+    }
+
+    /// Sends a trace of each submission to `traces`.
+    #[must_use]
+    pub fn with_traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Those who watch the replicas.
@@ -86,7 +95,8 @@ impl CalculatorService for Calculator {
     }
 
     async fn submit(&self, request: Request<pb::SubmitRequest>) -> Result<Response<pb::SubmitResponse>, Status> {
-        submit::answer(self, request.into_inner()).await.map(Response::new)
+        let (headers, _, request) = request.into_parts();
+        submit::answer(self, &headers, request).await.map(Response::new)
     }
 
     async fn read_events(

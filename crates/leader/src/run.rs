@@ -130,7 +130,8 @@ pub async fn run(
         lines: config.lines.clone(),
         due: AtomicU64::default(),
     });
-    let service = Calculator::new(feed.clone(), log, submitter, membership.clone(), generation, watchers);
+    let service = Calculator::new(feed.clone(), log, submitter, membership.clone(), generation, watchers)
+        .with_traces(config.traces.clone());
     let readers = Readers::start().map_err(RunError::Thread)?;
     let serving =
         Serving { calculator: service, feed, membership, writing: health, metrics, readers: readers.handle() };
@@ -155,6 +156,7 @@ pub async fn run(
     committing.stop().await;
     checking_streams.abort();
     making_rosters.abort();
+    config.traces.end().await;
     ended
 }
 

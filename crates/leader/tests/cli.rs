@@ -236,6 +236,50 @@ fn a_full_disk_behind_the_output_is_an_error_and_a_closed_pipe_is_not() {
 }
 
 #[test]
+fn with_log_format_json_every_line_is_an_object() {
+    let mut command = program();
+    command.args(["127.0.0.1:0", "--log-format", "json"]).env("RUST_LOG", "b=r=k");
+    let mut leader = Running::start(&mut command);
+    let wrong = leader.line("RUST_LOG is not a valid filter");
+    let leading = leader.line("leading");
+    leader.signal(Signal::TERM);
+    let lines = [wrong, leading, leader.line("goodbye")];
+    let parsed =
+        lines.map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap_or_else(|_| panic!("{line}")));
+    for line in &parsed {
+        assert!(line["timestamp"].is_string() && line["level"].is_string() && line["message"].is_string(), "{line}");
+    }
+    assert_eq!((parsed[1]["level"].as_str(), parsed[1]["message"].as_str()), (Some("INFO"), Some("leading")));
+    assert!(parsed[1]["listen"].as_str().unwrap().starts_with("127.0.0.1:"), "{}", parsed[1]);
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = self::leader(&["--listen", &address, "--ephemeral", "--log-format", "json"]);
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(error["level"], "ERROR");
+    assert!(error["message"].as_str().unwrap().contains("cannot listen on"), "{error}");
+}
+
+#[tokio::test]
+async fn a_call_that_failed_is_found_in_the_log_by_its_id() {
+    let mut leader = Running::start(program().arg("127.0.0.1:0"));
+    let line = leader.line("leading");
+    let page = line.split_whitespace().find_map(|word| word.strip_prefix("page=")).unwrap().to_owned();
+    let channel = tonic::transport::Endpoint::from_shared(page).unwrap().connect().await.unwrap();
+    let mut request = tonic::Request::new(pb::SubmitRequest::default());
+    request.metadata_mut().insert("x-request-id", "find-me-7".parse().unwrap());
+    let refused = CalculatorServiceClient::new(channel.clone()).submit(request).await.unwrap_err();
+    assert_eq!(refused.metadata().get("x-request-id").unwrap(), "find-me-7");
+    let line = leader.line("find-me-7");
+    for words in ["Submit", "InvalidArgument", "INVALID_REQUEST", "a call was refused: the request has no operation"] {
+        assert!(line.contains(words), "{line}");
+    }
+    let refused = CalculatorServiceClient::new(channel).submit(pb::SubmitRequest::default()).await.unwrap_err();
+    let given = refused.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned();
+    leader.line(&given);
+}
+
+#[test]
 fn an_invalid_filter_is_reported() {
     let mut leader = Running::start(program().arg(":0").env("RUST_LOG", "loud,,=,x=y=z"));
     let line = leader.line("RUST_LOG");

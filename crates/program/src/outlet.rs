@@ -142,16 +142,16 @@ impl Outlet {
         self.shared.lock().lost
     }
 
-    /// Reports panics through this outlet. With Rust's own report the thread that panicked would wait for a reader of
-    /// standard error.
-    pub fn take_panics(&self) {
+    /// Reports panics through this outlet, each line as `format` writes it. With Rust's own report the thread that panicked
+    /// would wait for a reader of standard error.
+    pub fn take_panics(&self, format: fn(&str) -> String) {
         let outlet = self.clone();
         panic::set_hook(Box::new(move |panic| {
             let name = thread::current().name().unwrap_or("unnamed").to_owned();
-            outlet.line(format!("thread {name:?} {}", printable(&panic.to_string())));
+            outlet.line(format(&format!("thread {name:?} {}", printable(&panic.to_string()))));
             let backtrace = Backtrace::capture();
             if backtrace.status() == BacktraceStatus::Captured {
-                backtrace.to_string().lines().for_each(|line| outlet.line(line.to_owned()));
+                backtrace.to_string().lines().for_each(|line| outlet.line(format(line)));
             }
         }));
     }

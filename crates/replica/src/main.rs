@@ -129,7 +129,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    errors.take_panics();
+    errors.take_panics(str::to_owned);
     let done = run(args);
     if let Err(error) = &done {
         errors.line(format!("error: {}", printable(&format!("{error:#}"))));

@@ -43,6 +43,7 @@ pub fn config(generator: Generator) -> Config {
         access: Default::default(),
         tokens: Default::default(),
         lines: None,
+        traces: Default::default(),
         limits: Limits::default(),
     }
 }

@@ -24,6 +24,7 @@ pub async fn leader(generator: Generator) -> String {
         access: Access::default(),
         tokens: Default::default(),
         lines: None,
+        traces: Default::default(),
         limits: Limits::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
