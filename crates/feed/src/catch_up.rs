@@ -23,7 +23,7 @@ const SMALLEST_SPAN: usize = 4 << 10;
 
 /// Bytes that all streams together may hold before their connections write them, as far as [`SMALLEST_SPAN`] allows. Each
 /// stream has an equal share, so a stuck stream takes nothing from others.
-const UNSENT_BYTES: usize = 24 << 20;
+pub const UNSENT_BYTES: usize = 24 << 20;
 
 /// Bytes for all batches that are larger than their stream's share.
 const LARGE_BYTES: u32 = 8 << 20;
@@ -36,6 +36,10 @@ pub(crate) struct CatchUp {
     waiting: AtomicUsize,
     cursors: AtomicUsize,
     large: Arc<Semaphore>,
+    /// Bytes that all streams together may hold.
+    budget: usize,
+    /// Bytes that they hold.
+    unsent: AtomicUsize,
 }
 
 /// The right to read the store, up to `bytes`.
@@ -55,12 +59,14 @@ impl Drop for Waiting<'_> {
 }
 
 impl CatchUp {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(budget: usize) -> Self {
         Self {
             turns: Semaphore::new(TURNS),
             waiting: AtomicUsize::new(0),
             cursors: AtomicUsize::new(0),
             large: Arc::new(Semaphore::new(LARGE_BYTES as usize)),
+            budget,
+            unsent: AtomicUsize::new(0),
         }
     }
 
@@ -74,7 +80,12 @@ impl CatchUp {
 
     /// Bytes that one stream may hold before its connection writes them.
     fn share(&self) -> usize {
-        portion(UNSENT_BYTES, self.cursors.load(Ordering::Relaxed))
+        portion(self.budget, self.cursors.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that all streams hold before their connections write them.
+    pub(crate) fn unsent(&self) -> usize {
+        self.unsent.load(Ordering::Relaxed)
     }
 
     /// Takes room for a batch of `bytes`, larger than a share, if there is room now.
@@ -113,6 +124,7 @@ struct Count {
 /// Bytes that count as unsent for as long as they live.
 struct Counted {
     bytes: Bytes,
+    bounds: Arc<CatchUp>,
     count: Arc<Count>,
     _large: Option<OwnedSemaphorePermit>,
 }
@@ -141,7 +153,9 @@ impl Unsent {
     /// Counts `bytes` until the connection drops them.
     pub(crate) fn count(&self, bytes: Bytes, large: Option<OwnedSemaphorePermit>) -> Bytes {
         self.bytes.bytes.fetch_add(bytes.len(), Ordering::AcqRel);
-        Bytes::from_owner(Counted { bytes, count: Arc::clone(&self.bytes), _large: large })
+        self.bounds.unsent.fetch_add(bytes.len(), Ordering::Relaxed);
+        let bounds = Arc::clone(&self.bounds);
+        Bytes::from_owner(Counted { bytes, bounds, count: Arc::clone(&self.bytes), _large: large })
     }
 }
 
@@ -160,6 +174,7 @@ impl AsRef<[u8]> for Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.count.bytes.fetch_sub(self.bytes.len(), Ordering::AcqRel);
+        self.bounds.unsent.fetch_sub(self.bytes.len(), Ordering::Relaxed);
         self.count.written.notify_one();
     }
 }

@@ -195,7 +195,7 @@ pub(crate) mod tests {
         }
 
         fn on(opened: Opened, ring_bytes: usize) -> Self {
-            let feed = Feed::with_ring(&opened, Duration::from_secs(1), ring_bytes);
+            let feed = Feed::with_bounds(&opened, Duration::from_secs(1), ring_bytes, crate::UNSENT_BYTES);
             let sequencer = Sequencer::new(opened.term, opened.tail, []);
             Self { feed, writer: opened.writer, reader: opened.reader, sequencer }
         }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use wire::frame::encode;
 
 use crate::Cursor;
-use crate::catch_up::CatchUp;
+use crate::catch_up::{CatchUp, UNSENT_BYTES};
 use crate::metrics::Metrics;
 use crate::ring::Ring;
 
@@ -101,10 +101,21 @@ impl Feed {
     /// the owner calls [`heartbeat`](Self::heartbeat) that often.
     #[must_use]
     pub fn new(opened: &Opened, heartbeat_interval: Duration) -> Self {
-        Self::with_ring(opened, heartbeat_interval, RING_BYTES)
+        Self::with_budget(opened, heartbeat_interval, UNSENT_BYTES)
     }
 
-    pub(crate) fn with_ring(opened: &Opened, heartbeat_interval: Duration, ring_bytes: usize) -> Self {
+    /// The same, with how many bytes all streams together may hold before their connections write them.
+    #[must_use]
+    pub fn with_budget(opened: &Opened, heartbeat_interval: Duration, unsent_bytes: usize) -> Self {
+        Self::with_bounds(opened, heartbeat_interval, RING_BYTES, unsent_bytes)
+    }
+
+    pub(crate) fn with_bounds(
+        opened: &Opened,
+        heartbeat_interval: Duration,
+        ring_bytes: usize,
+        unsent_bytes: usize,
+    ) -> Self {
         let log = Arc::clone(&opened.reader);
         let state = State {
             ring: Ring::new(ring_bytes),
@@ -114,7 +125,7 @@ impl Feed {
             goodbye: None,
         };
         let (wake, _) = watch::channel(0);
-        let bounds = Arc::new(CatchUp::new());
+        let bounds = Arc::new(CatchUp::new(unsent_bytes));
         let durability = opened.durability;
         let metrics = Metrics::default();
         let published = RwLock::new(state);
@@ -187,6 +198,12 @@ impl Feed {
         let state = self.shared.read();
         let published = Published { tail: state.tail, term: state.term, floor: state.floor };
         (published, state.ring.newest(events))
+    }
+
+    /// Bytes that streams hold and their connections have not written.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.shared.bounds.unsent()
     }
 
     /// What the feed counts.

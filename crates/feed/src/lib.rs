@@ -11,6 +11,7 @@ mod feed;
 pub mod metrics;
 mod ring;
 
+pub use catch_up::UNSENT_BYTES;
 pub use cursor::{Cursor, Delivery, SPAN_BYTES};
 pub use feed::{Closed, Feed, Published};
 pub use metrics::Metrics;

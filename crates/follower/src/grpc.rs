@@ -311,7 +311,7 @@ impl From<CallError> for SubmitError {
             "SEQUENCE_REUSED" => Self::Reused { message, index: index("index") },
             "UNKNOWN_PRODUCER" => Self::UnknownProducer(message),
             "TOKEN_MISSING" | "TOKEN_UNKNOWN" | "TOKEN_ONLY_READS" => Self::NotAllowed(message),
-            "QUEUE_FULL" => Self::Busy(message),
+            "QUEUE_FULL" | "TOO_MANY_SUBMITS" => Self::Busy(message),
             "LOG_UNAVAILABLE" | "SHUTTING_DOWN" | "STEPPED_DOWN" => Self::NotCommitted(message),
             "UNKNOWN_SERVICE" | "HOST_NOT_ALLOWED" | "ORIGIN_NOT_ALLOWED" => Self::Refused(message),
             // Without a reason, a proxy or the transport refused the call: the leader's service never saw the operation.

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod limits;
 mod tls;
 mod tokens;
 
@@ -14,11 +15,11 @@ use program::Outlet;
 
 use crate::config::{Config, Generator, Pace, Storage};
 use crate::http::access::{Access, HostName, Origin};
-use crate::http::limits::Limits;
 use crate::http::listen::Listen;
 use crate::http::port::Ports;
 use crate::http::tokens::Tokens;
 use crate::traces::Traces;
+use limits::LimitArgs;
 use tls::TlsArgs;
 use tokens::TokenArgs;
 
@@ -174,10 +175,6 @@ pub struct Args {
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = parse_heartbeat)]
     pub heartbeat_interval: Duration,
 
-    /// Streams to serve at a time; further subscribers get a goodbye that says when to try again
-    #[arg(long, default_value = "10000", value_name = "N")]
-    pub max_subscribers: usize,
-
     /// Name under which browsers may call this leader, beside localhost and IP addresses; may be given several times.
     /// Needed if browsers reach it by a DNS name, directly or through a proxy that passes the name on
     #[arg(long = "host", env = "CALCULATOR_HOST", value_name = "NAME", value_delimiter = ',')]
@@ -200,6 +197,10 @@ pub struct Args {
     /// The flags of tokens.
     #[command(flatten)]
     pub tokens: TokenArgs,
+
+    /// The flags of limits.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// How log lines are written.
@@ -290,7 +291,7 @@ impl From<&Args> for Config {
             max_rate: args.max_rate.unwrap_or(DEFAULT_MAX_RATE.max(args.rate.unwrap_or(0))),
             retain: args.retain,
             heartbeat_interval: args.heartbeat_interval,
-            max_subscribers: args.max_subscribers,
+            max_subscribers: args.limits.max_subscribers,
             access: Access {
                 // The name in `--listen` needs no `--host`.
                 hosts: args.hosts.iter().cloned().chain(listened).collect(),
@@ -299,7 +300,8 @@ impl From<&Args> for Config {
             tokens: Tokens::default(),
             lines: None,
             traces: Traces::default(),
-            limits: Limits::default(),
+            trusted_proxies: args.limits.trusted_proxies(),
+            limits: args.limits.limits(),
         }
     }
 }

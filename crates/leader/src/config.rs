@@ -10,6 +10,7 @@ use program::Outlet;
 use thiserror::Error;
 
 use crate::http::access::Access;
+use crate::http::client::TrustedProxies;
 use crate::http::limits::Limits;
 use crate::http::tokens::Tokens;
 use crate::traces::Traces;
@@ -43,7 +44,9 @@ pub struct Config {
     pub lines: Option<Outlet>,
     /// Where traces of submissions go.
     pub traces: Traces,
-    /// How long clients may take.
+    /// Whose word is taken for who called them.
+    pub trusted_proxies: TrustedProxies,
+    /// How long clients may take, and how much they may have.
     pub limits: Limits,
 }
 

@@ -7,11 +7,13 @@
 //! | whether the peer of a connection still answers | `peer.rs`, `tcp.rs` |
 //! | the threads for streams | `readers.rs` |
 //! | which browsers are answered | [`access`] |
+//! | who a client is | [`client`] |
 //! | who may read and write | [`tokens`] |
 //! | the page's files | `assets.rs` |
 
 pub mod access;
 mod assets;
+pub mod client;
 mod connection;
 mod follow_file;
 pub(crate) mod health;
@@ -32,6 +34,8 @@ use access::guard;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
+use client::PerClient;
+use connection::Admission;
 use feed::Feed;
 use health::Health;
 use http::header;
@@ -57,7 +61,7 @@ use crate::rpc::edge::{Deadlines, only_calls};
 use crate::rpc::legacy::Legacy;
 use crate::rpc::subscribe::SubscribeService;
 use crate::rpc::watch_replicas::WatchService;
-use crate::rpc::{self, Calculator};
+use crate::rpc::{self, Calculator, Room};
 use sequencer::WriteHealth;
 
 /// A running server.
@@ -97,22 +101,19 @@ pub fn start(ports: Ports, serving: Serving, config: &Config) -> Server {
     let (closing, watched) = watch::channel(false);
     let health = Health::new(watched, writing);
     tokio::spawn(rpc::health::report(health.clone(), reporter));
-    let subscribe = SubscribeService::new(
-        feed.clone(),
-        membership.clone(),
-        config.max_subscribers,
-        metrics.welcomes.clone(),
-        clock::now,
-    );
-    let legacy = Legacy::new(feed, membership, config.max_subscribers);
-    let watch = WatchService(calculator.watchers().clone());
+    let limits = config.limits;
+    let room = Room { streams: config.max_subscribers, clients: PerClient::new(limits.per_client) };
+    let subscribe =
+        SubscribeService::new(feed.clone(), membership.clone(), room.clone(), metrics.welcomes.clone(), clock::now);
+    let legacy = Legacy::new(feed, membership, room.clone());
+    let watch = WatchService { watchers: calculator.watchers().clone(), clients: room.clients };
     let access = Arc::new(config.access.clone());
     let mut app = Router::new()
         // The exact paths take precedence over the service's wildcard.
         .merge(raw_calls(SubscribeService::PATH, move |request| subscribe.clone().subscribe(request)))
         .merge(raw_calls(WatchService::PATH, move |request| watch.clone().watch(request)))
-        .merge(grpc(CalculatorServiceServer::new(calculator)))
-        .merge(grpc(LeaderServer::new(legacy)))
+        .merge(grpc(CalculatorServiceServer::new(calculator).max_decoding_message_size(limits.request_bytes)))
+        .merge(grpc(LeaderServer::new(legacy).max_decoding_message_size(limits.request_bytes)))
         .merge(grpc(health_service))
         .merge(reflection())
         .merge(health.clone().router())
@@ -141,8 +142,13 @@ pub fn start(ports: Ports, serving: Serving, config: &Config) -> Server {
             Answers::Everyone => app.clone(),
             Answers::Operators => operators.clone(),
         };
-        let counted = metrics.connections.clone();
-        tokio::spawn(connection::accept(port, app, config.limits, counted, readers.clone(), stopping.clone()))
+        let admission = Admission {
+            limits,
+            proxies: config.trusted_proxies.clone(),
+            clients: PerClient::new(limits.per_client),
+            counted: metrics.connections.clone(),
+        };
+        tokio::spawn(connection::accept(port, app, admission, readers.clone(), stopping.clone()))
     };
     let accepting = ports.0.into_iter().map(accept).collect();
     Server { accepting, following, stop, closing }

@@ -21,6 +21,7 @@ pub mod export;
 pub mod generator;
 pub mod http;
 pub mod metrics;
+pub mod rate;
 pub mod replay;
 pub mod roster;
 pub mod rpc;

@@ -44,6 +44,22 @@ pub(crate) struct Connections {
     pub(crate) accepted: Counter,
     /// Those without a valid handshake.
     pub(crate) failed_handshakes: Counter,
+    /// Those that were closed at once, by the limit that they met.
+    refused: Family<Label, Counter>,
+    /// Those whose requests could not be read, by what was wrong.
+    failed: Family<Label, Counter>,
+}
+
+impl Connections {
+    /// Counts a connection that was closed at once. `limit`: of `all`, or of one `client`.
+    pub(crate) fn refused(&self, limit: &'static str) {
+        self.refused.get_or_create(&[("limit", limit)]).inc();
+    }
+
+    /// Counts a connection whose requests could not be read.
+    pub(crate) fn failed(&self, problem: &'static str) {
+        self.failed.get_or_create(&[("problem", problem)]).inc();
+    }
 }
 
 /// How subscriptions are answered.
@@ -51,6 +67,7 @@ pub(crate) struct Connections {
 pub(crate) struct Welcomes {
     verdicts: Family<Label, Counter>,
     divergences: Counter,
+    turned_away: Counter,
 }
 
 impl Welcomes {
@@ -70,6 +87,11 @@ impl Welcomes {
         };
         self.verdicts.get_or_create(&[("verdict", verdict)]).inc();
     }
+
+    /// Counts a subscriber that got a goodbye because all places are taken.
+    pub(crate) fn turned_away(&self) {
+        self.turned_away.inc();
+    }
 }
 
 impl Metrics {
@@ -84,11 +106,16 @@ impl Metrics {
         state.sequencer().register(ours);
         state.feed().register(ours);
         calls.register(ours);
-        let Connections { open, accepted, failed_handshakes } = &connections;
+        let Connections { open, accepted, failed_handshakes, refused, failed } = &connections;
+        ours.register("refused_connections", "Connections closed at once, by the limit that they met", refused.clone());
+        let help = "Connections whose requests could not be read, by what was wrong";
+        ours.register("failed_connections", help, failed.clone());
         ours.register("open_connections", "Open connections", open.clone());
         ours.register("connections", "Accepted connections", accepted.clone());
         ours.register("failed_handshakes", "Connections without a valid TLS handshake", failed_handshakes.clone());
-        let Welcomes { verdicts, divergences } = &welcomes;
+        let Welcomes { verdicts, divergences, turned_away } = &welcomes;
+        let help = "Subscribers that got a goodbye because all places are taken";
+        ours.register("turned_away_subscribers", help, turned_away.clone());
         ours.register("welcomes", "Subscriptions, by how they were answered", verdicts.clone());
         ours.register("divergences", "Replicas that held another history and lost it", divergences.clone());
         ours.register_collector(Box::new(state));

@@ -29,11 +29,15 @@ use std::time::{Duration, Instant};
 use feed::Feed;
 use futures_util::Stream;
 use store::LogReader;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use wire::pb;
 use wire::pb::calculator_service_server::CalculatorService;
+use wire::status::with_retry;
 
 use crate::generator::Generation;
+use crate::http::client::{Admitted, Client, PerClient};
+use crate::http::limits::Limits;
+use crate::rate::Rate;
 use crate::roster::Membership;
 use crate::traces::Traces;
 use sequencer::Submitter;
@@ -49,7 +53,30 @@ pub struct Calculator {
     generation: Generation,
     watchers: Watchers,
     traces: Traces,
+    rate: Rate,
     started: Instant,
+}
+
+/// How many streams may be open.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// In all.
+    pub streams: usize,
+    /// Of each client.
+    pub clients: PerClient,
+}
+
+/// When a client that has too many streams should try again.
+const TOO_MANY_RETRY: Duration = Duration::from_secs(5);
+
+/// Admits one more stream of a client.
+fn admit(clients: &PerClient, client: Option<Client>) -> Result<Option<Admitted>, Status> {
+    let Some(client) = client else { return Ok(None) };
+    clients.admit(client).map(Some).ok_or_else(|| {
+        let message = "your address has as many streams as it may have; end some, or ask the leader's operator to raise \
+                       --max-per-client, or to name the proxy that you share with --trusted-proxy";
+        with_retry(Code::ResourceExhausted, "TOO_MANY_OF_CLIENT", &[], Some(TOO_MANY_RETRY), message)
+    })
 }
 
 impl Calculator {
@@ -65,7 +92,15 @@ impl Calculator {
         watchers: Watchers,
     ) -> Self {
         let traces = Traces::default();
-        Self { feed, log, submitter, membership, generation, watchers, traces, started: Instant::now() }
+        let Limits { submits, submits_of_one, .. } = Limits::default();
+        let rate = Rate::new(submits, submits_of_one);
+        Self { feed, log, submitter, membership, generation, watchers, traces, rate, started: Instant::now() }
+    }
+
+    /// Limits submissions to `rate`.
+    #[must_use]
+    pub fn with_rate(self, rate: Rate) -> Self {
+        Self { rate, ..self }
     }
 
     /// Sends a trace of each submission to `traces`.
@@ -95,8 +130,9 @@ impl CalculatorService for Calculator {
     }
 
     async fn submit(&self, request: Request<pb::SubmitRequest>) -> Result<Response<pb::SubmitResponse>, Status> {
-        let (headers, _, request) = request.into_parts();
-        submit::answer(self, &headers, request).await.map(Response::new)
+        let (headers, extensions, request) = request.into_parts();
+        let client = extensions.get::<Client>().copied();
+        submit::answer(self, &headers, client, request).await.map(Response::new)
     }
 
     async fn read_events(

@@ -21,6 +21,7 @@ use crate::http::listen;
 use crate::http::port::Ports;
 use crate::http::readers::Readers;
 use crate::metrics::{Metrics, State};
+use crate::rate::Rate;
 use crate::replay::{self, ReplayError};
 use crate::roster::Membership;
 use crate::rpc::Calculator;
@@ -89,7 +90,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let ports = ports.into();
     let opened = open(&config).await?;
-    let feed = Feed::new(&opened, config.heartbeat_interval);
+    let feed = Feed::with_budget(&opened, config.heartbeat_interval, config.limits.send_buffers);
     let (tail, log) = (opened.tail, Arc::clone(&opened.reader));
     let (listen, page) = addresses(&ports);
     info!(
@@ -130,8 +131,11 @@ pub async fn run(
         lines: config.lines.clone(),
         due: AtomicU64::default(),
     });
+    let rate = Rate::new(config.limits.submits, config.limits.submits_of_one);
+    let forgetting = tokio::spawn(rate.clone().forget());
     let service = Calculator::new(feed.clone(), log, submitter, membership.clone(), generation, watchers)
-        .with_traces(config.traces.clone());
+        .with_traces(config.traces.clone())
+        .with_rate(rate.clone());
     let readers = Readers::start().map_err(RunError::Thread)?;
     let serving =
         Serving { calculator: service, feed, membership, writing: health, metrics, readers: readers.handle() };
@@ -156,6 +160,7 @@ pub async fn run(
     committing.stop().await;
     checking_streams.abort();
     making_rosters.abort();
+    forgetting.abort();
     config.traces.end().await;
     ended
 }

@@ -1,5 +1,6 @@
 //! Accepts, tunes and serves connections, and bounds what each may cost.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,20 +19,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 use tracing::{debug, warn};
 
+use crate::http::client::{Admitted, Client, PerClient, TrustedProxies};
 use crate::http::limits::Limits;
 use crate::http::listen;
-use crate::http::peer::{CallTasks, Calls, Judgement, Peer, PeerIo};
-use crate::http::port::Port;
+use crate::http::peer::{CallTasks, Calls, Judgement, Peer, PeerIo, Whose};
+use crate::http::port::{Answers, Port};
 use crate::http::readers::Place;
 use crate::http::tls::{self, Tls};
 use crate::metrics::Connections;
-
-/// Concurrent calls on one HTTP/2 connection. A page or a replica needs a handful. Proxies and load tests put many
-/// subscribers on one connection, and open another when it is full.
-const CALLS_PER_CONNECTION: u32 = 1_024;
-
-/// The most bytes in a request's head. Ours have some hundred; a browser adds its cookies for the host.
-const HEAD_BYTES: u32 = 16 << 10;
 
 /// Calls that a client may cancel before the server has handled them. With more, the connection counts as an attack.
 const CANCELLED_CALLS: usize = 256;
@@ -56,12 +51,11 @@ const KEEPALIVE_TRIES: u32 = 3;
 pub(crate) async fn accept(
     port: Port,
     app: Router,
-    limits: Limits,
-    counted: Connections,
+    admission: Admission,
     readers: Handle,
     mut stopping: watch::Receiver<Option<Duration>>,
 ) -> bool {
-    let Port { listener, tls, .. } = port;
+    let Port { listener, tls, answers } = port;
     let (stop, stopped) = watch::channel(());
     // The operating system's limit of open files bounds the set. Dropping it cuts the connections that are left.
     let mut connections = JoinSet::new();
@@ -69,12 +63,16 @@ pub(crate) async fn accept(
     let grace = loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, address)) => {
                     failing = false;
+                    let Some(open) = admission.open(address.ip(), answers) else {
+                        // Resets the connection, so that nothing of it stays in the system.
+                        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                        continue;
+                    };
                     let place = Place::new(readers.clone());
                     let tls = tls.as_ref().map(Tls::acceptor);
-                    let open = Open::new(counted.clone());
-                    let serving = serve(stream, tls, app.clone(), limits, open, Arc::clone(&place), stopped.clone());
+                    let serving = serve(stream, tls, app.clone(), open, Arc::clone(&place), stopped.clone());
                     connections.spawn(move_when_it_reads(place, serving));
                 }
                 Err(error) => {
@@ -94,20 +92,51 @@ pub(crate) async fn accept(
     tokio::time::timeout(grace, all_ended).await.is_ok()
 }
 
-/// Counts as an open connection until it is dropped.
-struct Open(Connections);
+/// Which connections are admitted.
+pub(crate) struct Admission {
+    pub(crate) limits: Limits,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) clients: PerClient,
+    pub(crate) counted: Connections,
+}
 
-impl Open {
-    fn new(counted: Connections) -> Self {
+/// An admitted connection. It counts as open until this is dropped.
+struct Open {
+    limits: Limits,
+    proxies: TrustedProxies,
+    peer: IpAddr,
+    counted: Connections,
+    /// `None` for a proxy, and for an operator.
+    _admitted: Option<Admitted>,
+}
+
+impl Admission {
+    /// Admits a connection from `peer`, unless a limit is reached. Operators have no limit.
+    fn open(&self, peer: IpAddr, answers: Answers) -> Option<Open> {
+        let Self { limits, proxies, clients, counted } = self;
+        let mut admitted = None;
+        if answers == Answers::Everyone {
+            if usize::try_from(counted.open.get()).unwrap_or_default() >= limits.connections {
+                counted.refused("all");
+                return None;
+            }
+            if !proxies.trust(peer) {
+                admitted = clients.admit(Client::at(peer));
+                if admitted.is_none() {
+                    counted.refused("client");
+                    return None;
+                }
+            }
+        }
         counted.accepted.inc();
         counted.open.inc();
-        Self(counted)
+        Some(Open { limits: *limits, proxies: proxies.clone(), peer, counted: counted.clone(), _admitted: admitted })
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.dec();
+        self.counted.open.dec();
     }
 }
 
@@ -136,7 +165,6 @@ async fn serve(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     app: Router,
-    limits: Limits,
     open: Open,
     place: Arc<Place>,
     mut stopped: watch::Receiver<()>,
@@ -144,10 +172,12 @@ async fn serve(
     if let Err(error) = tune(&stream) {
         debug!(%error, "cannot set socket options");
     }
+    let limits = open.limits;
     let socket = Arc::new(stream);
     let peer = Peer::new(&socket, limits);
     let io = PeerIo { socket: Arc::clone(&socket), peer: Arc::clone(&peer) };
-    let calls = Calls { app, peer: Arc::clone(&peer), place: Arc::clone(&place) };
+    let whose = Whose { address: open.peer, proxies: open.proxies.clone() };
+    let calls = Calls { app, peer: Arc::clone(&peer), place: Arc::clone(&place), whose };
     let served = peer.until_cut(async {
         let io = match tls {
             None => Either::Left(io),
@@ -160,7 +190,7 @@ async fn serve(
                 match secured {
                     Ok(io) => Either::Right(io),
                     Err(error) => {
-                        open.0.failed_handshakes.inc();
+                        open.counted.failed_handshakes.inc();
                         return Some(Err(error.into()));
                     }
                 }
@@ -170,12 +200,28 @@ async fn serve(
     });
     match served.await.flatten() {
         Some(Ok(())) => {}
-        Some(Err(error)) => debug!(%error, "a connection ended with an error"),
+        Some(Err(error)) => {
+            if let Some(problem) = error.downcast_ref().and_then(problem) {
+                open.counted.failed(problem);
+            }
+            debug!(%error, "a connection ended with an error");
+        }
         None => {
             debug!("cut a connection");
             // Discards unsent bytes, which would otherwise stay in the system's memory until TCP gives up.
             let _ = SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
         }
+    }
+}
+
+/// What was wrong with the requests of a connection; `None` if it only broke.
+fn problem(error: &hyper::Error) -> Option<&'static str> {
+    if error.is_parse_too_large() {
+        Some("head_too_large")
+    } else if error.is_parse() {
+        Some("malformed")
+    } else {
+        None
     }
 }
 
@@ -195,7 +241,7 @@ async fn serve_http(
     limits: Limits,
     mut stopped: watch::Receiver<()>,
 ) -> Option<Result<(), axum::BoxError>> {
-    let builder = builder(place);
+    let builder = builder(place, &limits);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), calls));
     let (mut stopping, mut asked_to_end, mut look_at) = (false, false, Instant::now());
     loop {
@@ -218,16 +264,16 @@ async fn serve_http(
     }
 }
 
-fn builder(place: Arc<Place>) -> Builder<CallTasks> {
+fn builder(place: Arc<Place>, limits: &Limits) -> Builder<CallTasks> {
     let mut builder = Builder::new(CallTasks(place));
     // `Peer` times the heads: hyper's timeout starts only once it has recognised HTTP/1, and it also ends connections that
     // wait for their next call.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES as usize);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(limits.head_bytes as usize);
     builder
         .http2()
-        .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .max_concurrent_streams(limits.calls)
         .max_pending_accept_reset_streams(CANCELLED_CALLS)
-        .max_header_list_size(HEAD_BYTES)
+        .max_header_list_size(limits.head_bytes)
         .max_send_buf_size(SEND_BUFFER);
     builder
 }
@@ -285,8 +331,10 @@ mod tests {
         let readers = Readers::with_threads(1).unwrap();
         let (stop, stopping) = watch::channel(None);
         let port = Ports::from(listener).0.remove(0);
-        let accepting =
-            tokio::spawn(accept(port, app, Limits::default(), Connections::default(), readers.handle(), stopping));
+        let limits = Limits::default();
+        let clients = PerClient::new(limits.per_client);
+        let admission = Admission { limits, proxies: Default::default(), clients, counted: Default::default() };
+        let accepting = tokio::spawn(accept(port, app, admission, readers.handle(), stopping));
 
         let connect = || Channel::from_shared(url.clone()).unwrap().connect_lazy();
         let (reading, writing) = (connect(), connect());

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -22,6 +23,7 @@ use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
 use wire::status::status;
 
+use crate::http::client::TrustedProxies;
 use crate::http::limits::Limits;
 use crate::http::readers::Place;
 use crate::http::tcp;
@@ -227,6 +229,15 @@ pub(crate) struct Calls<S> {
     pub(crate) app: S,
     pub(crate) peer: Arc<Peer>,
     pub(crate) place: Arc<Place>,
+    pub(crate) whose: Whose,
+}
+
+/// Whose calls a connection carries.
+#[derive(Clone, Debug)]
+pub(crate) struct Whose {
+    /// The connection's other end.
+    pub(crate) address: IpAddr,
+    pub(crate) proxies: TrustedProxies,
 }
 
 // Not tower's trait: hyper-util's adapter calls it only inside the call's task, when it is too late to choose its threads.
@@ -246,10 +257,12 @@ where
         let under_way = UnderWay::new(Arc::clone(&peer), request.version());
         let deadline = Instant::now() + peer.limits.body;
         let form = Form::of_request(request.headers());
+        let client = self.whose.proxies.client(self.whose.address, request.headers());
         Box::pin(async move {
             let late = Arc::new(AtomicBool::new(false));
             let body_of = |body| Body::new(TimelyBody { body, deadline, timer: None, late: Arc::clone(&late) });
             let mut request = request.map(body_of);
+            request.extensions_mut().insert(client);
             if let Ok(cut) = CUT.try_with(Arc::clone) {
                 request.extensions_mut().insert(Caller(Arc::new(Call { peer, cut })));
             }

@@ -69,6 +69,11 @@ impl Collector for State {
         let damage = self.log.damage().len() as u64;
         gauge("damaged_places", "Damaged places in stored history", damage)?;
         gauge("queue_operations", "Commands that wait for a commit", self.submitter.waiting() as u64)?;
+        gauge(
+            "unsent_bytes",
+            "Bytes that streams hold and their connections have not written",
+            self.feed.unsent() as u64,
+        )?;
         gauge("streams", "Open streams", self.membership.streams() as u64)?;
         gauge("watchers", "Open WatchReplicas calls", self.watchers.count() as u64)?;
         gauge("slowest_lag_events", "Events that the slowest subscriber lacks", counts.slowest_events)?;

@@ -23,6 +23,8 @@ use wire::sharedcalculator::{Event, GetMostRecentValueRequest, GetMostRecentValu
 use wire::status::status;
 
 use super::status::read_status;
+use super::{Room, admit};
+use crate::http::client::{Admitted, Client};
 use crate::roster::{Caller, Membership, Presence};
 
 /// How long the answer to a refused stream is delayed, because the original replica retries without a pause.
@@ -33,14 +35,14 @@ const TURNED_AWAY_AFTER: Duration = Duration::from_secs(1);
 pub struct Legacy {
     feed: Feed,
     membership: Membership,
-    max_subscribers: usize,
+    room: Room,
 }
 
 impl Legacy {
-    /// Serves `feed`. Its streams count in `membership`, which admits at most `max_subscribers` streams in all.
+    /// Serves `feed`. Its streams count in `membership`, and are admitted while there is `room`.
     #[must_use]
-    pub fn new(feed: Feed, membership: Membership, max_subscribers: usize) -> Self {
-        Self { feed, membership, max_subscribers }
+    pub fn new(feed: Feed, membership: Membership, room: Room) -> Self {
+        Self { feed, membership, room }
     }
 }
 
@@ -56,6 +58,7 @@ impl Leader for Legacy {
             return Err(shutting_down());
         }
         let caller = request.extensions().get::<Caller>().cloned();
+        let client = request.extensions().get::<Client>().copied();
         let from_index = request.into_inner().from_index;
         let published = self.feed.published();
         let events_so_far = published.tail.position().index.0;
@@ -67,14 +70,22 @@ impl Leader for Legacy {
         if first <= published.floor {
             return Err(gone(first, published.floor));
         }
-        let Ok(presence) = self.membership.join_original(caller, self.max_subscribers) else {
+        let admitted = match admit(&self.room.clients, client) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                tokio::time::sleep(TURNED_AWAY_AFTER).await;
+                return Err(refused);
+            }
+        };
+        let Ok(presence) = self.membership.join_original(caller, self.room.streams) else {
             tokio::time::sleep(TURNED_AWAY_AFTER).await;
             let message = "the leader has its maximum number of subscribers; try again later";
             return Err(status(Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS", &[], message));
         };
         presence.sent_before(first);
         let cursor = self.feed.cursor(first);
-        let events = Events { cursor, first, next: first, ready: VecDeque::new(), ends: None, presence };
+        let events =
+            Events { cursor, first, next: first, ready: VecDeque::new(), ends: None, presence, _admitted: admitted };
         let events = stream::try_unfold(events, |mut events| async move {
             let next = events.next().await?;
             Ok(next.map(|event| (event, events)))
@@ -108,6 +119,7 @@ struct Events {
     /// The status that ends the stream once they are sent.
     ends: Option<Status>,
     presence: Presence,
+    _admitted: Option<Admitted>,
 }
 
 impl Events {

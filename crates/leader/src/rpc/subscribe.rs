@@ -17,6 +17,8 @@ use wire::{Identity, pb};
 
 use super::raw::{read_request, respond};
 use super::status::read_status;
+use super::{Room, admit};
+use crate::http::client::{Admitted, Client};
 use crate::metrics::Welcomes;
 use crate::roster::{Caller, Membership, Presence};
 
@@ -27,7 +29,7 @@ const OVERLOADED_RETRY: Duration = Duration::from_secs(5);
 pub struct SubscribeService {
     feed: Feed,
     membership: Membership,
-    max_subscribers: usize,
+    room: Room,
     welcomes: Welcomes,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -36,20 +38,21 @@ impl SubscribeService {
     /// The path of the call.
     pub const PATH: &'static str = "/calculator.v1.CalculatorService/Subscribe";
 
-    /// Serves `feed`, with at most `max_subscribers` streams at a time in `membership`. `clock` gives the leader's time.
+    /// Serves `feed`, with streams in `membership` while there is `room`. `clock` gives the leader's time.
     pub(crate) fn new(
         feed: Feed,
         membership: Membership,
-        max_subscribers: usize,
+        room: Room,
         welcomes: Welcomes,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
-        Self { feed, membership, max_subscribers, welcomes, clock: Arc::new(clock) }
+        Self { feed, membership, room, welcomes, clock: Arc::new(clock) }
     }
 
     /// Makes the call.
     pub(crate) async fn subscribe(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let caller = request.extensions().get::<Caller>().cloned();
+        let client = request.extensions().get::<Client>().copied();
         let request: pb::SubscribeRequest = read_request(request).await?;
         let dropped: SnapshotReason = request.dropped().into();
         let (identity, resume) = parse(request)?;
@@ -57,9 +60,12 @@ impl SubscribeService {
         if let Some(goodbye) = self.feed.goodbye() {
             return Ok(respond(stream::iter([goodbye])));
         }
+        let admitted = admit(&self.room.clients, client)?;
         let name = identity.name.clone();
-        let Ok(presence) = self.membership.join(identity, caller, self.max_subscribers) else {
-            info!(name, limit = self.max_subscribers, "turned a subscriber away: too many subscribers");
+        let limit = self.room.streams;
+        let Ok(presence) = self.membership.join(identity, caller, limit) else {
+            self.welcomes.turned_away();
+            info!(name, limit, "turned a subscriber away: too many subscribers");
             let goodbye = Goodbye { reason: GoodbyeReason::Overloaded, retry_after: OVERLOADED_RETRY };
             return Ok(respond(stream::iter([encode(&Frame::Goodbye(goodbye))])));
         };
@@ -68,7 +74,7 @@ impl SubscribeService {
         self.welcomes.answered(presence.answered(opening.verdict, dropped));
         let at = resume.map(|resume| resume.position.index.0);
         info!(name, at, verdict = %opening.verdict, "a replica subscribed");
-        Ok(respond(deliver(opening.frames, opening.cursor, presence)))
+        Ok(respond(deliver(opening.frames, opening.cursor, (presence, admitted))))
     }
 }
 
@@ -80,17 +86,17 @@ fn parse(request: pb::SubscribeRequest) -> Result<(Identity, Option<Resume>), St
 }
 
 /// Streams the opening and then what the cursor delivers, up to and including a goodbye.
-fn deliver(opening: Bytes, cursor: Cursor, presence: Presence) -> impl Stream<Item = Bytes> + Send {
+fn deliver(opening: Bytes, cursor: Cursor, presence: (Presence, Option<Admitted>)) -> impl Stream<Item = Bytes> + Send {
     let state = Some((Some(opening), cursor, presence));
     stream::unfold(state, |state| async {
         let (opening, mut cursor, presence) = state?;
         if let Some(opening) = opening {
-            presence.sent_before(cursor.next_index());
+            presence.0.sent_before(cursor.next_index());
             return Some((opening, Some((None, cursor, presence))));
         }
         match cursor.next().await {
             Ok(Delivery::Frames(bytes)) => {
-                presence.sent_before(cursor.next_index());
+                presence.0.sent_before(cursor.next_index());
                 Some((bytes, Some((None, cursor, presence))))
             }
             Ok(Delivery::Goodbye(bytes)) => Some((bytes, None)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::{Frame, Index, Operation};
 use feed::Feed;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use http::{Request, Response};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tonic::{Code, Status, body::Body};
@@ -17,9 +17,11 @@ use wire::roster::{MAX_NEWEST, MAX_ROWS};
 use wire::status::{invalid, with_retry};
 use wire::{Identity, Roster, pb};
 
+use super::admit;
 use super::raw::{read_request, respond};
 use crate::clock;
 use crate::generator::Generation;
+use crate::http::client::{Client, PerClient};
 use crate::roster::Membership;
 
 /// The least time between two rosters.
@@ -184,7 +186,12 @@ fn newest_operations(batches: Vec<Bytes>) -> Vec<Operation> {
 
 /// Serves `calculator.v1.CalculatorService/WatchReplicas`.
 #[derive(Clone, Debug)]
-pub struct WatchService(pub Watchers);
+pub struct WatchService {
+    /// Those who watch.
+    pub watchers: Watchers,
+    /// How many of them are of one client.
+    pub clients: PerClient,
+}
 
 impl WatchService {
     /// The path of the call.
@@ -192,22 +199,25 @@ impl WatchService {
 
     /// Makes the call.
     pub(crate) async fn watch(self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let client = request.extensions().get::<Client>().copied();
         let request: pb::WatchReplicasRequest = read_request(request).await?;
         let identity = Identity::try_from(request.replica.unwrap_or_default());
         let identity = identity.map_err(|error| invalid(&error.to_string()))?;
-        let rosters = self.0.watch().ok_or_else(|| {
+        let admitted = admit(&self.clients, client)?;
+        let rosters = self.watchers.watch().ok_or_else(|| {
             let message = "too many watch the replicas already; try again later";
             with_retry(Code::ResourceExhausted, "TOO_MANY_WATCHERS", &[], Some(RETRY_AFTER), message)
         })?;
         debug!(name = identity.name, "somebody watches the replicas");
-        Ok(respond(rosters))
+        Ok(respond(rosters.map(move |roster| {
+            let _open = &admitted;
+            roster
+        })))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::StreamExt;
-
     use super::*;
 
     #[test]

@@ -44,6 +44,7 @@ pub fn config(generator: Generator) -> Config {
         tokens: Default::default(),
         lines: None,
         traces: Default::default(),
+        trusted_proxies: Default::default(),
         limits: Limits::default(),
     }
 }

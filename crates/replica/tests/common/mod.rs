@@ -25,6 +25,7 @@ pub async fn leader(generator: Generator) -> String {
         tokens: Default::default(),
         lines: None,
         traces: Default::default(),
+        trusted_proxies: Default::default(),
         limits: Limits::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
