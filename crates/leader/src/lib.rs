@@ -27,6 +27,7 @@ pub mod roster;
 pub mod rpc;
 pub mod run;
 pub mod scrub;
+mod service_manager;
 mod thread;
 pub mod traces;
 pub mod verify;

@@ -27,7 +27,7 @@ use crate::roster::Membership;
 use crate::rpc::Calculator;
 use crate::rpc::watch_replicas::{RosterMaker, Watchers};
 use crate::thread::Thread;
-use crate::{clock, http, scrub};
+use crate::{clock, http, scrub, service_manager};
 
 const CHECK_STREAMS: Duration = Duration::from_secs(1);
 
@@ -93,11 +93,12 @@ pub async fn run(
     let feed = Feed::with_budget(&opened, config.heartbeat_interval, config.limits.send_buffers);
     let (tail, log) = (opened.tail, Arc::clone(&opened.reader));
     let (listen, page) = addresses(&ports);
+    let term = opened.term;
     info!(
         %listen,
         page = page.map(tracing::field::display),
         log = %tail.log(),
-        term = %opened.term,
+        %term,
         index = %tail.position().index,
         durability = %opened.durability,
         "leading"
@@ -141,6 +142,8 @@ pub async fn run(
         Serving { calculator: service, feed, membership, writing: health, metrics, readers: readers.handle() };
     let server = http::start(ports, serving, &config);
 
+    service_manager::ready(&format!("leading in term {term} on {listen}"));
+    let alive = tokio::spawn(service_manager::stay_alive());
     let ended = tokio::select! {
         () = shutdown => Ok(()),
         ended = committing.ended() => match ended {
@@ -149,6 +152,7 @@ pub async fn run(
         },
     };
 
+    service_manager::stopping();
     generator.abort();
     server.refuse_new_calls();
     ending.end(if ended.is_ok() { GoodbyeReason::ShuttingDown } else { GoodbyeReason::SteppedDown }).await;
@@ -161,6 +165,7 @@ pub async fn run(
     checking_streams.abort();
     making_rosters.abort();
     forgetting.abort();
+    alive.abort();
     config.traces.end().await;
     ended
 }

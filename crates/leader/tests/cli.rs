@@ -280,6 +280,33 @@ async fn a_call_that_failed_is_found_in_the_log_by_its_id() {
 }
 
 #[test]
+fn a_service_manager_is_told_when_the_leader_serves_lives_and_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let until = |words: &str| {
+        let mut message = [0; 1_000];
+        let mut heard = String::new();
+        while !heard.contains(words) {
+            let length = socket.recv(&mut message).unwrap();
+            heard = String::from_utf8(message[..length].to_vec()).unwrap();
+        }
+        heard
+    };
+    let mut command = program();
+    command.arg("127.0.0.1:0").env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "300000");
+    let leader = Running::start(&mut command);
+    let ready = until("READY=1");
+    assert!(ready.contains("STATUS=leading in term 1 on 127.0.0.1:"), "{ready}");
+    for _ in 0..3 {
+        until("WATCHDOG=1");
+    }
+    leader.signal(Signal::TERM);
+    until("STOPPING=1");
+}
+
+#[test]
 fn an_invalid_filter_is_reported() {
     let mut leader = Running::start(program().arg(":0").env("RUST_LOG", "loud,,=,x=y=z"));
     let line = leader.line("RUST_LOG");

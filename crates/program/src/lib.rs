@@ -6,6 +6,7 @@
 
 mod files;
 mod flags;
+mod generate;
 mod outlet;
 mod signal;
 mod text;
