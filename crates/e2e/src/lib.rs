@@ -4,7 +4,9 @@
 //! `cargo xtask test` builds the programs and passes their folder in `CALCULATOR_BIN_DIR`.
 
 pub mod browser;
+pub mod crowd;
 pub mod fill;
+pub mod lags;
 pub mod load;
 pub mod process;
 pub mod proxy;

@@ -240,14 +240,17 @@ impl Leader {
         Self::start_on("127.0.0.1:0", arguments).await
     }
 
-    /// Starts a leader on `listen`. Its log is in memory unless `arguments` contain `--data-dir`.
+    /// Starts a leader on `listen`, where all clients may come from one address. Its log is in memory unless `arguments`
+    /// contain `--data-dir`.
     ///
     /// # Errors
     ///
     /// If it does not start to listen.
     pub async fn start_on(listen: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let memory: &[&str] = if arguments.contains(&"--data-dir") { &[] } else { &["--ephemeral"] };
-        Self::up(Program::start("calculator-leader", &[&["--listen", listen], memory, arguments].concat())?).await
+        let many = ["--max-per-client", "100000"];
+        Self::up(Program::start("calculator-leader", &[&["--listen", listen], &many, memory, arguments].concat())?)
+            .await
     }
 
     /// Waits until the leader that runs as `program` listens.

@@ -13,6 +13,7 @@ mod pack;
 mod page;
 mod pictures;
 mod process;
+mod release;
 mod shorten;
 mod wasm_cargo;
 mod workspace;
@@ -49,6 +50,8 @@ enum Task {
     Page(measure::Args),
     /// Build the page into web/dist.
     Web(page::Args),
+    /// Pack static programs, man pages, completions, units and licences into archives for an installation.
+    Dist(release::Args),
     /// Draw the pictures in docs/ again, from the real page.
     Pictures,
 }
@@ -62,7 +65,9 @@ async fn main() -> ExitCode {
     // Ctrl-C is the ordinary way to end the demo, so it is no failure there.
     let when_interrupted = match cli.task {
         Task::Demo(_) => ExitCode::SUCCESS,
-        Task::Page(_) | Task::Test(_) | Task::Web(_) | Task::Pictures => ExitCode::from(EXIT_INTERRUPTED),
+        Task::Dist(_) | Task::Page(_) | Task::Test(_) | Task::Web(_) | Task::Pictures => {
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
     };
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,6 +88,7 @@ async fn run(cli: Cli) -> Result<()> {
     let wasm = WasmCargo::new(cli.wasm_cargo.as_deref());
     match cli.task {
         Task::Demo(args) => demo::run(&args, &wasm, &workspace, &interrupt).await,
+        Task::Dist(args) => release::run(&args, &wasm, &workspace, &interrupt).await,
         Task::Page(args) => measure::run(&args, &wasm, &workspace, &interrupt).await,
         Task::Test(args) => checks::run(&args, &wasm, &workspace, &interrupt).await,
         Task::Web(args) => page::run(&args, &wasm, &workspace, &interrupt).await,
