@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 use engine::Durability;
 
@@ -36,6 +37,10 @@ pub const DEFAULT_DATA_DIR: &str = "calculator-data";
 
 /// The most operations a second that callers may ask for, unless the leader starts with more.
 const DEFAULT_MAX_RATE: u32 = 1_000;
+
+/// The smallest bound on the bytes of a log. The table of producers may take up to 2 MiB of them, and nothing can
+/// be compacted there.
+const SMALLEST_LOG: ByteSize = ByteSize::mib(4);
 
 /// Owns one number and an ordered log of operations on it, and streams the log to replicas.
 ///
@@ -135,10 +140,17 @@ pub struct Args {
     #[arg(long, default_value = "100000", value_name = "EVENTS", value_parser = parse_events)]
     pub snapshot_every: NonZeroU64,
 
-    /// Events of history to keep at least, for replicas that resume and for ReadEvents. Older events are compacted away, in
-    /// a directory up to a snapshot. An event takes up to some 150 bytes of disk, or 200 of memory
+    /// Events of history to keep at least, for replicas that resume and for ReadEvents, as far as --retain-bytes allows.
+    /// Older events are compacted away, in a directory up to a snapshot. An event takes up to some 150 bytes of disk, or 200
+    /// of memory
     #[arg(long, default_value = "1000000", value_name = "EVENTS", value_parser = parse_events)]
     pub retain: NonZeroU64,
+
+    /// Bytes that the log may take, such as 512MiB, 2GB or 1000000000 (at least 4MiB). If it takes more, the oldest events are
+    /// compacted away, even if --retain would keep them. The write-ahead log of up to some 32 MiB comes on top. No bound by
+    /// default
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub retain_bytes: Option<NonZeroU64>,
 
     /// Time between heartbeats; a replica that misses three reconnects (10ms to 60s)
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = parse_heartbeat)]
@@ -207,6 +219,7 @@ impl From<&Args> for Config {
             control: args.control.map(|control| control == ControlArg::On),
             max_rate: args.max_rate.unwrap_or(DEFAULT_MAX_RATE.max(args.rate.unwrap_or(0))),
             retain: args.retain,
+            retain_bytes: args.retain_bytes,
             heartbeat_interval: args.heartbeat_interval,
             max_subscribers: args.max_subscribers,
             access: Access {
@@ -221,6 +234,12 @@ impl From<&Args> for Config {
 
 fn parse_events(text: &str) -> Result<NonZeroU64, String> {
     text.parse().map_err(|_| "choose a whole number, at least 1".to_owned())
+}
+
+fn parse_bytes(text: &str) -> Result<NonZeroU64, String> {
+    let bytes: ByteSize = text.parse().map_err(|_| "choose a size such as 512MiB, 2GB or 1000000000".to_owned())?;
+    let too_small = || format!("choose at least {}", SMALLEST_LOG.display().iec());
+    NonZeroU64::new(bytes.as_u64()).filter(|_| bytes >= SMALLEST_LOG).ok_or_else(too_small)
 }
 
 fn parse_heartbeat(text: &str) -> Result<Duration, String> {
@@ -274,6 +293,27 @@ mod tests {
         assert_eq!(hosts(&flags), Ok(names(&["a.example", "b.example", "c.example", "calc.lan"])));
         assert!(hosts(&["--host", "http://a.example"]).is_err());
         assert!(hosts(&["--allow-origin", "a.example"]).is_err());
+    }
+
+    #[test]
+    fn history_is_bounded_in_bytes_if_a_flag_says_so() {
+        let bytes = |flags: &[&str]| {
+            let flags = ["calculator-leader"].iter().chain(flags);
+            let config = Cli::try_parse_from(flags).map(|cli| Config::from(&cli.lead));
+            config.map(|config| config.retain_bytes.map(NonZeroU64::get)).map_err(|error| error.to_string())
+        };
+        assert_eq!(bytes(&[]), Ok(None));
+        for (text, expected) in
+            [("512MiB", 512 << 20), ("2GB", 2_000_000_000), ("1.5 GiB", 3 << 29), ("4194304", 4 << 20)]
+        {
+            assert_eq!(bytes(&["--retain-bytes", text]), Ok(Some(expected)), "{text}");
+        }
+        for (text, words) in
+            [("0", "at least 4.0 MiB"), ("4MB", "at least 4.0 MiB"), ("much", "512MiB"), ("-1", "512MiB")]
+        {
+            let refused = bytes(&[&format!("--retain-bytes={text}")]).unwrap_err();
+            assert!(refused.contains(words), "{refused}");
+        }
     }
 
     #[test]

@@ -120,6 +120,7 @@ mod tests {
             durability: Durability::Os,
             snapshot_every: NonZeroU64::new(snapshot_every).unwrap(),
             retain: NonZeroU64::MAX,
+            retain_bytes: None,
         };
         let mut opened = SqliteStore::new(options, LOG).open_blocking().unwrap();
         let mut sequencer = Sequencer::new(Term(1), opened.tail, []);

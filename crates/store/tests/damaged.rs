@@ -21,6 +21,7 @@ fn options(directory: &Path, retain: u64) -> Options {
         durability: Durability::Os,
         snapshot_every: NonZeroU64::new(100).unwrap(),
         retain: NonZeroU64::new(retain).unwrap(),
+        retain_bytes: None,
     }
 }
 
