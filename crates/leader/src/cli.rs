@@ -22,6 +22,9 @@ Examples:
   calculator-leader --no-generator                only operations that clients submit
   calculator-leader verify --data-dir D           checks a log
   calculator-leader export --data-dir D | head    prints the first events of a log
+  calculator-leader backup --data-dir D --to F    copies a log into the file F, while its leader runs
+  calculator-leader restore --from F --data-dir D
+                                                  makes the log of the directory D from it
 
 Environment:
   CALCULATOR_LISTEN        sets --listen
@@ -31,6 +34,19 @@ Environment:
   RUST_LOG                 log level on standard error: error, warn, info (the default), debug or trace; may differ for
                            parts of the program, as in info,feed=debug
   NO_COLOR                 turns colours off, if it is set and not empty";
+
+/// Examples, shown after the flags of `backup`.
+const BACKUP_HELP: &str = "\
+Examples:
+  calculator-leader backup --data-dir D --to /mnt/backups         a new file each time, such as calculator-1f0c2b7e-5000.sqlite
+  calculator-leader backup --data-dir D --to monday.sqlite";
+
+/// Examples, shown after the flags of `restore`.
+const RESTORE_HELP: &str = "\
+Operations that were acknowledged after the backup are lost. Replicas that applied them get a snapshot.
+
+Examples:
+  mv D D-lost && calculator-leader restore --from monday.sqlite --data-dir D && calculator-leader --data-dir D";
 
 /// The default directory of the log.
 pub const DEFAULT_DATA_DIR: &str = "calculator-data";
@@ -66,7 +82,45 @@ pub enum Command {
     Verify(LogArgs),
     /// Print the events of a log as JSON, one a line; a leader may run at the same time
     Export(LogArgs),
+    /// Copy a log into one file, and check the copy; a leader may run at the same time
+    #[command(after_help = BACKUP_HELP)]
+    Backup(BackupArgs),
+    /// Make the log of a directory from a backup. Replicas follow its leader without a restart
+    #[command(after_help = RESTORE_HELP)]
+    Restore(RestoreArgs),
 }
+
+/// Flags of `backup`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BackupArgs {
+    /// The log to copy.
+    #[command(flatten)]
+    pub log: LogArgs,
+
+    /// File to create, or a directory in which to create one that is named after the log and its index. No file is
+    /// overwritten
+    #[arg(long, value_name = "FILE_OR_DIR")]
+    pub to: PathBuf,
+}
+
+/// Flags of `restore`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RestoreArgs {
+    /// The backup: a file that `backup` made, or a copy of a log's directory
+    #[arg(long, value_name = "BACKUP")]
+    pub from: PathBuf,
+
+    /// Where the log is to be; there must be none yet.
+    #[command(flatten)]
+    pub log: LogArgs,
+
+    /// Term of the restored log, above every term that a replica saw of it. By default the milliseconds since 1970
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_TERM))]
+    pub term: Option<u64>,
+}
+
+/// The highest term that `--term` takes. Every reader of JSON reads it exactly, and the terms of some further openings too.
+const MAX_TERM: u64 = 1 << 52;
 
 /// The log to work on.
 #[derive(Clone, Debug, clap::Args)]

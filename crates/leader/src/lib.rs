@@ -8,11 +8,13 @@
 //! | connected replicas and open streams | [`roster`] |
 //! | flags and configuration | [`cli`], [`config`] |
 //! | random operations | [`generator`] |
+//! | a log into a file, and back | [`backup`], [`restore`] |
 //! | replaying a log: at each start, to verify it, to print it | [`replay`], [`scrub`], [`verify`], [`export`] |
 //!
 //! The crate `sequencer` writes the log; the crate `feed` publishes it to subscribers.
 
 mod advice;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -20,6 +22,7 @@ pub mod export;
 pub mod generator;
 pub mod http;
 pub mod replay;
+pub mod restore;
 pub mod roster;
 pub mod rpc;
 pub mod run;

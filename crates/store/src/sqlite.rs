@@ -12,6 +12,7 @@
 //! One thread writes, one commit at a time. Readers have their own connection and see the last commit. Neither waits for
 //! the other, except that readers are held up for some milliseconds when the write-ahead log has become long.
 
+mod copy;
 mod damage;
 mod error;
 mod extent;
@@ -21,6 +22,7 @@ mod held;
 mod open_log;
 mod pool;
 mod reader;
+mod restore;
 mod retention;
 mod rows;
 mod schema;
@@ -34,9 +36,11 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use copy::CopyError;
 use engine::{Durability, LogId};
 pub use error::{Cause, OpenError, Problem};
 pub use reader::SqliteReader;
+pub use restore::{RestoreError, Restoring};
 pub use rows::StoredRow;
 use rusqlite::Connection;
 

@@ -348,7 +348,8 @@ fn not_committed(error: &rusqlite::Error) -> AppendError {
     }
 }
 
-fn connect(directory: &Path) -> Result<Connection, RowError> {
+/// A connection that writes to the log in `directory`.
+pub(super) fn connect(directory: &Path) -> Result<Connection, RowError> {
     let database =
         Connection::open(files::database(directory)).map_err(|error| RowError::sqlite(&error, Index::ZERO))?;
     prepare(&database)?;
