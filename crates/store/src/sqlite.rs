@@ -20,6 +20,7 @@ mod files;
 mod forced;
 mod held;
 mod open_log;
+mod pages;
 mod pool;
 mod reader;
 mod restore;

@@ -1,6 +1,7 @@
 //! A leader in this process, replicas that record what they see, and a proxy whose connections can be cut.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
 
+pub mod places;
 pub mod raw;
 
 use std::collections::BTreeMap;

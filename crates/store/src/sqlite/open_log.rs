@@ -33,7 +33,7 @@ fn open_shared(options: Options, new_log: LogId) -> Result<(Opened, Arc<OpenLog>
     let durability = if options.durability == Durability::Fsync { Durability::Fsync } else { Durability::Os };
     files::make_directory(&directory)?;
     let lock = files::Lock::take(&directory)?;
-    let connection = WriteConnection::open(Options { durability, ..options }, new_log)?;
+    let connection = WriteConnection::open(&Options { durability, ..options }, new_log)?;
     let summary = connection.summary();
     let held = Arc::new(Held::look(&directory)?);
     let damage = Arc::new(Known::new(connection.newest_snapshot().position().index));

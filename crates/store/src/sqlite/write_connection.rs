@@ -9,19 +9,17 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 
 use super::error::{Cause, OpenError, RowError};
 use super::files;
+use super::pages::Pages;
 use super::reader::SqliteReader;
 use super::retention::Retention;
 use super::rows::{self, Stored, StoredRow, Summary};
 use super::watermark::{Watermark, WatermarkFile};
-use super::{Options, forced, schema};
+use super::{Options, forced, pages, schema};
 use crate::{AppendError, Commit, Fenced, LogSize, NotNext};
 
 /// How many rows below the floor one commit deletes. It is more than a commit adds, so the old rows run out, and few
 /// enough that no commit becomes slow when the floor rises by a million.
 const DELETE_STEP: u32 = 64;
-
-/// Bytes of a page of the database.
-const PAGE: u64 = 4_096;
 
 /// How large the file of the write-ahead log may stay once all of it is in the database.
 const WAL_BYTES: i64 = 16 << 20;
@@ -54,7 +52,7 @@ pub(super) struct WriteConnection {
 impl WriteConnection {
     /// Opens the log in the directory of `options` for writing, which takes the next term. If there is none, makes one
     /// named `new_log`.
-    pub(super) fn open(options: Options, new_log: LogId) -> Result<Self, OpenError> {
+    pub(super) fn open(options: &Options, new_log: LogId) -> Result<Self, OpenError> {
         let directory = options.directory.clone();
         forced::force_files(&directory)?;
         // Everything is checked before anything is written.
@@ -85,7 +83,7 @@ impl WriteConnection {
                 None => Stored::default(),
             };
             let pages = Pages::count(&database).map_err(|error| RowError::sqlite(&error, newest))?;
-            Ok((Retention::new(&options, summary.floor, snapshots, since_snapshot), pages))
+            Ok((Retention::new(options, summary.floor, snapshots, since_snapshot), pages))
         };
         let (retention, pages) = read().map_err(|error| error.into_open(directory.clone()))?;
         let watermark = WatermarkFile::open(&directory, &watermark_at(&summary, options.durability))?;
@@ -123,7 +121,7 @@ impl WriteConnection {
     /// What the log takes, as of the last commit.
     pub(super) fn size(&self) -> LogSize {
         let wal = std::fs::metadata(&self.wal).map_or(0, |file| file.len());
-        LogSize { history: self.pages.used(), file: self.pages.all * PAGE, write_ahead: wal }
+        LogSize { history: self.pages.used(), file: self.pages.all(), write_ahead: wal }
     }
 
     /// Whether a write-ahead log of so many bytes should be truncated. Nobody may read meanwhile.
@@ -266,27 +264,6 @@ struct Written {
     pages: Pages,
 }
 
-/// The pages of the database.
-#[derive(Clone, Copy, Debug)]
-struct Pages {
-    all: u64,
-    /// Those that hold nothing. They are used again; the file does not become shorter.
-    free: u64,
-}
-
-impl Pages {
-    fn count(database: &Connection) -> rusqlite::Result<Self> {
-        let count = |pragma| database.prepare_cached(pragma)?.query_row([], |row| row.get::<_, i64>(0));
-        let (all, free) = (count("PRAGMA page_count")?, count("PRAGMA freelist_count")?);
-        Ok(Self { all: all.cast_unsigned(), free: free.cast_unsigned() })
-    }
-
-    /// Bytes of those that hold something.
-    fn used(self) -> u64 {
-        (self.all - self.free) * PAGE
-    }
-}
-
 /// What one commit writes.
 struct Changes<'a> {
     summary: Summary,
@@ -359,7 +336,7 @@ pub(super) fn connect(directory: &Path) -> Result<Connection, RowError> {
 fn prepare(database: &Connection) -> Result<(), RowError> {
     let prepare = || -> rusqlite::Result<String> {
         super::configure(database)?;
-        database.pragma_update(None, "page_size", PAGE.cast_signed())?;
+        database.pragma_update(None, "page_size", pages::BYTES.cast_signed())?;
         let mode = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         database.pragma_update(None, "synchronous", "FULL")?;
         database.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
@@ -424,7 +401,7 @@ mod tests {
             retain: NonZeroU64::MIN,
             retain_bytes: None,
         };
-        let mut leader = WriteConnection::open(options, LogId(1)).unwrap();
+        let mut leader = WriteConnection::open(&options, LogId(1)).unwrap();
         let mut seen = leader.summary();
         let end = Position { index: Index(1), digest: Digest(10) };
         let batch = StoredBatch { first: Index(1), end, term: Term(1), frame: Bytes::from_static(b"frame") };
