@@ -30,6 +30,7 @@ pub async fn fill(directory: &Path, events: u64, per_batch: u64) -> anyhow::Resu
         durability: Durability::Os,
         snapshot_every: SNAPSHOT_EVERY,
         retain: NonZeroU64::MAX,
+        retain_bytes: None,
     };
     let mut opened = SqliteStore::new(options, engine::LogId(rand::random())).open_blocking()?;
     let mut sequencer = Sequencer::new(opened.term, opened.tail, opened.producers);

@@ -40,8 +40,8 @@ impl fmt::Display for Index {
     }
 }
 
-/// Counts the leaders that opened a log for writing; the first is 1. A lower term than one already seen of the same
-/// log comes from a stale leader.
+/// Counts the leaders that opened a log for writing; the first is 1, and a restored backup skips many. A lower term than one
+/// already seen of the same log comes from a stale leader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Term(pub u64);
 

@@ -33,9 +33,9 @@ pub(crate) fn with_advice(error: &OpenError) -> String {
 pub(crate) fn about_damage(directory: &Path) -> String {
     let directory = directory.display();
     format!(
-        "Restore {directory} from a copy, and restart the replicas, which may hold later events than the copy; \
-         `calculator-leader verify --data-dir {directory}` says up to where the log is sound, and `export` prints the \
-         events up to there"
+        "Restore the log from a backup: move the files of {directory} away, then run `calculator-leader restore --from BACKUP \
+         --data-dir {directory}`. `calculator-leader verify --data-dir {directory}` says up to where the log is sound, and \
+         `export` prints the events up to there"
     )
 }
 

@@ -9,6 +9,7 @@ mod tls;
 mod tokens;
 
 use anyhow::{Context, bail};
+use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 use engine::Durability;
 use program::Outlet;
@@ -32,6 +33,9 @@ Examples:
   calculator-leader --no-generator                only operations that clients submit
   calculator-leader verify --data-dir D           checks a log
   calculator-leader export --data-dir D | head    prints the first events of a log
+  calculator-leader backup --data-dir D --to F    copies a log into the file F, while its leader runs
+  calculator-leader restore --from F --data-dir D
+                                                  makes the log of the directory D from it
 
 Environment:
   CALCULATOR_LISTEN        sets --listen
@@ -42,11 +46,28 @@ Environment:
                            parts of the program, as in info,feed=debug
   NO_COLOR                 turns colours off, if it is set and not empty";
 
+/// Examples, shown after the flags of `backup`.
+const BACKUP_HELP: &str = "\
+Examples:
+  calculator-leader backup --data-dir D --to /mnt/backups         a new file each time, such as calculator-1f0c2b7e-5000.sqlite
+  calculator-leader backup --data-dir D --to monday.sqlite";
+
+/// Examples, shown after the flags of `restore`.
+const RESTORE_HELP: &str = "\
+Operations that were acknowledged after the backup are lost. Replicas that applied them get a snapshot.
+
+Examples:
+  mv D D-lost && calculator-leader restore --from monday.sqlite --data-dir D && calculator-leader --data-dir D";
+
 /// The default directory of the log.
 pub const DEFAULT_DATA_DIR: &str = "calculator-data";
 
 /// The most operations a second that callers may ask for, unless the leader starts with more.
 const DEFAULT_MAX_RATE: u32 = 1_000;
+
+/// The smallest bound on the bytes of a log. The table of producers may take up to 2 MiB of them, and nothing can
+/// be compacted there.
+const SMALLEST_LOG: ByteSize = ByteSize::mib(4);
 
 /// Owns one number and an ordered log of operations on it, and streams the log to replicas.
 ///
@@ -72,7 +93,45 @@ pub enum Command {
     Verify(LogArgs),
     /// Print the events of a log as JSON, one a line; a leader may run at the same time
     Export(LogArgs),
+    /// Copy a log into one file, and check the copy; a leader may run at the same time
+    #[command(after_help = BACKUP_HELP)]
+    Backup(BackupArgs),
+    /// Make the log of a directory from a backup. Replicas follow its leader without a restart
+    #[command(after_help = RESTORE_HELP)]
+    Restore(RestoreArgs),
 }
+
+/// Flags of `backup`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BackupArgs {
+    /// The log to copy.
+    #[command(flatten)]
+    pub log: LogArgs,
+
+    /// File to create, or a directory in which to create one that is named after the log and its index. No file is
+    /// overwritten
+    #[arg(long, value_name = "FILE_OR_DIR")]
+    pub to: PathBuf,
+}
+
+/// Flags of `restore`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RestoreArgs {
+    /// The backup: a file that `backup` made, or a copy of a log's directory
+    #[arg(long, value_name = "BACKUP")]
+    pub from: PathBuf,
+
+    /// Where the log is to be; there must be none yet.
+    #[command(flatten)]
+    pub log: LogArgs,
+
+    /// Term of the restored log, above every term that a replica saw of it. By default the milliseconds since 1970
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_TERM))]
+    pub term: Option<u64>,
+}
+
+/// The highest term that `--term` takes. Every reader of JSON reads it exactly, and the terms of some further openings too.
+const MAX_TERM: u64 = 1 << 52;
 
 /// The log to work on.
 #[derive(Clone, Debug, clap::Args)]
@@ -166,10 +225,17 @@ pub struct Args {
     #[arg(long, default_value = "100000", value_name = "EVENTS", value_parser = parse_events)]
     pub snapshot_every: NonZeroU64,
 
-    /// Events of history to keep at least, for replicas that resume and for ReadEvents. Older events are compacted away, in
-    /// a directory up to a snapshot. An event takes up to some 150 bytes of disk, or 200 of memory
+    /// Events of history to keep at least, for replicas that resume and for ReadEvents, as far as --retain-bytes allows.
+    /// Older events are compacted away, in a directory up to a snapshot. An event takes up to some 150 bytes of disk, or 200
+    /// of memory
     #[arg(long, default_value = "1000000", value_name = "EVENTS", value_parser = parse_events)]
     pub retain: NonZeroU64,
+
+    /// Bytes that the log may take, such as 512MiB, 2GB or 1000000000 (at least 4MiB). If it takes more, the oldest events are
+    /// compacted away, even if --retain would keep them. The write-ahead log of up to some 32 MiB comes on top. No bound by
+    /// default
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub retain_bytes: Option<NonZeroU64>,
 
     /// Time between heartbeats; a replica that misses three reconnects (10ms to 60s)
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = parse_heartbeat)]
@@ -290,6 +356,7 @@ impl From<&Args> for Config {
             control: args.control.map(|control| control == ControlArg::On),
             max_rate: args.max_rate.unwrap_or(DEFAULT_MAX_RATE.max(args.rate.unwrap_or(0))),
             retain: args.retain,
+            retain_bytes: args.retain_bytes,
             heartbeat_interval: args.heartbeat_interval,
             max_subscribers: args.limits.max_subscribers,
             access: Access {
@@ -308,6 +375,12 @@ impl From<&Args> for Config {
 
 fn parse_events(text: &str) -> Result<NonZeroU64, String> {
     text.parse().map_err(|_| "choose a whole number, at least 1".to_owned())
+}
+
+fn parse_bytes(text: &str) -> Result<NonZeroU64, String> {
+    let bytes: ByteSize = text.parse().map_err(|_| "choose a size such as 512MiB, 2GB or 1000000000".to_owned())?;
+    let too_small = || format!("choose at least {}", SMALLEST_LOG.display().iec());
+    NonZeroU64::new(bytes.as_u64()).filter(|_| bytes >= SMALLEST_LOG).ok_or_else(too_small)
 }
 
 fn parse_heartbeat(text: &str) -> Result<Duration, String> {
@@ -361,6 +434,27 @@ mod tests {
         assert_eq!(hosts(&flags), Ok(names(&["a.example", "b.example", "c.example", "calc.lan"])));
         assert!(hosts(&["--host", "http://a.example"]).is_err());
         assert!(hosts(&["--allow-origin", "a.example"]).is_err());
+    }
+
+    #[test]
+    fn history_is_bounded_in_bytes_if_a_flag_says_so() {
+        let bytes = |flags: &[&str]| {
+            let flags = ["calculator-leader"].iter().chain(flags);
+            let config = Cli::try_parse_from(flags).map(|cli| Config::from(&cli.lead));
+            config.map(|config| config.retain_bytes.map(NonZeroU64::get)).map_err(|error| error.to_string())
+        };
+        assert_eq!(bytes(&[]), Ok(None));
+        for (text, expected) in
+            [("512MiB", 512 << 20), ("2GB", 2_000_000_000), ("1.5 GiB", 3 << 29), ("4194304", 4 << 20)]
+        {
+            assert_eq!(bytes(&["--retain-bytes", text]), Ok(Some(expected)), "{text}");
+        }
+        for (text, words) in
+            [("0", "at least 4.0 MiB"), ("4MB", "at least 4.0 MiB"), ("much", "512MiB"), ("-1", "512MiB")]
+        {
+            let refused = bytes(&[&format!("--retain-bytes={text}")]).unwrap_err();
+            assert!(refused.contains(words), "{refused}");
+        }
     }
 
     #[test]

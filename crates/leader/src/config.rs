@@ -30,8 +30,10 @@ pub struct Config {
     pub max_rate: u32,
     /// Where the log is kept.
     pub storage: Storage,
-    /// How many events of history are kept at least.
+    /// How many events of history are kept at least, as far as `retain_bytes` allows.
     pub retain: NonZeroU64,
+    /// How many bytes the log may take, on the disk without the write-ahead log. `None` for no bound.
+    pub retain_bytes: Option<NonZeroU64>,
     /// Time between heartbeats.
     pub heartbeat_interval: Duration,
     /// How many streams are served at a time.

@@ -84,9 +84,14 @@ pub(crate) fn finish(done: anyhow::Result<()>) -> anyhow::Result<()> {
     done.or_else(|error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
         Some(io::ErrorKind::BrokenPipe) => Ok(()),
         Some(_) => Err(error.context("cannot write the output; free disk space, or write elsewhere")),
-        None => Err(match error.downcast::<OpenError>() {
-            Ok(refused) => anyhow::anyhow!("{}", with_advice(&refused)),
-            Err(error) => error,
-        }),
+        None => Err(advised(error)),
     })
+}
+
+/// Adds advice to the error of a log that cannot be opened.
+pub(crate) fn advised(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<OpenError>() {
+        Ok(refused) => anyhow::anyhow!("{}", with_advice(&refused)),
+        Err(error) => error,
+    }
 }

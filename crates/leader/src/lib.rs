@@ -9,11 +9,13 @@
 //! | flags and configuration | [`cli`], [`config`] |
 //! | what is counted, and traces | [`metrics`], [`traces`] |
 //! | random operations | [`generator`] |
+//! | a log into a file, and back | [`backup`], [`restore`] |
 //! | replaying a log: at each start, to verify it, to print it | [`replay`], [`scrub`], [`verify`], [`export`] |
 //!
 //! The crate `sequencer` writes the log; the crate `feed` publishes it to subscribers.
 
 mod advice;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -23,6 +25,7 @@ pub mod http;
 pub mod metrics;
 pub mod rate;
 pub mod replay;
+pub mod restore;
 pub mod roster;
 pub mod rpc;
 pub mod run;

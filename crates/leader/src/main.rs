@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use leader::backup::backup;
 use leader::cli::{Args, Cli, Command};
 use leader::export::export;
+use leader::restore::restore;
 use leader::verify::verify;
 use log::Log;
 use program::{Outlet, allow_many_files, flags, shutdown_signal};
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         None => lead(&cli.lead, log.lines.clone()),
         Some(Command::Verify(log)) => verify(&log.data_dir, &mut io::stdout().lock()),
         Some(Command::Export(log)) => export(&log.data_dir, &mut io::stdout().lock()),
+        Some(Command::Backup(args)) => backup(&args.log.data_dir, &args.to, &mut io::stdout().lock()),
+        Some(Command::Restore(args)) => restore(&args.from, &args.log.data_dir, args.term, &mut io::stdout().lock()),
     };
     if let Err(error) = &done {
         log.error(error);

@@ -215,6 +215,7 @@ mod tests {
             durability: Durability::Os,
             snapshot_every: NonZeroU64::new(1_000).unwrap(),
             retain: NonZeroU64::new(1_000).unwrap(),
+            retain_bytes: None,
         };
         let place = SqliteStore::new(options, LOG);
         let mut opened = place.open_blocking().unwrap();
@@ -267,6 +268,7 @@ mod tests {
             durability: Durability::Os,
             snapshot_every: NonZeroU64::MIN,
             retain: NonZeroU64::MIN,
+            retain_bytes: None,
         };
         let mut opened = SqliteStore::new(options, LOG).open_blocking().unwrap();
         let mut sequencer = Sequencer::new(Term(1), opened.tail, []);

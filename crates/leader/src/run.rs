@@ -1,6 +1,7 @@
 //! Runs a leader from start to end.
 
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -181,10 +182,17 @@ fn addresses(ports: &Ports) -> (String, Option<String>) {
 async fn open(config: &Config) -> Result<Opened, RunError> {
     let new_log = LogId(rand::random());
     let Storage::Directory { directory, durability, snapshot_every } = config.storage.clone() else {
-        let Ok(opened) = MemoryStore::new(new_log, config.retain.get()).open().await;
+        let retain_bytes = config.retain_bytes.map_or(u64::MAX, NonZeroU64::get);
+        let Ok(opened) = MemoryStore::bounded(new_log, config.retain.get(), retain_bytes).open().await;
         return Ok(opened);
     };
-    let options = Options { directory: directory.clone(), durability, snapshot_every, retain: config.retain };
+    let options = Options {
+        directory: directory.clone(),
+        durability,
+        snapshot_every,
+        retain: config.retain,
+        retain_bytes: config.retain_bytes,
+    };
     let start = Instant::now();
     let opened = SqliteStore::new(options, new_log).open().await?;
     let replayed = match replay::check(&*opened.reader, opened.snapshot, opened.tail).await {

@@ -1,9 +1,9 @@
 //! `calculator-leader verify`: checks every page, row and event of the log in a directory.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
-use engine::Snapshot;
+use engine::{Snapshot, Term, Timestamp};
 use store::sqlite::SqliteReader;
 use thiserror::Error;
 
@@ -16,10 +16,31 @@ use crate::replay::{DirectoryReplay, ReplayError, check_directory};
 ///
 /// The first damage, or an output that cannot be written. An output whose reader closed it is no error.
 pub fn verify(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
-    finish(verify_all(directory, output))
+    finish(examine(directory, output).map(drop))
 }
 
-fn verify_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
+/// What a log holds in which everything is sound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sound {
+    pub(crate) term: Term,
+    pub(crate) tail: Snapshot,
+    /// When the newest event was committed; `None` if there is no history.
+    pub(crate) newest: Option<Timestamp>,
+}
+
+impl Sound {
+    /// Prints where the log ends.
+    pub(crate) fn print(&self, output: &mut impl Write) -> io::Result<()> {
+        let at = self.tail.position();
+        writeln!(output, "log        {}", self.tail.log())?;
+        writeln!(output, "term       {}", self.term)?;
+        writeln!(output, "index      {}", at.index)?;
+        writeln!(output, "value      {} (digest {})", self.tail.value(), at.digest)
+    }
+}
+
+/// Does what [`verify`] does.
+pub(crate) fn examine(directory: &Path, output: &mut impl Write) -> anyhow::Result<Sound> {
     let mut reader = SqliteReader::open(directory)?;
     let (floor, tail) = (reader.floor(), reader.tail());
     writeln!(output, "log        {}", reader.log())?;
@@ -37,12 +58,14 @@ fn verify_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
         pages => pages.iter().try_for_each(|found| writeln!(output, "pages      {found}"))?,
     }
 
+    let term = reader.term();
     let mut replay = DirectoryReplay::new(reader, floor);
-    match replay_all(&mut replay, &snapshots) {
-        Ok(batches) => {
+    let newest = match replay_all(&mut replay, &snapshots) {
+        Ok((batches, newest)) => {
             let events = tail.position().index.events_since(floor.position().index);
             writeln!(output, "events     {events} in {batches} batches, all replayed, sound")?;
             writeln!(output, "snapshots  {}, each matches the replay", snapshots.len())?;
+            newest
         }
         Err(error @ ReplayError::CompactedMeanwhile(_)) => return Err(error.into()),
         Err(damage) => {
@@ -62,8 +85,8 @@ fn verify_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
             }
             return Err(damage.into());
         }
-    }
-    if pages.is_empty() { Ok(()) } else { Err(PagesDamaged.into()) }
+    };
+    if pages.is_empty() { Ok(Sound { term, tail, newest }) } else { Err(PagesDamaged.into()) }
 }
 
 /// Pages are damaged, but every event is sound.
@@ -73,12 +96,14 @@ fn verify_all(directory: &Path, output: &mut impl Write) -> anyhow::Result<()> {
 )]
 struct PagesDamaged;
 
-/// Replays all batches and compares each snapshot with the replay. Returns the number of batches.
-fn replay_all(replay: &mut DirectoryReplay, snapshots: &[Snapshot]) -> Result<u64, ReplayError> {
+/// Replays all batches and compares each snapshot with the replay. Returns the number of batches, and when the newest was
+/// committed.
+fn replay_all(replay: &mut DirectoryReplay, snapshots: &[Snapshot]) -> Result<(u64, Option<Timestamp>), ReplayError> {
     let mut awaited = snapshots.iter().peekable();
-    let mut batches = 0_u64;
-    while replay.next()?.is_some() {
+    let (mut batches, mut newest) = (0_u64, None);
+    while let Some(replayed) = replay.next()? {
         batches += 1;
+        newest = Some(replayed.batch.committed_at());
         let at = replay.at().position().index;
         if let Some(snapshot) = awaited.next_if(|snapshot| snapshot.position().index <= at)
             && *snapshot != replay.at()
@@ -86,7 +111,7 @@ fn replay_all(replay: &mut DirectoryReplay, snapshots: &[Snapshot]) -> Result<u6
             return Err(ReplayError::Snapshot { at: snapshot.position().index });
         }
     }
-    Ok(batches)
+    Ok((batches, newest))
 }
 
 #[cfg(test)]
@@ -95,7 +120,7 @@ mod tests {
 
     use bytes::Bytes;
     use engine::leader::Sequencer;
-    use engine::{Durability, LogId, Operation, ProducerChanges, Term, Timestamp};
+    use engine::{Durability, LogId, Operation, ProducerChanges};
     use store::sqlite::Options;
     use store::{Commit, SqliteStore, StoredBatch};
     use wire::frame::encode_batch;
@@ -120,6 +145,7 @@ mod tests {
             durability: Durability::Os,
             snapshot_every: NonZeroU64::new(snapshot_every).unwrap(),
             retain: NonZeroU64::MAX,
+            retain_bytes: None,
         };
         let mut opened = SqliteStore::new(options, LOG).open_blocking().unwrap();
         let mut sequencer = Sequencer::new(Term(1), opened.tail, []);

@@ -68,6 +68,7 @@ fn a_directory_in_use_or_without_a_log_is_reported_in_one_line_with_code_1() {
         durability: engine::Durability::Os,
         snapshot_every: std::num::NonZeroU64::MIN,
         retain: std::num::NonZeroU64::MIN,
+        retain_bytes: None,
     };
     let open = store::SqliteStore::new(options, engine::LogId(1)).open_blocking().unwrap();
     let in_use = error_of(leader(&["--listen", "127.0.0.1:0", "--data-dir", path]));

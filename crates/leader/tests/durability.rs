@@ -40,6 +40,7 @@ fn store_options(directory: &Path) -> Options {
         durability: Durability::Fsync,
         snapshot_every: NonZeroU64::new(1_000).unwrap(),
         retain: NonZeroU64::new(1_000).unwrap(),
+        retain_bytes: None,
     }
 }
 

@@ -84,6 +84,7 @@ fn a_log_on_a_read_only_file_system_is_verified_and_exported() {
         durability: engine::Durability::Os,
         snapshot_every: std::num::NonZeroU64::MAX,
         retain: std::num::NonZeroU64::MAX,
+        retain_bytes: None,
     };
     drop(store::SqliteStore::new(options, engine::LogId(1)).open_blocking().unwrap());
     assert!(!directory.path().join("log.sqlite-wal").exists());

@@ -15,10 +15,13 @@ use common::{Follower, TestLeader, durable, identity};
 use engine::replica::Notice;
 use engine::{Digest, Index, LogId, Operation, Position, Replica, Snapshot, SnapshotReason, Verdict};
 use follower::connect;
+use leader::backup::backup;
 use leader::config::{Config, Generator, Storage};
 use leader::export::export;
+use leader::restore::restore;
 use leader::verify::verify;
 use serde::{Deserialize, Serialize};
+use store::sqlite::SqliteReader;
 use tempfile::TempDir;
 use wire::pb;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
@@ -96,6 +99,24 @@ async fn every_recorded_log_opens_verifies_and_resumes() {
         for ending in ["closed", "killed"] {
             println!("{} {ending}", version.display());
             opens_and_continues(&version.join(ending), &contents).await;
+        }
+    }
+}
+
+#[test]
+fn every_recorded_log_is_backed_up_and_restored() {
+    for version in recorded() {
+        let contents: Contents = serde_json::from_slice(&fs::read(version.join("contents.json")).unwrap()).unwrap();
+        for ending in ["closed", "killed"] {
+            let (directory, elsewhere) = (copy(&version.join(ending)), TempDir::new().unwrap());
+            let (file, restored) = (elsewhere.path().join("backup.sqlite"), elsewhere.path().join("restored"));
+            backup(directory.path(), &file, &mut Vec::new()).unwrap();
+            restore(&file, &restored, None, &mut Vec::new()).unwrap();
+            let log = SqliteReader::open(&restored).unwrap();
+            assert_eq!((log.tail().position().index, log.tail().value()), (Index(contents.tail), contents.value));
+            assert_eq!(exported(&restored), exported(directory.path()), "{} {ending}", version.display());
+            let lost = SqliteReader::open(directory.path()).unwrap().producers().unwrap();
+            assert_eq!(SqliteReader::open(&restored).unwrap().producers().unwrap(), lost);
         }
     }
 }

@@ -116,6 +116,7 @@ async fn a_batch_that_takes_longer_than_three_heartbeats_arrives() {
         durability: Durability::Fsync,
         snapshot_every: NonZeroU64::new(100_000).unwrap(),
         retain: NonZeroU64::new(100_000).unwrap(),
+        retain_bytes: None,
     };
     let mut opened = SqliteStore::new(options, log).open_blocking().unwrap();
     let frame = encode_batch(&batch);

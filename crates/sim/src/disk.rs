@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use engine::{Digest, Durability, Index, LogId, Position, ProducerId, Snapshot, Submitted, Term};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use store::testing::Setup;
 use store::{
     AppendError, Commit, Compacted, Fenced, LogReader, LogWriter, Lost, LostSender, NotNext, Opened, ReadError, Store,
     StoredBatch,
@@ -27,6 +28,7 @@ pub(crate) struct Contents {
     pub(crate) log: LogId,
     pub(crate) durability: Durability,
     retain: u64,
+    retain_bytes: u64,
     snapshot_every: u64,
     /// Every written commit, in order. Compaction only hides the oldest from readers.
     pub(crate) commits: Vec<Commit>,
@@ -53,12 +55,13 @@ pub(crate) struct DiskFaults {
 }
 
 impl Disk {
-    pub(crate) fn new(seed: u64, log: LogId, durability: Durability, retain: u64, snapshot_every: u64) -> Self {
+    pub(crate) fn new(seed: u64, log: LogId, durability: Durability, setup: Setup) -> Self {
         let contents = Contents {
             log,
             durability,
-            retain,
-            snapshot_every,
+            retain: setup.retain,
+            retain_bytes: setup.retain_bytes,
+            snapshot_every: setup.snapshot_every,
             commits: Vec::new(),
             synced: 0,
             term: Term(0),
@@ -137,9 +140,27 @@ impl Contents {
         self.snapshot_before(0)
     }
 
-    /// Where history starts: at the newest snapshot with at least `retain` events after it.
-    fn floor(&self) -> Position {
-        self.snapshot_before(self.retain).position()
+    /// Where history starts: as far back as both bounds allow.
+    fn floor(&self) -> Snapshot {
+        let (by_events, by_bytes) = (self.snapshot_before(self.retain), self.snapshot_within(self.retain_bytes));
+        if by_events.position().index > by_bytes.position().index { by_events } else { by_bytes }
+    }
+
+    /// The oldest snapshot after which the frames take at most `bytes`.
+    fn snapshot_within(&self, bytes: u64) -> Snapshot {
+        let length = |commit: &Commit| commit.batch.frame.len() as u64;
+        let mut left: u64 = self.commits.iter().map(length).sum();
+        let (mut snapshot, mut after_snapshot) = (Snapshot::take(self.log, Position::origin(self.log), 0), left);
+        for commit in &self.commits {
+            if after_snapshot <= bytes {
+                break;
+            }
+            left -= length(commit);
+            if commit.batch.end.index.events_since(snapshot.position().index) >= self.snapshot_every {
+                (snapshot, after_snapshot) = (commit.tail, left);
+            }
+        }
+        snapshot
     }
 
     /// The newest snapshot with at least `events` after it.
@@ -263,7 +284,7 @@ impl LogReader for Disk {
         sleep(reading).await;
         let contents = self.look();
         contents.check_readable()?;
-        let floor = contents.floor().index;
+        let floor = contents.floor().position().index;
         if from <= floor {
             return Err(Compacted { asked: from, floor }.into());
         }
@@ -281,7 +302,7 @@ impl LogReader for Disk {
         sleep(reading).await;
         let contents = self.look();
         contents.check_readable()?;
-        let floor = contents.floor();
+        let floor = contents.floor().position();
         if index <= floor.index {
             return Ok(Some(floor.digest).filter(|_| index == floor.index));
         }
@@ -294,7 +315,7 @@ impl LogReader for Disk {
         sleep(reading).await;
         let contents = self.look();
         contents.check_readable()?;
-        let floor = contents.snapshot_before(contents.retain);
+        let floor = contents.floor();
         if index < floor.position().index {
             return Err(Compacted { asked: index, floor: floor.position().index }.into());
         }
@@ -303,18 +324,16 @@ impl LogReader for Disk {
     }
 
     fn floor(&self) -> Index {
-        self.look().floor().index
+        self.look().floor().position().index
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use store::testing::Setup;
-
     use super::*;
 
     fn disk(setup: Setup) -> Disk {
-        let disk = Disk::new(1, LogId(7), Durability::Fsync, setup.retain, setup.snapshot_every);
+        let disk = Disk::new(1, LogId(7), Durability::Fsync, setup);
         tokio::spawn(disk.clone().watch_terms());
         disk
     }
@@ -323,7 +342,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_leader_that_is_cut_off_does_not_learn_that_it_was_replaced() {
-        let disk = disk(Setup { retain: 100, snapshot_every: 10 });
+        let disk = disk(Setup { retain: 100, retain_bytes: u64::MAX, snapshot_every: 10 });
         let [mut first, mut second] = [disk.open_now(), disk.open_now()];
         disk.look().cut_off.push(first.term);
         let third = disk.open_now();

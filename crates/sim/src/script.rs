@@ -7,6 +7,7 @@ use engine::replica::State;
 use engine::{Durability, LogId, Snapshot};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use store::testing::Setup;
 use tokio::time::sleep;
 
 use crate::clients::Clients;
@@ -69,9 +70,12 @@ fn begin(seed: u64) -> Rc<World> {
     let count = random.random_range(2..=4);
     let durability = if nature.forgetful_disk { Durability::Os } else { Durability::Fsync };
     let (retain, snapshot_every) = (random.random_range(20..=600), random.random_range(5..=60));
-    let disk = Disk::new(random.random(), LogId(random.random()), durability, retain, snapshot_every);
+    // A third of the logs is bounded by bytes, often more strictly than by events.
+    let retain_bytes = if random.random_bool(0.33) { random.random_range(500..=20_000) } else { u64::MAX };
+    let setup = Setup { retain, retain_bytes, snapshot_every };
+    let disk = Disk::new(random.random(), LogId(random.random()), durability, setup);
     let env = Rc::new(Env::new(random, nature, count));
-    env.trace(&format!("seed {seed}: {count} replicas, {durability}, retain {retain}, {nature:?}"));
+    env.trace(&format!("seed {seed}: {count} replicas, {durability}, {setup:?}, {nature:?}"));
     let leaders = Leaders::new(&env, &disk);
     let network = Network::new(&env, &leaders, count);
     let replicas = Replicas::new(&env, &disk, &leaders, &network, count);

@@ -19,6 +19,7 @@ use store::{
 #[derive(Clone)]
 struct OwnStore {
     retain: u64,
+    retain_bytes: u64,
     contents: Arc<Mutex<Contents>>,
 }
 
@@ -35,7 +36,7 @@ const LOG: LogId = LogId(7);
 
 impl OwnStore {
     fn new(setup: Setup) -> Self {
-        Self { retain: setup.retain, contents: Arc::default() }
+        Self { retain: setup.retain, retain_bytes: setup.retain_bytes, contents: Arc::default() }
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
@@ -56,6 +57,11 @@ impl Contents {
 
     fn floor(&self) -> Position {
         self.after(self.deleted).position()
+    }
+
+    /// Bytes of the frames that are kept.
+    fn bytes(&self) -> u64 {
+        self.commits[self.deleted..].iter().map(|commit| commit.batch.frame.len() as u64).sum()
     }
 
     /// The commits from the one that holds the event at `index`.
@@ -110,7 +116,10 @@ impl LogWriter for Writer {
         }
         let end = commit.batch.end.index;
         contents.commits.push(commit);
-        while end.events_since(contents.after(contents.deleted + 1).position().index) >= self.store.retain {
+        while contents.deleted + 1 < contents.commits.len()
+            && (end.events_since(contents.after(contents.deleted + 1).position().index) >= self.store.retain
+                || contents.bytes() > self.store.retain_bytes)
+        {
             contents.deleted += 1;
         }
         Ok(())

@@ -141,6 +141,11 @@ pub trait LogReader: Send + Sync + 'static {
     /// The newest event that was compacted away; 0 if none was. Never falls.
     fn floor(&self) -> Index;
 
+    /// What the log takes at present; `None` from a store that does not know. Costs nothing: may be asked every second.
+    fn size(&self) -> Option<LogSize> {
+        None
+    }
+
     /// The damaged places in history that were found so far, oldest first. Reading there fails, everything else works:
     /// the value does not depend on them.
     fn damage(&self) -> Vec<Damage> {
@@ -179,6 +184,18 @@ impl StoredBatch {
     pub fn new(batch: &Batch, frame: Bytes) -> Self {
         Self { first: batch.first(), end: batch.end(), term: batch.term(), frame }
     }
+}
+
+/// What a log takes, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSize {
+    /// History, with what is needed to find it: what a bound on its bytes bounds.
+    pub history: u64,
+    /// The file that holds it. It is larger than `history` by the room that deleted history left, which new history uses. 0
+    /// in memory.
+    pub file: u64,
+    /// The file of the write-ahead log, which holds the newest commits; 0 if there is none.
+    pub write_ahead: u64,
 }
 
 /// What becomes durable together.

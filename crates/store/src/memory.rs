@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use engine::{Digest, Durability, Index, LogId, Position, ProducerId, Snapshot, Submitted, Term};
 
 use crate::{
-    AppendError, Commit, Compacted, Fenced, LogReader, LogWriter, Lost, LostSender, NotNext, Opened, ReadError, Store,
-    StoredBatch,
+    AppendError, Commit, Compacted, Fenced, LogReader, LogSize, LogWriter, Lost, LostSender, NotNext, Opened,
+    ReadError, Store, StoredBatch,
 };
 
 /// A log in this process's memory. Cheap to clone: all clones are the same place.
@@ -37,8 +37,10 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Log {
     id: LogId,
-    /// How many of the newest events are kept at least.
+    /// How many of the newest events are kept at least, as far as `retain_bytes` allows.
     retain: u64,
+    /// How many bytes the batches may take.
+    retain_bytes: u64,
     /// A std lock: it is held for a few pointer moves and never across an await.
     contents: RwLock<Contents>,
 }
@@ -51,6 +53,8 @@ struct Contents {
     floor: Snapshot,
     /// Without a gap: the first follows `floor`, the last ends at `tail`.
     batches: VecDeque<Kept>,
+    /// What they take.
+    bytes: u64,
     tail: Snapshot,
     producers: BTreeMap<ProducerId, Submitted>,
 }
@@ -62,10 +66,23 @@ struct Kept {
     value: i64,
 }
 
+impl Kept {
+    /// Bytes in memory, without what the allocator adds.
+    fn bytes(&self) -> u64 {
+        (size_of::<Self>() + self.batch.frame.len()) as u64
+    }
+}
+
 impl MemoryStore {
     /// A new, empty log named `log`. It keeps at least the newest `retain` events, and always the newest batch.
     #[must_use]
     pub fn new(log: LogId, retain: u64) -> Self {
+        Self::bounded(log, retain, u64::MAX)
+    }
+
+    /// The same, but older batches also go as long as all together take more than `retain_bytes`.
+    #[must_use]
+    pub fn bounded(log: LogId, retain: u64, retain_bytes: u64) -> Self {
         let origin = Snapshot::take(log, Position::origin(log), 0);
         let (lost, _) = Lost::channel();
         let contents = Contents {
@@ -73,10 +90,11 @@ impl MemoryStore {
             lost,
             floor: origin,
             batches: VecDeque::new(),
+            bytes: 0,
             tail: origin,
             producers: BTreeMap::new(),
         };
-        Self { log: Arc::new(Log { id: log, retain, contents: RwLock::new(contents) }) }
+        Self { log: Arc::new(Log { id: log, retain, retain_bytes, contents: RwLock::new(contents) }) }
     }
 }
 
@@ -126,13 +144,14 @@ impl Contents {
         if self.term == own { Ok(()) } else { Err(Fenced { own, by: self.term }.into()) }
     }
 
-    fn compact(&mut self, log: LogId, retain: u64) {
+    fn compact(&mut self, log: &Log) {
         let tail = self.tail.position().index;
         while let Some(oldest) = self.batches.front()
             && self.batches.len() > 1
-            && tail.events_since(oldest.batch.end.index) >= retain
+            && (tail.events_since(oldest.batch.end.index) >= log.retain || self.bytes > log.retain_bytes)
         {
-            self.floor = Snapshot::take(log, oldest.batch.end, oldest.value);
+            self.floor = Snapshot::take(log.id, oldest.batch.end, oldest.value);
+            self.bytes -= oldest.bytes();
             self.batches.pop_front();
         }
     }
@@ -152,13 +171,15 @@ impl LogWriter for MemoryWriter {
         if batch.first != end.next() {
             return Err(NotNext { tail: end, got: batch.first }.into());
         }
-        contents.batches.push_back(Kept { batch, value: tail.value() });
+        let kept = Kept { batch, value: tail.value() };
+        contents.bytes += kept.bytes();
+        contents.batches.push_back(kept);
         contents.tail = tail;
         for forgotten in &producers.forgotten {
             contents.producers.remove(forgotten);
         }
         contents.producers.extend(producers.written.into_iter().map(|row| (row.producer.clone(), row)));
-        contents.compact(self.log.id, self.log.retain);
+        contents.compact(&self.log);
         Ok(())
     }
 
@@ -207,5 +228,9 @@ impl LogReader for Log {
 
     fn floor(&self) -> Index {
         self.contents().floor.position().index
+    }
+
+    fn size(&self) -> Option<LogSize> {
+        Some(LogSize { history: self.contents().bytes, ..LogSize::default() })
     }
 }

@@ -12,6 +12,7 @@
 //! One thread writes, one commit at a time. Readers have their own connection and see the last commit. Neither waits for
 //! the other, except that readers are held up for some milliseconds when the write-ahead log has become long.
 
+mod copy;
 mod damage;
 mod error;
 mod extent;
@@ -19,8 +20,11 @@ mod files;
 mod forced;
 mod held;
 mod open_log;
+mod pages;
 mod pool;
 mod reader;
+mod restore;
+mod retention;
 mod rows;
 mod schema;
 mod unwritable;
@@ -33,9 +37,11 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use copy::CopyError;
 use engine::{Durability, LogId};
 pub use error::{Cause, OpenError, Problem};
 pub use reader::SqliteReader;
+pub use restore::{RestoreError, Restoring};
 pub use rows::StoredRow;
 use rusqlite::Connection;
 
@@ -51,10 +57,14 @@ pub struct Options {
     pub directory: PathBuf,
     /// What a commit survives; `Memory` and `Unknown` count as `Os`.
     pub durability: Durability,
-    /// Events from one snapshot to the next, at least: at most about this many are replayed when the log is opened.
+    /// Events from one snapshot to the next: about this many are replayed at most when the log is opened. `retain_bytes` can
+    /// demand a snapshot sooner.
     pub snapshot_every: NonZeroU64,
-    /// Events to keep at least. Older ones are deleted once a snapshot lies after them.
+    /// Events to keep at least, as far as `retain_bytes` allows. Older ones are deleted once a snapshot lies after them.
     pub retain: NonZeroU64,
+    /// Bytes that the database may use. If it uses more, the oldest history is deleted, in steps of about an eighth. What
+    /// is written while a step is deleted comes on top, and so does the write-ahead log. The newest batch always stays.
+    pub retain_bytes: Option<NonZeroU64>,
 }
 
 /// A log in a directory. One process at a time has it open for writing: a lock file keeps others out.
@@ -76,6 +86,7 @@ pub struct Options {
 ///     durability: Durability::Fsync,
 ///     snapshot_every: events(10_000),
 ///     retain: events(1_000_000),
+///     retain_bytes: None,
 /// };
 /// let place = SqliteStore::new(options, LogId(0xcafe));
 /// let opened = place.open().await?;

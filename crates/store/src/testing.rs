@@ -8,7 +8,7 @@
 //!     use store::MemoryStore;
 //!     use store::testing::Setup;
 //!
-//!     store::testing::contract!(|setup: Setup| MemoryStore::new(engine::LogId(1), setup.retain));
+//!     store::testing::contract!(|setup: Setup| MemoryStore::bounded(engine::LogId(1), setup.retain, setup.retain_bytes));
 //! }
 //! ```
 //!
@@ -34,17 +34,21 @@ use crate::{Opened, Store};
 /// What a test needs of a new place.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    /// Keep at least this many of the newest events. Delete older ones.
+    /// Keep at least this many of the newest events, as far as `retain_bytes` allows. Delete older ones.
     pub retain: u64,
+    /// Keep at most so many bytes of history. A store counts what it really takes, which is more than the frames.
+    pub retain_bytes: u64,
     /// For a store that takes snapshots: take one every so many events.
     pub snapshot_every: u64,
 }
 
 impl Setup {
     /// Nothing is deleted.
-    const LONG: Self = Self { retain: 1_000_000, snapshot_every: 7 };
+    const LONG: Self = Self { retain: 1_000_000, retain_bytes: u64::MAX, snapshot_every: 7 };
     /// Events are deleted soon.
-    const SHORT: Self = Self { retain: 20, snapshot_every: 5 };
+    const SHORT: Self = Self { retain: 20, retain_bytes: u64::MAX, snapshot_every: 5 };
+    /// Events are deleted when they take more than this.
+    const SMALL: Self = Self { retain: 1_000_000, retain_bytes: 256 << 10, snapshot_every: 5 };
 }
 
 /// Makes a test of each property of the contract: `contract!(make)`, where `make` is a `Fn(Setup) -> impl Store`.
@@ -74,6 +78,8 @@ macro_rules! contract {
             compaction_raises_the_floor_and_never_lowers_it
             what_is_compacted_is_named_with_the_floor
             states_below_the_floor_are_gone
+            history_stays_within_its_bytes
+            the_stricter_of_two_bounds_decides
             a_second_opening_fences_the_first
             nothing_of_a_fenced_commit_is_kept
             an_idle_leader_learns_within_two_seconds_that_it_was_replaced
@@ -107,7 +113,7 @@ macro_rules! contract {
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// let make = |setup: Setup| MemoryStore::new(engine::LogId(1), setup.retain);
+/// let make = |setup: Setup| MemoryStore::bounded(engine::LogId(1), setup.retain, setup.retain_bytes);
 /// check_all(&make, |property| println!("{property}")).await;
 /// # }
 /// ```

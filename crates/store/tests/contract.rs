@@ -9,7 +9,7 @@ const LOG: engine::LogId = engine::LogId(7);
 mod memory {
     use super::*;
 
-    store::testing::contract!(|setup: Setup| MemoryStore::new(LOG, setup.retain));
+    store::testing::contract!(|setup: Setup| MemoryStore::bounded(LOG, setup.retain, setup.retain_bytes));
 }
 
 mod sqlite {
@@ -37,6 +37,7 @@ mod sqlite {
                 durability: Durability::Fsync,
                 snapshot_every: NonZeroU64::new(setup.snapshot_every).unwrap(),
                 retain: NonZeroU64::new(setup.retain).unwrap(),
+                retain_bytes: NonZeroU64::new(setup.retain_bytes),
             };
             Self { store: SqliteStore::new(options, LOG), directory }
         }

@@ -21,6 +21,7 @@ fn options(directory: &Path, retain: u64) -> Options {
         durability: Durability::Os,
         snapshot_every: NonZeroU64::new(100).unwrap(),
         retain: NonZeroU64::new(retain).unwrap(),
+        retain_bytes: None,
     }
 }
 
@@ -136,6 +137,20 @@ async fn a_damaged_page_below_the_floor_stops_nobody() {
     drop(store);
     let mut store = open(options(directory.path(), 1_000));
     fill(&mut store, EVENTS + 301..=EVENTS + 310).await;
+}
+
+/// The room of rows that cannot be deleted is not taken from newer history.
+#[tokio::test]
+async fn a_damaged_page_that_cannot_be_deleted_costs_no_further_history() {
+    let directory = log_with(500, |page| page.fill(0)).await;
+    let bounded = Options { retain_bytes: NonZeroU64::new(100_000), ..options(directory.path(), u64::MAX) };
+    let mut store = open(bounded);
+    // Row after row is deleted, up to the damaged page.
+    fill(&mut store, EVENTS + 1..=EVENTS + 300).await;
+    let floor = store.reader.floor();
+    assert!((500..1_000).contains(&floor.0), "{floor}");
+    fill(&mut store, EVENTS + 301..=EVENTS + 600).await;
+    assert_eq!(store.reader.floor(), floor);
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ fn open(directory: &Path) -> Opened {
         durability: Durability::Fsync,
         snapshot_every: NonZeroU64::new(40).unwrap(),
         retain: NonZeroU64::new(250).unwrap(),
+        retain_bytes: None,
     };
     SqliteStore::new(options, LOG).open_blocking().unwrap()
 }

@@ -22,6 +22,7 @@ fn open(directory: &Path) -> Result<Opened, OpenError> {
         durability: Durability::Fsync,
         snapshot_every: NonZeroU64::new(100).unwrap(),
         retain: NonZeroU64::new(1_000).unwrap(),
+        retain_bytes: None,
     };
     SqliteStore::new(options, LOG).open_blocking()
 }

@@ -20,6 +20,7 @@ fn options(directory: &Path) -> Options {
         durability: Durability::Fsync,
         snapshot_every: NonZeroU64::new(100).unwrap(),
         retain: NonZeroU64::new(1_000).unwrap(),
+        retain_bytes: None,
     }
 }
 

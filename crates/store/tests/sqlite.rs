@@ -22,6 +22,7 @@ fn options(directory: &Path) -> Options {
         durability: Durability::Os,
         snapshot_every: NonZeroU64::new(100).unwrap(),
         retain: NonZeroU64::new(1_000_000).unwrap(),
+        retain_bytes: None,
     }
 }
 
@@ -334,4 +335,83 @@ async fn the_write_ahead_log_stays_bounded_while_everybody_reads() {
     println!("the write-ahead log had at most {} KiB", longest >> 10);
     // What is committed while the reads under way end comes on top of 32 MiB.
     assert!(longest < 80 << 20, "{longest}");
+}
+
+/// Bytes that the database may use in the tests of that bound.
+const BOUND: u64 = 1 << 20;
+
+fn bounded(directory: &Path) -> Options {
+    // No snapshot would be due for its number of events.
+    Options { snapshot_every: NonZeroU64::MAX, retain_bytes: NonZeroU64::new(BOUND), ..options(directory) }
+}
+
+#[tokio::test]
+async fn a_bound_on_bytes_holds_for_the_file_however_far_apart_snapshots_would_be() {
+    let directory = TempDir::new().unwrap();
+    let mut store = try_open(bounded(directory.path())).unwrap();
+    let mut first = 1;
+    let mut floors = std::collections::BTreeSet::new();
+    while first < 60_000 {
+        // Batches of all sizes, some larger than a page.
+        let length = [60, 200, 3_000, 9_000][usize::try_from(first).unwrap() % 4];
+        let mut next = commit(1, first, first + 6);
+        next.batch.frame = Bytes::from(vec![1; length]);
+        store.writer.append(next).await.unwrap();
+        first += 7;
+        floors.insert(store.reader.floor());
+        let size = store.reader.size().unwrap();
+        assert!(size.history <= BOUND + BOUND / 16 && size.file <= BOUND + BOUND / 16, "{size:?}");
+        if floors.len() > 1 {
+            assert!(size.history >= BOUND * 3 / 4, "{size:?}");
+        }
+    }
+    assert!(floors.len() > 100, "the floor rose only {} times", floors.len());
+    drop(store);
+    let file = fs::metadata(directory.path().join("log.sqlite")).unwrap().len();
+    assert!(file <= BOUND + BOUND / 16, "{file}");
+}
+
+#[tokio::test]
+async fn a_log_that_is_opened_with_a_smaller_bound_shrinks_to_it_and_uses_its_file_again() {
+    let directory = TempDir::new().unwrap();
+    let mut store = open(directory.path());
+    fill(&mut store, 1, 40_000, 1).await;
+    let before = store.reader.size().unwrap();
+    assert!(before.history > 3 * BOUND, "{before:?}");
+    drop(store);
+
+    let mut store = try_open(bounded(directory.path())).unwrap();
+    assert_eq!(store.reader.size().unwrap().history, before.history, "known before the first commit");
+    fill(&mut store, 40_001, 2_000, 1).await;
+    let size = store.reader.size().unwrap();
+    assert!(size.history <= BOUND && size.history >= BOUND * 3 / 4, "{size:?}");
+    assert_eq!(size.file, before.file, "the file neither shrinks nor grows");
+    let kept = store.reader.read(store.reader.floor().next(), usize::MAX).await.unwrap();
+    assert_eq!(kept.last().unwrap().end.index, Index(42_000));
+}
+
+#[tokio::test]
+async fn the_newest_batch_stays_even_if_it_is_larger_than_the_bound() {
+    let directory = TempDir::new().unwrap();
+    let mut store = try_open(Options { retain_bytes: Some(NonZeroU64::MIN), ..options(directory.path()) }).unwrap();
+    for first in 1..20 {
+        fill(&mut store, first, 1, 1).await;
+        let floor = store.reader.floor();
+        let kept = store.reader.read(floor.next(), usize::MAX).await.unwrap();
+        assert!((1..=2).contains(&kept.len()), "{} batches", kept.len());
+        assert_eq!(kept.last().unwrap().first, Index(first));
+    }
+}
+
+#[tokio::test]
+async fn the_size_follows_the_write_ahead_log() {
+    let directory = TempDir::new().unwrap();
+    let mut store = open(directory.path());
+    let wal = || fs::metadata(directory.path().join("log.sqlite-wal")).unwrap().len();
+    fill(&mut store, 1, 10, 1).await;
+    let short = store.reader.size().unwrap();
+    fill(&mut store, 11, 50, 1).await;
+    let size = store.reader.size().unwrap();
+    assert_eq!(size.write_ahead, wal());
+    assert!(size.write_ahead > short.write_ahead && size.history > short.history, "{short:?}, {size:?}");
 }

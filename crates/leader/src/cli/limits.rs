@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use bytesize::ByteSize;
 use ipnet::IpNet;
 
 use crate::http::client::TrustedProxies;
@@ -40,20 +41,17 @@ pub struct LimitArgs {
     #[arg(long, default_value = "10000", value_name = "N")]
     max_submits_per_producer: NonZeroU32,
 
-    /// Bytes in the head of a request (8192 to 1048576)
-    #[arg(long, default_value = "16384", value_name = "BYTES")]
-    #[arg(value_parser = clap::value_parser!(u32).range(8_192..=1_048_576))]
+    /// Size of a request's head (8KiB to 1MiB)
+    #[arg(long, default_value = "16KiB", value_name = "SIZE", value_parser = size::<{ 8 << 10 }, { 1 << 20 }>)]
     max_head_bytes: u32,
 
-    /// Bytes in a request (1024 to 67108864)
-    #[arg(long, default_value = "65536", value_name = "BYTES")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1_024..=67_108_864))]
+    /// Size of a request (1KiB to 64MiB)
+    #[arg(long, default_value = "64KiB", value_name = "SIZE", value_parser = size::<{ 1 << 10 }, { 64 << 20 }>)]
     max_request_bytes: u32,
 
-    /// Bytes that all streams together may hold until their connections take them, as far as 4 KiB for each allow (1048576
-    /// to 4294967295)
-    #[arg(long, default_value = "25165824", value_name = "BYTES")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1_048_576..))]
+    /// Memory for what all streams together hold until their connections take it; 4 KiB for each stream if that is more
+    /// (1MiB to 2GiB)
+    #[arg(long, default_value = "24MiB", value_name = "SIZE", value_parser = size::<{ 1 << 20 }, { 2 << 30 }>)]
     max_send_buffers: u32,
 }
 
@@ -79,6 +77,14 @@ impl LimitArgs {
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "choose a whole number, at least 1".to_owned())
+}
+
+/// A size in bytes, from `MIN` to `MAX`.
+fn size<const MIN: u32, const MAX: u32>(text: &str) -> Result<u32, String> {
+    let size: ByteSize = text.parse().map_err(|_| "choose a size such as 64KiB or 65536".to_owned())?;
+    let shown = |bytes: u32| ByteSize::b(bytes.into()).display().iec().to_string();
+    let size = u32::try_from(size.as_u64()).ok().filter(|size| (MIN..=MAX).contains(size));
+    size.ok_or_else(|| format!("choose from {} to {}", shown(MIN), shown(MAX)))
 }
 
 /// A network, or an address alone.
@@ -111,7 +117,8 @@ mod tests {
             ["--max-submits", "0"],
             ["--max-submits-per-producer", "-1"],
             ["--max-head-bytes", "10"],
-            ["--max-request-bytes", "1e9"],
+            ["--max-request-bytes", "1GiB"],
+            ["--max-request-bytes", "many"],
             ["--max-send-buffers", "0"],
             ["--trusted-proxy", "proxy.example"],
             ["--trusted-proxy", "10.0.0.0/33"],

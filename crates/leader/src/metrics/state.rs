@@ -68,6 +68,11 @@ impl Collector for State {
         gauge("writable", "1 if operations can be made durable, else 0", writable)?;
         let damage = self.log.damage().len() as u64;
         gauge("damaged_places", "Damaged places in stored history", damage)?;
+        if let Some(size) = self.log.size() {
+            gauge("history_bytes", "Bytes that stored history takes", size.history)?;
+            gauge("log_bytes", "Bytes of the log's file", size.file)?;
+            gauge("wal_bytes", "Bytes of the write-ahead log's file", size.write_ahead)?;
+        }
         gauge("queue_operations", "Commands that wait for a commit", self.submitter.waiting() as u64)?;
         gauge(
             "unsent_bytes",

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
 
 pub mod certificates;
+pub mod places;
 pub mod raw;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub fn config(generator: Generator) -> Config {
         max_rate: 1_000,
         storage: Storage::Memory,
         retain: NonZeroU64::new(1_000_000).unwrap(),
+        retain_bytes: None,
         heartbeat_interval: Duration::from_millis(200),
         max_subscribers: 1_000,
         access: Default::default(),

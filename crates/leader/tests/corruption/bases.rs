@@ -43,6 +43,7 @@ pub(crate) fn options(directory: &Path) -> Options {
         durability: Durability::Fsync,
         snapshot_every: NonZeroU64::new(200).unwrap(),
         retain: NonZeroU64::new(800).unwrap(),
+        retain_bytes: None,
     }
 }
 

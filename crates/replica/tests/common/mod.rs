@@ -19,6 +19,7 @@ pub async fn leader(generator: Generator) -> String {
         control: None,
         max_rate: 1_000,
         retain: NonZeroU64::new(1_000_000).unwrap(),
+        retain_bytes: None,
         heartbeat_interval: Duration::from_millis(200),
         max_subscribers: 100,
         access: Access::default(),

@@ -31,6 +31,12 @@ pub(super) fn make_directory(directory: &Path) -> Result<(), OpenError> {
     make().map_err(|reason| OpenError::Files { path: directory.to_owned(), reason })
 }
 
+/// Forces the names in the directory to the disk.
+pub(super) fn force_names(directory: &Path) -> Result<(), OpenError> {
+    let forced = File::open(directory).and_then(|file| file.sync_all());
+    forced.map_err(|reason| OpenError::Files { path: directory.to_owned(), reason })
+}
+
 /// Keeps other leaders out of a directory until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Lock {

@@ -1,8 +1,8 @@
 //! A log that is open for writing: its threads, and what its writer and its readers share.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -19,7 +19,9 @@ use super::watcher::Watcher;
 use super::write_connection::WriteConnection;
 use super::write_thread::{Order, WriteThread};
 use super::{Options, files};
-use crate::{AppendError, Commit, Damage, LogReader, LogWriter, Lost, LostSender, Opened, ReadError, StoredBatch};
+use crate::{
+    AppendError, Commit, Damage, LogReader, LogSize, LogWriter, Lost, LostSender, Opened, ReadError, StoredBatch,
+};
 
 /// Opens the log in the directory of `options`. A log that does not exist yet is made and named `new_log`.
 pub(super) fn open(options: Options, new_log: LogId) -> Result<Opened, OpenError> {
@@ -31,7 +33,7 @@ fn open_shared(options: Options, new_log: LogId) -> Result<(Opened, Arc<OpenLog>
     let durability = if options.durability == Durability::Fsync { Durability::Fsync } else { Durability::Os };
     files::make_directory(&directory)?;
     let lock = files::Lock::take(&directory)?;
-    let connection = WriteConnection::open(Options { durability, ..options }, new_log)?;
+    let connection = WriteConnection::open(&Options { durability, ..options }, new_log)?;
     let summary = connection.summary();
     let held = Arc::new(Held::look(&directory)?);
     let damage = Arc::new(Known::new(connection.newest_snapshot().position().index));
@@ -43,6 +45,7 @@ fn open_shared(options: Options, new_log: LogId) -> Result<(Opened, Arc<OpenLog>
     let floor = Arc::new(AtomicU64::new(summary.floor.position().index.0));
     let (orders, queue) = mpsc::channel(2);
     let is_truncating = Arc::new(AtomicBool::new(false));
+    let size = Arc::new(Mutex::new(connection.size()));
     let (producers, snapshot) = (connection.producers(), connection.newest_snapshot());
     let write_thread = WriteThread {
         connection,
@@ -50,6 +53,7 @@ fn open_shared(options: Options, new_log: LogId) -> Result<(Opened, Arc<OpenLog>
         held,
         lost: lost_sender.clone(),
         floor: Arc::clone(&floor),
+        size: Arc::clone(&size),
         is_truncating: Arc::clone(&is_truncating),
         _lock: lock,
     };
@@ -61,6 +65,7 @@ fn open_shared(options: Options, new_log: LogId) -> Result<(Opened, Arc<OpenLog>
         write_thread: Some(write_thread),
         is_truncating,
         floor,
+        size,
         damage,
         lost: lost_sender,
     });
@@ -95,6 +100,7 @@ pub(super) struct OpenLog {
     /// Whether an order to truncate the write-ahead log is on its way.
     is_truncating: Arc<AtomicBool>,
     floor: Arc<AtomicU64>,
+    size: Arc<Mutex<LogSize>>,
     damage: Arc<Known>,
     lost: LostSender,
 }
@@ -171,6 +177,10 @@ impl LogReader for OpenLog {
         Index(self.floor.load(Ordering::Acquire))
     }
 
+    fn size(&self) -> Option<LogSize> {
+        Some(*self.size.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn damage(&self) -> Vec<Damage> {
         self.damage.above(self.floor())
     }
@@ -229,6 +239,7 @@ mod tests {
             durability: Durability::Os,
             snapshot_every: NonZeroU64::MAX,
             retain: NonZeroU64::MAX,
+            retain_bytes: None,
         };
         let (Opened { mut writer, .. }, log) = open_shared(options, LogId(1)).unwrap();
         let wal = || std::fs::metadata(directory.path().join("log.sqlite-wal")).unwrap().len();

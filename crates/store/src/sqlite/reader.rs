@@ -32,7 +32,7 @@ use crate::{Compacted, Corrupt, ReadError};
 /// ```
 #[derive(Debug)]
 pub struct SqliteReader {
-    database: Connection,
+    pub(super) database: Connection,
     directory: PathBuf,
     opened: Summary,
 }

@@ -16,6 +16,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::error::RowError;
 use crate::{Corrupt, StoredBatch};
 
+/// What a row of `batches` takes beside its frame, roughly: seven numbers, and how SQLite finds them.
+const ROW_BYTES: u64 = 64;
+
 /// The one row of the table `state`. It is rewritten with every commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Summary {
@@ -68,6 +71,36 @@ pub struct StoredRow {
     pub before: Digest,
     /// The value after its last event.
     pub value: i64,
+}
+
+/// How much some batches take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) batches: u64,
+    /// Bytes of their frames.
+    pub(super) frames: u64,
+}
+
+impl Stored {
+    pub(super) fn of(batch: &StoredBatch) -> Self {
+        Self { batches: 1, frames: batch.frame.len() as u64 }
+    }
+
+    /// What the batches after `index` take.
+    pub(super) fn after(database: &Connection, index: Index) -> Result<Self, RowError> {
+        let text = "SELECT count(*), coalesce(sum(length(frame)), 0) FROM batches WHERE last > ?1";
+        let read = |row: &Row<'_>| Ok(Self { batches: unsigned(row, 0)?, frames: unsigned(row, 1)? });
+        database.query_row(text, [index.0.cast_signed()], read).map_err(|error| RowError::sqlite(&error, index))
+    }
+
+    pub(super) fn plus(self, more: Self) -> Self {
+        Self { batches: self.batches + more.batches, frames: self.frames + more.frames }
+    }
+
+    /// Bytes on the disk, roughly.
+    pub(super) fn bytes(self) -> u64 {
+        self.frames + self.batches * ROW_BYTES
+    }
 }
 
 impl Summary {

@@ -1,6 +1,6 @@
 //! The one connection that writes, and what it must know to make a commit.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 
 use super::error::{Cause, OpenError, RowError};
 use super::files;
+use super::pages::Pages;
 use super::reader::SqliteReader;
-use super::rows::{self, StoredRow, Summary};
+use super::retention::Retention;
+use super::rows::{self, Stored, StoredRow, Summary};
 use super::watermark::{Watermark, WatermarkFile};
-use super::{Options, forced, schema};
-use crate::{AppendError, Commit, Fenced, NotNext};
+use super::{Options, forced, pages, schema};
+use crate::{AppendError, Commit, Fenced, LogSize, NotNext};
 
 /// How many rows below the floor one commit deletes. It is more than a commit adds, so the old rows run out, and few
 /// enough that no commit becomes slow when the floor rises by a million.
@@ -33,9 +35,10 @@ pub(super) struct WriteConnection {
     watermark: WatermarkFile,
     summary: Summary,
     producers: BTreeMap<ProducerId, Submitted>,
-    /// The snapshots in the database, oldest first; all above the floor.
-    snapshots: VecDeque<Snapshot>,
-    options: Options,
+    retention: Retention,
+    durability: Durability,
+    /// As of the last commit.
+    pages: Pages,
     /// Whether rows below the floor may be left.
     leftovers: bool,
     /// Whether those rows are damaged and cannot be deleted.
@@ -49,7 +52,7 @@ pub(super) struct WriteConnection {
 impl WriteConnection {
     /// Opens the log in the directory of `options` for writing, which takes the next term. If there is none, makes one
     /// named `new_log`.
-    pub(super) fn open(options: Options, new_log: LogId) -> Result<Self, OpenError> {
+    pub(super) fn open(options: &Options, new_log: LogId) -> Result<Self, OpenError> {
         let directory = options.directory.clone();
         forced::force_files(&directory)?;
         // Everything is checked before anything is written.
@@ -73,6 +76,16 @@ impl WriteConnection {
         if options.durability != Durability::Fsync {
             database.pragma_update(None, "synchronous", "NORMAL").map_err(fail)?;
         }
+        let read = || -> Result<(Retention, Pages), RowError> {
+            let newest = snapshots.last().map_or(summary.floor, |snapshot| *snapshot).position().index;
+            let since_snapshot = match options.retain_bytes {
+                Some(_) => Stored::after(&database, newest)?,
+                None => Stored::default(),
+            };
+            let pages = Pages::count(&database).map_err(|error| RowError::sqlite(&error, newest))?;
+            Ok((Retention::new(options, summary.floor, snapshots, since_snapshot), pages))
+        };
+        let (retention, pages) = read().map_err(|error| error.into_open(directory.clone()))?;
         let watermark = WatermarkFile::open(&directory, &watermark_at(&summary, options.durability))?;
         let producers = producers.into_iter().map(|row| (row.producer.clone(), row)).collect();
         let database_file = files::database(&directory);
@@ -82,8 +95,9 @@ impl WriteConnection {
             watermark,
             summary,
             producers,
-            snapshots: snapshots.into(),
-            options,
+            retention,
+            durability: options.durability,
+            pages,
             leftovers: true,
             is_stuck: false,
             wal,
@@ -101,12 +115,18 @@ impl WriteConnection {
 
     /// The newest state from which the rest of the log can be replayed.
     pub(super) fn newest_snapshot(&self) -> Snapshot {
-        self.snapshots.back().copied().unwrap_or(self.summary.floor)
+        self.retention.newest_snapshot()
     }
 
-    /// Whether the write-ahead log is so long that it should be truncated. Nobody may read meanwhile.
-    pub(super) fn is_wal_long(&self) -> bool {
-        std::fs::metadata(&self.wal).is_ok_and(|file| file.len() > self.long_wal)
+    /// What the log takes, as of the last commit.
+    pub(super) fn size(&self) -> LogSize {
+        let wal = std::fs::metadata(&self.wal).map_or(0, |file| file.len());
+        LogSize { history: self.pages.used(), file: self.pages.all(), write_ahead: wal }
+    }
+
+    /// Whether a write-ahead log of so many bytes should be truncated. Nobody may read meanwhile.
+    pub(super) fn is_long_wal(&self, bytes: u64) -> bool {
+        bytes > self.long_wal
     }
 
     /// Moves the write-ahead log into the database and truncates it. If another program reads, the next attempt comes when
@@ -135,16 +155,19 @@ impl WriteConnection {
         }
         let mut summary = Summary { tail: commit.tail, ..self.summary };
         summary.producers.update(&self.producers, &commit.producers);
-        let taken = self.is_snapshot_due(commit.tail.position()).then_some(commit.tail);
-        let compacted = self.compactable(commit.tail.position().index);
-        if let Some(floor) = compacted {
+        let stored = Stored::of(&commit.batch);
+        // Rows that are left below the floor, or cannot be deleted, do not count as history.
+        let used = (!self.leftovers && !self.is_stuck).then(|| self.pages.used());
+        let plan = self.retention.plan(commit.tail.position().index, stored, used);
+        if let Some(floor) = plan.floor {
             summary.floor = floor;
         }
 
         let row = StoredRow { batch: commit.batch.clone(), before: tail.digest, value: commit.tail.value() };
-        let changes = Changes { summary, row, producers: &commit.producers, snapshot: taken };
-        let cleans = !self.is_stuck && (self.leftovers || compacted.is_some());
-        let deleted = match self.write(&changes, cleans) {
+        let snapshot = plan.takes_snapshot.then_some(commit.tail);
+        let changes = Changes { summary, row, producers: &commit.producers, snapshot };
+        let cleans = !self.is_stuck && (self.leftovers || plan.floor.is_some());
+        let written = match self.write(&changes, cleans) {
             Err(WriteError::OldHistory(error)) => {
                 tracing::error!(%error, "old history is damaged and cannot be deleted until the leader starts again");
                 self.is_stuck = true;
@@ -152,7 +175,7 @@ impl WriteConnection {
             }
             written => written,
         };
-        let deleted = deleted.map_err(|error| match error {
+        let written = written.map_err(|error| match error {
             WriteError::OldHistory(error) => not_begun(&error, commit.batch.first),
             WriteError::Append(error) => error,
         })?;
@@ -164,18 +187,15 @@ impl WriteConnection {
         for producer in &commit.producers.forgotten {
             self.producers.remove(producer);
         }
-        self.snapshots.extend(taken);
-        if compacted.is_some() {
-            let floor = summary.floor.position().index;
-            self.snapshots.retain(|snapshot| snapshot.position().index > floor);
-        }
-        self.leftovers = usize::try_from(DELETE_STEP) == Ok(deleted);
-        self.watermark.write(&watermark_at(&self.summary, self.options.durability));
+        self.retention.committed(plan, stored, commit.tail);
+        self.leftovers = usize::try_from(DELETE_STEP) == Ok(written.deleted);
+        self.pages = written.pages;
+        self.watermark.write(&watermark_at(&self.summary, self.durability));
         Ok(summary.floor.position().index)
     }
 
-    /// Writes the changes in one transaction, and if `cleans` deletes rows below the floor. Returns how many it deleted.
-    fn write(&mut self, changes: &Changes<'_>, cleans: bool) -> Result<usize, WriteError> {
+    /// Writes the changes in one transaction, and if `cleans` deletes rows below the floor.
+    fn write(&mut self, changes: &Changes<'_>, cleans: bool) -> Result<Written, WriteError> {
         let near = changes.row.batch.first;
         let failed = |error: rusqlite::Error| WriteError::Append(not_begun(&error, near));
         let own = self.summary.term;
@@ -189,8 +209,9 @@ impl WriteConnection {
                 }
                 deleted => deleted.map_err(failed)?,
             };
+        let pages = Pages::count(&transaction).map_err(failed)?;
         transaction.commit().map_err(|error| WriteError::Append(not_committed(&error)))?;
-        Ok(deleted)
+        Ok(Written { deleted, pages })
     }
 
     /// Makes a commit that changes nothing.
@@ -205,19 +226,6 @@ impl WriteConnection {
         }
         // The log is the same whether or not this succeeds.
         transaction.commit().map_err(failed)
-    }
-
-    fn is_snapshot_due(&self, tail: Position) -> bool {
-        tail.index.events_since(self.newest_snapshot().position().index) >= self.options.snapshot_every.get()
-    }
-
-    /// The newest snapshot with at least `retain` events after it, if it is above the floor.
-    fn compactable(&self, tail: Index) -> Option<Snapshot> {
-        let retain = self.options.retain.get();
-        let old_enough = |snapshot: &Snapshot| tail.events_since(snapshot.position().index) >= retain;
-        // They are in order, so the old ones come first.
-        let newest = self.snapshots.partition_point(old_enough).checked_sub(1)?;
-        self.snapshots.get(newest).copied()
     }
 }
 
@@ -247,6 +255,13 @@ fn check_term(database: &Connection, own: Term, near: Index) -> Result<(), Appen
         .map_err(|error| not_begun(&error, near))?;
     let by = Term(term.cast_unsigned());
     if by == own { Ok(()) } else { Err(Fenced { own, by }.into()) }
+}
+
+/// What one commit came to.
+struct Written {
+    /// Batches below the floor that were deleted.
+    deleted: usize,
+    pages: Pages,
 }
 
 /// What one commit writes.
@@ -310,7 +325,8 @@ fn not_committed(error: &rusqlite::Error) -> AppendError {
     }
 }
 
-fn connect(directory: &Path) -> Result<Connection, RowError> {
+/// A connection that writes to the log in `directory`.
+pub(super) fn connect(directory: &Path) -> Result<Connection, RowError> {
     let database =
         Connection::open(files::database(directory)).map_err(|error| RowError::sqlite(&error, Index::ZERO))?;
     prepare(&database)?;
@@ -320,7 +336,7 @@ fn connect(directory: &Path) -> Result<Connection, RowError> {
 fn prepare(database: &Connection) -> Result<(), RowError> {
     let prepare = || -> rusqlite::Result<String> {
         super::configure(database)?;
-        database.pragma_update(None, "page_size", 4096)?;
+        database.pragma_update(None, "page_size", pages::BYTES.cast_signed())?;
         let mode = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         database.pragma_update(None, "synchronous", "FULL")?;
         database.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
@@ -383,8 +399,9 @@ mod tests {
             durability: Durability::Os,
             snapshot_every: NonZeroU64::MIN,
             retain: NonZeroU64::MIN,
+            retain_bytes: None,
         };
-        let mut leader = WriteConnection::open(options, LogId(1)).unwrap();
+        let mut leader = WriteConnection::open(&options, LogId(1)).unwrap();
         let mut seen = leader.summary();
         let end = Position { index: Index(1), digest: Digest(10) };
         let batch = StoredBatch { first: Index(1), end, term: Term(1), frame: Bytes::from_static(b"frame") };

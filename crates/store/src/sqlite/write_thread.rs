@@ -1,8 +1,8 @@
 //! The thread that writes.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -11,7 +11,7 @@ use super::damage::Known;
 use super::files::Lock;
 use super::held::{Held, Look};
 use super::write_connection::WriteConnection;
-use crate::{AppendError, Commit, LostSender};
+use crate::{AppendError, Commit, LogSize, LostSender};
 
 /// What the thread does next.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(super) struct WriteThread {
     pub(super) held: Arc<Held>,
     pub(super) lost: LostSender,
     pub(super) floor: Arc<AtomicU64>,
+    /// Whoever asks gets what the writer saw last, so that asking costs nothing and never waits for the disk.
+    pub(super) size: Arc<Mutex<LogSize>>,
     pub(super) is_truncating: Arc<AtomicBool>,
     /// The last field, so that the database is closed before another leader can open it.
     pub(super) _lock: Lock,
@@ -61,6 +63,7 @@ impl WriteThread {
                 Order::Probe { done } => drop(done.send(self.connection.probe())),
                 Order::TruncateWal { no_reads } => {
                     self.connection.truncate_wal();
+                    self.note_size();
                     drop(no_reads);
                     self.is_truncating.store(false, Ordering::Release);
                 }
@@ -85,6 +88,13 @@ impl WriteThread {
         }
         self.floor.store(floor.0, Ordering::Release);
         self.damage.set_snapshot(self.connection.newest_snapshot().position().index);
-        Ok(Appended { is_wal_long: self.connection.is_wal_long() })
+        let size = self.note_size();
+        Ok(Appended { is_wal_long: self.connection.is_long_wal(size.write_ahead) })
+    }
+
+    fn note_size(&self) -> LogSize {
+        let size = self.connection.size();
+        *self.size.lock().unwrap_or_else(PoisonError::into_inner) = size;
+        size
     }
 }

@@ -79,3 +79,58 @@ pub async fn states_below_the_floor_are_gone<S: Store>(make: &impl Fn(Setup) -> 
         opened = open(&place).await;
     }
 }
+
+/// Bytes of each frame where bytes are bounded: large, so that what a store adds to a frame counts little.
+const LARGE_FRAME: usize = 1_900;
+
+/// Appends a commit of one event with a large frame.
+async fn append_large(opened: &mut Opened, model: &mut Model) {
+    let mut commit = model.next(opened.term, 1);
+    commit.batch.frame = vec![0x5a; LARGE_FRAME].into();
+    model.append(opened, commit).await;
+}
+
+/// Bytes of the frames that can be read.
+async fn kept_bytes(opened: &Opened) -> u64 {
+    read_all(&*opened.reader).await.iter().map(|batch| batch.frame.len() as u64).sum()
+}
+
+/// The frames that are kept never take more than the bound, and nothing goes long before it must: with what a store needs
+/// beside them, they take at least half of it. The size that a store gives agrees with that.
+pub async fn history_stays_within_its_bytes<S: Store>(make: &impl Fn(Setup) -> S) {
+    let bound = Setup::SMALL.retain_bytes;
+    let place = make(Setup::SMALL);
+    let mut opened = open(&place).await;
+    let mut model = Model::of(&opened);
+    let mut written = 0;
+    for round in 0..3 {
+        for _ in 0..120 {
+            append_large(&mut opened, &mut model).await;
+            written += LARGE_FRAME as u64;
+            let kept = kept_bytes(&opened).await;
+            assert!(kept <= bound, "{kept} bytes are kept in round {round}");
+            assert!(kept >= written.min(bound / 2), "only {kept} bytes are kept of {written}");
+            if let Some(size) = opened.reader.size() {
+                assert!(size.history >= kept && size.history <= bound + bound / 4, "{kept} bytes are kept: {size:?}");
+            }
+        }
+        drop(opened);
+        opened = open(&place).await;
+    }
+    assert!(opened.reader.floor() > Index(1), "nothing was compacted");
+}
+
+/// History is kept as long as the bound on its events and that on its bytes both allow.
+pub async fn the_stricter_of_two_bounds_decides<S: Store>(make: &impl Fn(Setup) -> S) {
+    for (retain, fewest, most) in [(20, 20, 40), (1_000_000, 69, 137)] {
+        let setup = Setup { retain, ..Setup::SMALL };
+        let place = make(setup);
+        let mut opened = open(&place).await;
+        let mut model = Model::of(&opened);
+        for _ in 0..200 {
+            append_large(&mut opened, &mut model).await;
+        }
+        let kept = read_all(&*opened.reader).await.len();
+        assert!((fewest..=most).contains(&kept), "{kept} events are kept with {setup:?}");
+    }
+}
