@@ -31,6 +31,8 @@ Examples:
   calculator-leader --listen 0.0.0.0:9000         serves every machine that reaches this one
   calculator-leader --rate 1000 --ephemeral       a thousand operations a second, kept in memory
   calculator-leader --no-generator                only operations that clients submit
+  calculator-leader --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --write-token-file tokens
+                                                  over TLS, and whoever submits needs a token
   calculator-leader verify --data-dir D           checks a log
   calculator-leader export --data-dir D | head    prints the first events of a log
   calculator-leader backup --data-dir D --to F    copies a log into the file F, while its leader runs
@@ -38,13 +40,10 @@ Examples:
                                                   makes the log of the directory D from it
 
 Environment:
-  CALCULATOR_LISTEN        sets --listen
-  CALCULATOR_DATA_DIR      sets --data-dir
-  CALCULATOR_HOST          sets --host; commas separate several
-  CALCULATOR_ALLOW_ORIGIN  sets --allow-origin; commas separate several
-  RUST_LOG                 log level on standard error: error, warn, info (the default), debug or trace; may differ for
-                           parts of the program, as in info,feed=debug
-  NO_COLOR                 turns colours off, if it is set and not empty";
+  [env: NAME=]  beside a flag: the variable sets the flag; commas separate several values
+  RUST_LOG      log level on standard error: error, warn, info (the default), debug or trace; may differ for
+                parts of the program, as in info,feed=debug
+  NO_COLOR      turns colours off, if it is set and not empty";
 
 /// Examples, shown after the flags of `backup`.
 const BACKUP_HELP: &str = "\
@@ -71,7 +70,7 @@ const SMALLEST_LOG: ByteSize = ByteSize::mib(4);
 
 /// Owns one number and an ordered log of operations on it, and streams the log to replicas.
 ///
-/// One port serves native gRPC (cleartext HTTP/2), gRPC-Web, the page and /healthz.
+/// One port serves native gRPC, gRPC-Web, the page, /healthz and /metrics.
 ///
 /// The log is kept in a directory and survives crashes. A leader that starts again continues it.
 #[derive(Clone, Debug, Parser)]

@@ -101,6 +101,16 @@ impl Metrics {
         let (calls, connections, welcomes) = (Calls::new(), Connections::default(), Welcomes::default());
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Process::now()));
+        // A counter that begins with its first count would hide that count from rates.
+        for limit in ["all", "client"] {
+            drop(connections.refused.get_or_create(&[("limit", limit)]));
+        }
+        for problem in ["head_too_large", "malformed"] {
+            drop(connections.failed.get_or_create(&[("problem", problem)]));
+        }
+        for verdict in ["resumed", "fresh", "other_log", "ahead", "compacted", "diverged"] {
+            drop(welcomes.verdicts.get_or_create(&[("verdict", verdict)]));
+        }
         let ours = registry.sub_registry_with_prefix("calculator");
         ours.register("build", "The program's version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         state.sequencer().register(ours);
