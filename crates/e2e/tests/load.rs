@@ -4,9 +4,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use e2e::crowd::{Crowd, Size};
 use e2e::fill::fill;
+use e2e::lags::Followers;
 use e2e::load::{Load, run};
-use e2e::process::Leader;
+use e2e::process::{Leader, Program};
 use e2e::readers::measure;
 use engine::Replica;
 use engine::replica::Notice;
@@ -106,6 +108,24 @@ async fn subscribers_that_never_read_slow_nobody_and_cost_bounded_memory() {
     // The log itself grows by some 15 MiB of batches and the ring to its 16 MiB; each subscriber may buffer 1 MiB.
     assert!(memory_after - memory_before.min(memory_after) < 48 << 20, "{memory_before} to {memory_after}");
     drop((never_polled, never_read));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn healthy_replicas_notice_nothing_of_a_crowd_that_does_no_good() {
+    // With the leader's own limits; the crowd comes from many addresses.
+    let flags = ["--ephemeral", "--listen", "127.0.0.1:0", "--rate", "1000"];
+    let leader = Leader::up(Program::start("calculator-leader", &flags).unwrap()).await.unwrap();
+    let followers = Followers::start(&leader.url(), 10).unwrap();
+    let size = Size { idle: 1_000, slow: 200, half_open: 200, resetting: 5 };
+    let crowd = Crowd::start(leader.address, size).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let _ = followers.take();
+    let stall = worst_stall(Instant::now() + Duration::from_secs(10)).await;
+    let (lags, done) = (followers.take(), crowd.done());
+    println!("{lags:?} (the machine stalled {stall:?}); {done:?}");
+    assert!(done.open > 1_300 && done.read > 1_000 && done.resets > 1_000, "the crowd is not there: {done:?}");
+    assert!(lags.batches > 10 * 1_000, "{lags:?}");
+    assert!(lags.p99 < Duration::from_millis(100) + stall, "{lags:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
