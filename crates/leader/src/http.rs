@@ -131,6 +131,7 @@ pub fn start(ports: Ports, serving: Serving, config: &Config) -> Server {
         app = app.layer(cors);
     }
     let app = app.layer(from_fn_with_state(access, guard)).layer(from_fn_with_state(metrics.calls.clone(), observe));
+    let connections = PerClient::new(limits.per_client);
     let (stop, stopping) = watch::channel(None);
     let mut following = JoinSet::new();
     following.spawn(config.tokens.clone().follow_files());
@@ -145,7 +146,7 @@ pub fn start(ports: Ports, serving: Serving, config: &Config) -> Server {
         let admission = Admission {
             limits,
             proxies: config.trusted_proxies.clone(),
-            clients: PerClient::new(limits.per_client),
+            clients: connections.clone(),
             counted: metrics.connections.clone(),
         };
         tokio::spawn(connection::accept(port, app, admission, readers.clone(), stopping.clone()))

@@ -16,11 +16,11 @@ pub struct LimitArgs {
     #[arg(long, default_value = "10000", value_name = "N")]
     pub max_subscribers: usize,
 
-    /// Open connections on one port; further ones are closed at once
+    /// Open connections; further ones are closed at once. Those of --admin-listen are not refused
     #[arg(long, default_value = "20000", value_name = "N", value_parser = at_least_one)]
     max_connections: usize,
 
-    /// Connections, and streams, of one client address. Clients of one IPv6 network of 64 bits count as one
+    /// Connections, and streams, of one client address (those that watch the replicas are streams, too). Clients of one IPv6 network of 64 bits count as one
     #[arg(long, default_value = "1000", value_name = "N", value_parser = at_least_one)]
     max_per_client: usize,
 

@@ -30,14 +30,17 @@ use wire::status::status;
 use crate::rpc::edge::Form;
 
 /// The headers that a page of an allowed site may send and read.
-const ALLOWED_HEADERS: [HeaderName; 5] = [
+const ALLOWED_HEADERS: [HeaderName; 7] = [
     header::AUTHORIZATION,
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("x-request-id"),
     header::CONTENT_TYPE,
     HeaderName::from_static("x-grpc-web"),
     HeaderName::from_static("x-user-agent"),
     HeaderName::from_static("grpc-timeout"),
 ];
-const EXPOSED_HEADERS: [HeaderName; 3] = [
+const EXPOSED_HEADERS: [HeaderName; 4] = [
+    HeaderName::from_static("x-request-id"),
     HeaderName::from_static("grpc-status"),
     HeaderName::from_static("grpc-message"),
     HeaderName::from_static("grpc-status-details-bin"),

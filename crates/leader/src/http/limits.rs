@@ -21,7 +21,7 @@ pub struct Limits {
     pub streams: Patience,
     /// How many may watch the replicas at a time.
     pub watchers: usize,
-    /// How many connections may be open on one port.
+    /// How many connections may be open.
     pub connections: usize,
     /// How many connections, and how many streams, one client may have.
     pub per_client: usize,
