@@ -57,8 +57,11 @@ pub(crate) const WASM_TARGET: Need =
     Need { found_by: FoundBy::WasmTarget, installer: "rustup target add", package: TARGET };
 pub(crate) const CARGO_DENY: Need =
     Need { found_by: FoundBy::Subcommand("deny"), installer: "cargo install --locked", package: "cargo-deny" };
-pub(crate) const CARGO_ABOUT: Need =
-    Need { found_by: FoundBy::Subcommand("about"), installer: "cargo install --locked", package: "cargo-about" };
+pub(crate) const CARGO_ABOUT: Need = Need {
+    found_by: FoundBy::Subcommand("about"),
+    installer: "cargo install --locked --features cli",
+    package: "cargo-about",
+};
 pub(crate) const OBJCOPY: Need = program(&["objcopy"], "", "binutils");
 /// Checks the units of services.
 pub(crate) const SYSTEMD_ANALYZE: Need = program(&["systemd-analyze"], "", "systemd");
