@@ -21,9 +21,10 @@ Examples:
   calculator-leader --no-generator                only operations that clients submit
   calculator-leader verify --data-dir D           checks a log
   calculator-leader export --data-dir D | head    prints the first events of a log
+  calculator-leader health                        asks a running leader whether it is healthy
 
 Environment:
-  CALCULATOR_LISTEN        sets --listen
+  CALCULATOR_LISTEN        sets --listen, and --address of health
   CALCULATOR_DATA_DIR      sets --data-dir
   CALCULATOR_HOST          sets --host; commas separate several
   CALCULATOR_ALLOW_ORIGIN  sets --allow-origin; commas separate several
@@ -49,18 +50,32 @@ pub struct Cli {
     #[command(flatten)]
     pub lead: Args,
 
-    /// Another task for a log.
+    /// Another task.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// Tasks for a log beside leading it.
+/// Tasks beside leading a log.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Check every page, row and event of a log; a leader may run at the same time
     Verify(LogArgs),
     /// Print the events of a log as JSON, one a line; a leader may run at the same time
     Export(LogArgs),
+    /// Ask a running leader whether it is healthy; exits with 0 if it is, else with 1
+    Health(HealthArgs),
+}
+
+/// The leader to ask.
+#[derive(Clone, Debug, clap::Args)]
+pub struct HealthArgs {
+    /// Where the leader listens: host and port, or a port of this machine
+    #[arg(long, default_value = "127.0.0.1:8080", env = "CALCULATOR_LISTEN", value_name = "HOST:PORT")]
+    pub address: Listen,
+
+    /// Ask whether it can make operations durable, which a leader with a full disk cannot, instead of whether it serves
+    #[arg(long)]
+    pub write: bool,
 }
 
 /// The log to work on.

@@ -10,6 +10,7 @@ use anyhow::Context;
 use leader::cli::{Args, Cli, Command};
 use leader::config::Config;
 use leader::export::export;
+use leader::health_check;
 use leader::verify::verify;
 use program::{allow_many_files, flags, printable, shutdown_signal};
 use tokio::runtime::Runtime;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         None => lead(&cli.lead),
         Some(Command::Verify(log)) => verify(&log.data_dir, &mut io::stdout().lock()),
         Some(Command::Export(log)) => export(&log.data_dir, &mut io::stdout().lock()),
+        Some(Command::Health(args)) => health_check::check(args, &mut io::stdout().lock()),
     };
     if let Err(error) = &done {
         log.line(format!("error: {}", printable(&format!("{error:#}"))));
