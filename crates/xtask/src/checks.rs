@@ -114,7 +114,7 @@ impl Step {
             Self::Clippy => &[needs::CLIPPY],
             Self::ClippyWasm => &[needs::WASM_TARGET, needs::WASM_CLIPPY],
             Self::Deny => &[needs::CARGO_DENY],
-            Self::Test => &[needs::IP, needs::SS],
+            Self::Test => &[needs::IP, needs::SS, needs::PROMTOOL],
             Self::Browser => &[needs::CHROME, needs::CHROMEDRIVER, needs::PIP, needs::AXE],
             Self::Proxies => &[needs::CHROME, needs::CHROMEDRIVER, needs::NGINX, needs::HAPROXY],
             Self::Doc | Self::Sim | Self::Explore | Self::Faults | Self::Bins | Self::Durability | Self::Load => &[],
