@@ -17,21 +17,15 @@ WORKDIR /src
 FROM rust AS plan
 COPY . .
 RUN cargo chef prepare --recipe-path /recipe.json
+# What the page is made of, so that a change of another crate does not compile it again.
+RUN mkdir /page && cp --recursive --parents Cargo.toml Cargo.lock .cargo proto static web \
+        crates/xtask crates/program crates/engine crates/wire crates/follower /page
 
 FROM rust AS page
 COPY --from=plan /recipe.json /
 RUN cargo chef cook --locked --recipe-path /recipe.json --package xtask
 RUN cargo chef cook --locked --recipe-path /recipe.json --package web --profile wasm-release --target wasm32-unknown-unknown
-COPY Cargo.toml Cargo.lock ./
-COPY .cargo .cargo
-COPY proto proto
-COPY crates/xtask crates/xtask
-COPY crates/program crates/program
-COPY crates/engine crates/engine
-COPY crates/wire crates/wire
-COPY crates/follower crates/follower
-COPY static static
-COPY web web
+COPY --from=plan /page .
 RUN cargo xtask web
 
 FROM rust AS build
