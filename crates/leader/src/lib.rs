@@ -21,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod export;
 pub mod generator;
+pub mod health_check;
 pub mod http;
 pub mod metrics;
 pub mod rate;

@@ -10,6 +10,7 @@ use anyhow::Context;
 use leader::backup::backup;
 use leader::cli::{Args, Cli, Command};
 use leader::export::export;
+use leader::health_check;
 use leader::restore::restore;
 use leader::verify::verify;
 use log::Log;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Some(Command::Export(log)) => export(&log.data_dir, &mut io::stdout().lock()),
         Some(Command::Backup(args)) => backup(&args.log.data_dir, &args.to, &mut io::stdout().lock()),
         Some(Command::Restore(args)) => restore(&args.from, &args.log.data_dir, args.term, &mut io::stdout().lock()),
+        Some(Command::Health(args)) => health_check::check(args, &mut io::stdout().lock()),
     };
     if let Err(error) = &done {
         log.error(error);

@@ -173,6 +173,29 @@ fn the_leader_listens_on_host_names_and_bare_ports_and_logs_the_pages_address() 
 }
 
 #[test]
+fn health_tells_a_leader_that_serves_from_one_that_is_gone() {
+    let mut running = Running::start(program().arg(":0"));
+    let line = running.line("leading");
+    let address = line.split_whitespace().find_map(|word| word.strip_prefix("listen=")).unwrap();
+    let port = address.rsplit(':').next().unwrap();
+    for flags in [&["--address", address][..], &["--write", "--address", address], &["--address", port]] {
+        let healthy = leader(&[&["health"], flags].concat());
+        assert!(healthy.status.success() && healthy.stdout == b"ok\n", "{healthy:?}");
+    }
+    let mut as_in_a_container = Command::new(env!("CARGO_BIN_EXE_calculator-leader"));
+    as_in_a_container.arg("health").env("CALCULATOR_LISTEN", format!("0.0.0.0:{port}"));
+    assert!(as_in_a_container.status().unwrap().success());
+
+    running.signal(Signal::KILL);
+    running.process.wait().unwrap();
+    let gone = leader(&["health", "--address", address]);
+    let stderr = String::from_utf8(gone.stderr).unwrap();
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(stderr.starts_with(&format!("error: the leader on {address} does not answer: ")), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
 fn a_hangup_ends_the_leader_in_order_unless_it_is_ignored() {
     let mut leader = Running::start(program().arg(":0"));
     leader.line("leading");

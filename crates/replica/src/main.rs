@@ -71,7 +71,8 @@ struct Args {
     )]
     leader: String,
 
-    /// A name for people, at most 64 bytes. "replica-" and four random digits if not given
+    /// A name for people, at most 64 bytes. "replica-" and four random digits if not given. {host} stands for the name of
+    /// this machine, which in a container is that of the container
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     name: Option<String>,
 
@@ -109,9 +110,10 @@ struct Args {
 }
 
 fn parse_name(name: &str) -> Result<String, String> {
+    let name = name.replace("{host}", &rustix::system::uname().nodename().to_string_lossy());
     let bytes = name.len();
     if (1..=wire::identity::MAX_BYTES).contains(&bytes) {
-        Ok(name.to_owned())
+        Ok(name)
     } else {
         Err(format!("a name has 1 to {} bytes, not {bytes}", wire::identity::MAX_BYTES))
     }
@@ -185,4 +187,17 @@ async fn run_until_signal(args: Args) -> anyhow::Result<()> {
     }
     let _ = outlet.flush(LAST_WORDS);
     failures.try_recv().map_or(Ok(()), failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_contain_that_of_the_machine() {
+        let host = parse_name("{host}").unwrap();
+        assert!(!host.is_empty() && !host.contains('{'), "{host}");
+        assert_eq!(parse_name("a-{host}-b").unwrap(), format!("a-{host}-b"));
+        assert!(parse_name(&"a".repeat(65)).is_err());
+    }
 }

@@ -8,6 +8,7 @@ use clap::builder::PossibleValue;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::containers::Engine;
 use crate::interrupt::Interrupt;
 use crate::needs::{self, Need};
 use crate::wasm_cargo::WasmCargo;
@@ -68,6 +69,15 @@ enum Step {
     Browser,
     /// The page and native replicas work behind nginx and HAProxy
     Proxies,
+    /// Leader and replicas agree again after trouble between containers; left out where no container engine answers
+    Containers,
+}
+
+/// How a step ended that did not fail.
+enum Outcome {
+    Passed,
+    /// Nothing was checked, for this reason.
+    LeftOut(String),
 }
 
 pub(crate) async fn run(args: &Args, wasm: &WasmCargo, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
@@ -114,10 +124,17 @@ impl Step {
             Self::Clippy => &[needs::CLIPPY],
             Self::ClippyWasm => &[needs::WASM_TARGET, needs::WASM_CLIPPY],
             Self::Deny => &[needs::CARGO_DENY],
-            Self::Test => &[needs::IP, needs::SS, needs::SYSTEMD_ANALYZE],
+            Self::Test => &[needs::IP, needs::SS, needs::SYSTEMD_ANALYZE, needs::PROMTOOL],
             Self::Browser => &[needs::CHROME, needs::CHROMEDRIVER, needs::PIP, needs::AXE],
             Self::Proxies => &[needs::CHROME, needs::CHROMEDRIVER, needs::NGINX, needs::HAPROXY],
-            Self::Doc | Self::Sim | Self::Explore | Self::Faults | Self::Bins | Self::Durability | Self::Load => &[],
+            Self::Doc
+            | Self::Sim
+            | Self::Explore
+            | Self::Faults
+            | Self::Bins
+            | Self::Durability
+            | Self::Load
+            | Self::Containers => &[],
         }
     }
 }
@@ -132,25 +149,28 @@ impl Checks<'_> {
     async fn run_all(&self, steps: &[Step]) -> Result<()> {
         let started = Instant::now();
         let mut summary = Summary::default();
+        let mut left_out = 0;
         for (number, step) in (1..).zip(steps) {
             println!("\n[{number}/{}] {}: {}", steps.len(), step.name(), step.purpose());
             let step_started = Instant::now();
             let outcome = self.run(*step).await;
             let took = step_started.elapsed();
-            let passed = outcome.is_ok();
-            println!("{}: {} after {}", step.name(), verdict(passed), process::minutes(took));
-            summary.add(&step.name(), took, passed);
+            left_out += u32::from(matches!(outcome, Ok(Outcome::LeftOut(_))));
+            let verdict = verdict(outcome.as_ref().ok());
+            println!("{}: {verdict} after {}", step.name(), process::minutes(took));
+            summary.add(&step.name(), took, &verdict);
             if let Err(error) = outcome {
                 println!("\n{}", summary.table(steps));
                 return Err(error.context(format!("step {} of `cargo xtask test`", step.name())));
             }
         }
-        println!("\n{}\nall passed in {}", summary.table(steps), process::minutes(started.elapsed()));
+        let what = if left_out == 0 { "all passed".to_owned() } else { format!("all passed but {left_out} left out") };
+        println!("\n{}\n{what} in {}", summary.table(steps), process::minutes(started.elapsed()));
         Ok(())
     }
 
-    async fn run(&self, step: Step) -> Result<()> {
-        match step {
+    async fn run(&self, step: Step) -> Result<Outcome> {
+        let ran = match step {
             Step::Fmt => self.cargo("fmt", &["--all", "--check"]).await,
             Step::Web => page::build(false, self.wasm, self.workspace, self.interrupt).await,
             Step::Clippy => {
@@ -179,6 +199,15 @@ impl Checks<'_> {
             }
             Step::Bins => self.cargo("build", &["--release", "--package", "leader", "--package", "replica"]).await,
             Step::Durability | Step::Load | Step::Browser | Step::Proxies => self.end_to_end(&step.name()).await,
+            Step::Containers => return self.containers().await,
+        };
+        ran.map(|()| Outcome::Passed)
+    }
+
+    async fn containers(&self) -> Result<Outcome> {
+        match Engine::find(self.workspace).await {
+            Ok(engine) => engine.test(false, self.workspace, self.interrupt).await.map(|()| Outcome::Passed),
+            Err(none) => Ok(Outcome::LeftOut(none.to_string())),
         }
     }
 
@@ -233,8 +262,8 @@ struct Summary {
 }
 
 impl Summary {
-    fn add(&mut self, name: &str, took: Duration, passed: bool) {
-        self.done.push(format!("{name:12} {:>8.1}  {}", took.as_secs_f64(), verdict(passed)));
+    fn add(&mut self, name: &str, took: Duration, verdict: &str) {
+        self.done.push(format!("{name:12} {:>8.1}  {verdict}", took.as_secs_f64()));
     }
 
     fn table(&self, steps: &[Step]) -> String {
@@ -245,8 +274,12 @@ impl Summary {
     }
 }
 
-fn verdict(passed: bool) -> &'static str {
-    if passed { "ok" } else { "FAILED" }
+fn verdict(outcome: Option<&Outcome>) -> String {
+    match outcome {
+        Some(Outcome::Passed) => "ok".to_owned(),
+        Some(Outcome::LeftOut(reason)) => format!("LEFT OUT ({reason})"),
+        None => "FAILED".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -256,14 +289,16 @@ mod tests {
     #[test]
     fn the_summary_shows_what_was_not_run() {
         let mut summary = Summary::default();
-        summary.add("fmt", Duration::from_millis(1250), true);
-        summary.add("clippy", Duration::from_secs(90), false);
-        let table = summary.table(&[Step::Fmt, Step::Clippy, Step::ClippyWasm]);
+        summary.add("fmt", Duration::from_millis(1250), &verdict(Some(&Outcome::Passed)));
+        summary.add("containers", Duration::ZERO, &verdict(Some(&Outcome::LeftOut("no engine".to_owned()))));
+        summary.add("clippy", Duration::from_secs(90), &verdict(None));
+        let table = summary.table(&[Step::Fmt, Step::Containers, Step::Clippy, Step::ClippyWasm]);
         let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[0], ["step", "seconds", "result"]);
         assert_eq!(lines[1], ["fmt", "1.2", "ok"]);
-        assert_eq!(lines[2], ["clippy", "90.0", "FAILED"]);
-        assert_eq!(lines[3], ["clippy-wasm", "-", "not", "run"]);
+        assert_eq!(lines[2], ["containers", "0.0", "LEFT", "OUT", "(no", "engine)"]);
+        assert_eq!(lines[3], ["clippy", "90.0", "FAILED"]);
+        assert_eq!(lines[4], ["clippy-wasm", "-", "not", "run"]);
     }
 
     #[test]
@@ -272,7 +307,7 @@ mod tests {
         for later in [Step::Clippy, Step::Test, Step::Bins] {
             assert!(place(Step::Web) < place(later));
         }
-        for later in [Step::Durability, Step::Load, Step::Browser, Step::Proxies] {
+        for later in [Step::Durability, Step::Load, Step::Browser, Step::Proxies, Step::Containers] {
             assert!(place(Step::Bins) < place(later));
         }
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user on the terminal")]
 
 mod checks;
+mod containers;
 mod demo;
 mod demo_child;
 mod dist;
@@ -46,6 +47,8 @@ enum Task {
     Demo(demo::Args),
     /// Run every check that a change has to pass, step by step.
     Test(checks::Args),
+    /// Run leader and replicas as containers, kill them, cut them off and fill their volume: the step `containers` of `test`.
+    TestContainers(containers::Args),
     /// Build the page and measure it in a browser: bytes, time to the first value, frames, memory.
     Page(measure::Args),
     /// Build the page into web/dist.
@@ -65,7 +68,7 @@ async fn main() -> ExitCode {
     // Ctrl-C is the ordinary way to end the demo, so it is no failure there.
     let when_interrupted = match cli.task {
         Task::Demo(_) => ExitCode::SUCCESS,
-        Task::Dist(_) | Task::Page(_) | Task::Test(_) | Task::Web(_) | Task::Pictures => {
+        Task::Dist(_) | Task::Page(_) | Task::Test(_) | Task::TestContainers(_) | Task::Web(_) | Task::Pictures => {
             ExitCode::from(EXIT_INTERRUPTED)
         }
     };
@@ -91,6 +94,7 @@ async fn run(cli: Cli) -> Result<()> {
         Task::Dist(args) => release::run(&args, &wasm, &workspace, &interrupt).await,
         Task::Page(args) => measure::run(&args, &wasm, &workspace, &interrupt).await,
         Task::Test(args) => checks::run(&args, &wasm, &workspace, &interrupt).await,
+        Task::TestContainers(args) => containers::run(&args, &workspace, &interrupt).await,
         Task::Web(args) => page::run(&args, &wasm, &workspace, &interrupt).await,
         Task::Pictures => pictures::run(&wasm, &workspace, &interrupt).await,
     }

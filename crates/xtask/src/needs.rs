@@ -77,6 +77,8 @@ pub(crate) const AXE: Need = Need {
     package: "axe-playwright-python==0.1.8",
 };
 pub(crate) const PIP: Need = Need { found_by: FoundBy::AxeOrPip, installer: APT, package: "python3-pip" };
+/// Checks what `docker/` gives to Prometheus.
+pub(crate) const PROMTOOL: Need = program(&["promtool"], "PROMTOOL", "prometheus");
 /// For tests that make a network of their own.
 pub(crate) const IP: Need = program(&["ip"], "", "iproute2");
 pub(crate) const SS: Need = program(&["ss"], "", "iproute2");

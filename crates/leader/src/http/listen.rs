@@ -135,12 +135,18 @@ impl FromStr for Listen {
 /// The address at which a browser on this machine finds what listens on `address`.
 #[must_use]
 pub fn url(scheme: Scheme, address: SocketAddr) -> String {
+    format!("{scheme}://{}", loopback_if_unspecified(address))
+}
+
+/// Where a program on this machine reaches what listens on `address`.
+#[must_use]
+pub fn loopback_if_unspecified(address: SocketAddr) -> SocketAddr {
     let host = match address.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
-    format!("{scheme}://{}", SocketAddr::new(host, address.port()))
+    SocketAddr::new(host, address.port())
 }
 
 /// What to do when connections cannot be accepted.
