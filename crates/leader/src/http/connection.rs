@@ -1,7 +1,7 @@
 //! Accepts, tunes and serves connections, and bounds what each may cost.
 
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,8 @@ pub(crate) async fn accept(
                     let place = Place::new(readers.clone());
                     let tls = tls.as_ref().map(Tls::acceptor);
                     let serving = serve(stream, tls, app.clone(), open, Arc::clone(&place), stopped.clone());
-                    connections.spawn(move_when_it_reads(place, serving));
+                    // Boxed first: a future that is handed on takes its own size in each that holds it.
+                    connections.spawn(move_when_it_reads(place, Box::pin(serving)));
                 }
                 Err(error) => {
                     // Usually too many open files, so a retry without a pause would only burn processor time.
@@ -147,8 +148,7 @@ async fn grace(stopping: &mut watch::Receiver<Option<Duration>>) -> Duration {
 }
 
 /// Serves a connection here until it opens a stream, and then on the readers.
-async fn move_when_it_reads(place: Arc<Place>, serving: impl Future<Output = ()> + Send + 'static) {
-    let mut serving = Box::pin(serving);
+async fn move_when_it_reads(place: Arc<Place>, mut serving: Pin<Box<impl Future<Output = ()> + Send + 'static>>) {
     tokio::select! {
         biased;
         () = &mut serving => return,
@@ -178,12 +178,13 @@ async fn serve(
     let io = PeerIo { socket: Arc::clone(&socket), peer: Arc::clone(&peer) };
     let whose = Whose { address: open.peer, proxies: open.proxies.clone() };
     let calls = Calls { app, peer: Arc::clone(&peer), place: Arc::clone(&place), whose };
-    let served = peer.until_cut(async {
+    let served = peer.until_cut(Box::pin(async {
         let io = match tls {
             None => Either::Left(io),
             Some(tls) => {
                 let secured = tokio::select! {
-                    secured = tls::accept(&tls, io) => secured,
+                    // Boxed, so that a connection in cleartext does not take the room for it.
+                    secured = Box::pin(tls::accept(&tls, io)) => secured.map(Box::new),
                     _ = stopped.changed() => return Some(Ok(())),
                     () = until_closing(&peer) => return None,
                 };
@@ -197,7 +198,7 @@ async fn serve(
             }
         };
         serve_http(io, calls, place, &peer, limits, stopped).await
-    });
+    }));
     match served.await.flatten() {
         Some(Ok(())) => {}
         Some(Err(error)) => {
