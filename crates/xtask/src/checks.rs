@@ -20,6 +20,10 @@ const SIMULATED_SEEDS: &str = "0..500";
 /// How long the database of advisories may take to download. Some networks neither reach it nor refuse it.
 const ADVISORIES_LIMIT: Duration = Duration::from_secs(60);
 
+/// Leaves out the tests of the page that choose by themselves between TLS and cleartext, or have no leader.
+const WITH_TLS: &[&str] =
+    &["--skip=tabs_", "--skip=_over_tls_", "--skip=a_missing_or_", "--skip=a_part_that_", "--skip=before_the_"];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run only this step, and those of further `--only`; what it needs must be built already.
@@ -66,6 +70,8 @@ enum Step {
     Load,
     /// The page works in a real browser
     Browser,
+    /// The page works in a real browser over TLS, where all its calls share a connection
+    BrowserTls,
     /// The page and native replicas work behind nginx and HAProxy
     Proxies,
 }
@@ -115,7 +121,7 @@ impl Step {
             Self::ClippyWasm => &[needs::WASM_TARGET, needs::WASM_CLIPPY],
             Self::Deny => &[needs::CARGO_DENY],
             Self::Test => &[needs::IP, needs::SS],
-            Self::Browser => &[needs::CHROME, needs::CHROMEDRIVER, needs::PIP, needs::AXE],
+            Self::Browser | Self::BrowserTls => &[needs::CHROME, needs::CHROMEDRIVER, needs::PIP, needs::AXE],
             Self::Proxies => &[needs::CHROME, needs::CHROMEDRIVER, needs::NGINX, needs::HAPROXY],
             Self::Doc | Self::Sim | Self::Explore | Self::Faults | Self::Bins | Self::Durability | Self::Load => &[],
         }
@@ -178,7 +184,10 @@ impl Checks<'_> {
                 self.cargo("test", &["--package", "sim", "--package", "explore", "--features", "faults"]).await
             }
             Step::Bins => self.cargo("build", &["--release", "--package", "leader", "--package", "replica"]).await,
-            Step::Durability | Step::Load | Step::Browser | Step::Proxies => self.end_to_end(&step.name()).await,
+            Step::Durability | Step::Load | Step::Browser | Step::Proxies => {
+                self.end_to_end(&step.name(), &[], &[]).await
+            }
+            Step::BrowserTls => self.end_to_end("browser", WITH_TLS, &[("CALCULATOR_SCHEME", "https")]).await,
         }
     }
 
@@ -206,15 +215,15 @@ impl Checks<'_> {
         }
     }
 
-    /// A test of the package `e2e`, which runs the optimised binaries.
-    async fn end_to_end(&self, test: &str) -> Result<()> {
+    /// A test of the package `e2e`, which runs the optimised binaries. `flags` are for its runner.
+    async fn end_to_end(&self, test: &str, flags: &[&str], environment: &[(&str, &str)]) -> Result<()> {
         let bin_dir = self.workspace.bin_dir(false);
         if !bin_dir.join("calculator-leader").is_file() {
             bail!("no calculator-leader in {}: add `--only web --only bins`", bin_dir.display());
         }
         let mut cargo = self.workspace.cargo("test");
         cargo.args(["--release", "--package", "e2e", "--test", test, "--", "--nocapture", "--test-threads=1"]);
-        cargo.env("CALCULATOR_BIN_DIR", bin_dir);
+        cargo.args(flags).envs(environment.iter().copied()).env("CALCULATOR_BIN_DIR", bin_dir);
         if let Some(script) = needs::axe(self.workspace) {
             cargo.env(needs::AXE_VARIABLE, script);
         }
@@ -272,7 +281,7 @@ mod tests {
         for later in [Step::Clippy, Step::Test, Step::Bins] {
             assert!(place(Step::Web) < place(later));
         }
-        for later in [Step::Durability, Step::Load, Step::Browser, Step::Proxies] {
+        for later in [Step::Durability, Step::Load, Step::Browser, Step::BrowserTls, Step::Proxies] {
             assert!(place(Step::Bins) < place(later));
         }
     }
