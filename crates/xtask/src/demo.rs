@@ -218,8 +218,8 @@ impl<'a> Demo<'a> {
         let mut text = format!("\nThe calculator runs. Its page: {}\n\n", self.url());
         if let Some(Certificate { authority, .. }) = &self.certificate {
             text += &format!(
-                "The browser warns, because it does not know who signed the certificate. Go on (Advanced, Proceed), or let it \
-                 trust this file, whose key is kept nowhere: {}\n\n",
+                "The browser warns, because it does not know who signed the certificate. Go on (Advanced, Proceed), or let\n\
+                 it trust {}, whose key is kept nowhere.\n\n",
                 self.workspace.shown(authority)
             );
         }
