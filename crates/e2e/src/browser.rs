@@ -25,8 +25,11 @@ const BEFORE_EACH_PAGE: &str = "\
     addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) =>
       console.error(`Content Security Policy: ${violatedDirective} forbids ${blockedURI}`));";
 
-/// What every line of the browser's log contains that is about the policy: its own lines, and those from above.
-const ABOUT_THE_POLICY: &str = "Content Security Policy";
+/// The lines of a browser's log that say what a content security policy forbade: the browser's own, and those from above.
+#[must_use]
+pub fn policy_violations(log: &[String]) -> Vec<&String> {
+    log.iter().filter(|line| line.contains("Content Security Policy")).collect()
+}
 
 /// A headless browser with a profile of its own.
 #[derive(Debug)]
@@ -96,16 +99,15 @@ impl Browser {
         Ok(())
     }
 
-    /// What content security policies forbade in any tab, on any page, since this was last called.
+    /// The lines of the browser's log, of all tabs and pages, since this was last called.
     ///
     /// # Errors
     ///
     /// If the browser is gone.
-    pub async fn policy_violations(&self) -> anyhow::Result<Vec<String>> {
+    pub async fn log(&self) -> anyhow::Result<Vec<String>> {
         let lines = self.client.issue_cmd(Log).await.context("the browser gives no log")?;
         let lines = lines.as_array().context("the browser's log is no list")?;
-        let messages = lines.iter().filter_map(|line| line["message"].as_str());
-        Ok(messages.filter(|message| message.contains(ABOUT_THE_POLICY)).map(str::to_owned).collect())
+        Ok(lines.iter().filter_map(|line| line["message"].as_str()).map(str::to_owned).collect())
     }
 
     /// Sets the page's area to `width` by `height` CSS pixels. Unlike a window, it can be as narrow as a phone.

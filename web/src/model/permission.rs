@@ -40,8 +40,7 @@ pub struct Question {
 pub(crate) const READING: &str = "This leader shows its log only to those who have a token.";
 /// What is wrong with a token that is none of the leader's.
 pub(crate) const UNKNOWN: &str = "The leader does not know this tab’s token. Check that it is complete.";
-const WRITING: &str =
-    "Everybody may watch. To submit operations and to control the generator, this leader wants a token.";
+const WRITING: &str = "To submit operations and to control the generator, this leader wants a token.";
 const BOTH: &str = "This tab shows its token to the leader with every call.";
 
 impl Permission {

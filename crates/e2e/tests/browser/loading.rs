@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use e2e::browser::{Browser, PATIENCE};
+use e2e::browser::{Browser, PATIENCE, policy_violations};
 use e2e::process::Leader;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -170,11 +170,12 @@ async fn a_page_that_breaks_its_content_security_policy_is_noticed() {
         live(&browser).await?;
         let inline = "return document.querySelectorAll('style, script:not([src])').length";
         assert_eq!(browser.run(inline).await?, 0);
-        assert_eq!(browser.policy_violations().await?, Vec::<String>::new());
+        assert_eq!(policy_violations(&browser.log().await?), Vec::<&String>::new());
         browser.run("document.body.setAttribute('style', 'color: red'); return 0").await?;
         // The log keeps it when the page is gone.
         browser.open("about:blank").await?;
-        let violations = browser.policy_violations().await?;
+        let log = browser.log().await?;
+        let violations = policy_violations(&log);
         // The browser says it, and the page's event.
         assert_eq!(violations.len(), 2, "{violations:?}");
         assert!(violations.iter().all(|violation| violation.contains("style-src")), "{violations:?}");

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use e2e::browser::{Browser, PATIENCE, Tab};
+use e2e::browser::{Browser, PATIENCE, Tab, policy_violations};
 use e2e::process::{Leader, Program, ReplicaProcess};
 use e2e::scheme::Scheme;
 use engine::Operation;
@@ -31,25 +31,22 @@ const PHONE: (u32, u32) = (390, 844);
 /// Runs a test, which fails also if a page broke its content security policy. Closes the browser even when the test fails.
 async fn in_browser<F: Future<Output = anyhow::Result<()>>>(test: impl FnOnce(Arc<Browser>) -> F) {
     let browser = Arc::new(Browser::start(DESKTOP.0, DESKTOP.1).await.unwrap());
-    let run = async {
-        test(Arc::clone(&browser)).await?;
-        let violations = browser.policy_violations().await?;
-        anyhow::ensure!(violations.is_empty(), "the page broke its policy: {violations:#?}");
-        Ok(())
-    };
-    let outcome = AssertUnwindSafe(run).catch_unwind().await;
-    if !matches!(outcome, Ok(Ok(())))
-        && let Ok(picture) = browser.screenshot().await
-    {
-        let path = std::env::temp_dir().join("calculator-failed-page.png");
-        std::fs::write(&path, picture).unwrap();
-        println!("how the page looked: {}", path.display());
+    let outcome = AssertUnwindSafe(test(Arc::clone(&browser))).catch_unwind().await;
+    let log = browser.log().await.unwrap();
+    if !matches!(outcome, Ok(Ok(()))) {
+        println!("the browser's log: {log:#?}");
+        if let Ok(picture) = browser.screenshot().await {
+            let path = std::env::temp_dir().join("calculator-failed-page.png");
+            std::fs::write(&path, picture).unwrap();
+            println!("how the page looked: {}", path.display());
+        }
     }
     Arc::into_inner(browser).unwrap().close().await.unwrap();
     match outcome {
         Ok(outcome) => outcome.unwrap(),
         Err(panic) => resume_unwind(panic),
     }
+    assert_eq!(policy_violations(&log), Vec::<&String>::new(), "the page broke its content security policy");
 }
 
 async fn signal(program: &Program, name: &str) -> anyhow::Result<()> {
