@@ -43,7 +43,7 @@ use history::History;
 use incidents::{Around, Incidents};
 use last_operation::LastOperation;
 use news::{Item, News};
-use permission::Permission;
+use permission::{Permission, READING};
 use resync::{Occasion, ResyncLine};
 use travel::Travel;
 
@@ -225,15 +225,10 @@ impl Model {
         if let Some(held) = self.numbers.held {
             self.travel.handle_log(held.log(), Index::ZERO, self.known_tail);
         }
-        let because = self.link_error.as_deref();
-        let described = match (notice, self.permission.reading()) {
-            (Notice::LinkLost, Some(why)) => {
-                Some((format!("The leader does not let this tab read: {why}."), status::Tone::Warn))
-            }
-            _ => news::describe(notice, self.state, &self.numbers, because),
-        };
-        if let Some((text, tone)) = described {
-            self.news.add(text, tone, now.time);
+        if let Some((text, tone)) = news::describe(notice, self.state, &self.numbers, self.link_error.as_deref()) {
+            // Who refuses was reached.
+            let is_refused = matches!(notice, Notice::LinkLost) && !self.may_read();
+            self.news.add(if is_refused { READING.to_owned() } else { text }, tone, now.time);
         }
         let around = Around { replica, state: self.state, link_error: self.link_error.as_deref(), chain: &self.chain };
         self.incidents.handle_notice(notice, &around, now);

@@ -387,7 +387,7 @@ fn a_leader_that_wants_a_token_is_not_called_silent() {
         assert_eq!((status.state, status.words), ("not_allowed", "Needs a token"), "attempt {attempt}");
         assert_eq!(status.mark.detail, "Waiting for a token");
         assert_eq!(status.banner.unwrap().kind, "token");
-        assert_eq!(tab.latest(), "The leader does not let this tab read: this needs a token.");
+        assert_eq!(tab.latest(), "This leader shows its log only to those who have a token.");
         assert_eq!(tab.model.leader_lane(tab.now).detail, "wants a token");
     }
     tab.model.handle_token(true);
