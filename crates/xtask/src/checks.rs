@@ -20,9 +20,19 @@ const SIMULATED_SEEDS: &str = "0..500";
 /// How long the database of advisories may take to download. Some networks neither reach it nor refuse it.
 const ADVISORIES_LIMIT: Duration = Duration::from_secs(60);
 
-/// Leaves out the tests of the page that choose by themselves between TLS and cleartext, or have no leader.
-const WITH_TLS: &[&str] =
-    &["--skip=tabs_", "--skip=_over_tls_", "--skip=a_missing_or_", "--skip=a_part_that_", "--skip=before_the_"];
+/// Runs one test at a time, because some of them measure.
+const ALONE: &[&str] = &["--test-threads=1"];
+
+/// Leaves out the tests of the page that choose by themselves between TLS and cleartext, or have no leader. The others wait most
+/// of the time, so two run at once.
+const OVER_TLS: &[&str] = &[
+    "--test-threads=2",
+    "--skip=tabs_beyond_",
+    "--skip=_over_tls_",
+    "--skip=a_missing_or_",
+    "--skip=a_part_that_",
+    "--skip=before_the_",
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -185,9 +195,9 @@ impl Checks<'_> {
             }
             Step::Bins => self.cargo("build", &["--release", "--package", "leader", "--package", "replica"]).await,
             Step::Durability | Step::Load | Step::Browser | Step::Proxies => {
-                self.end_to_end(&step.name(), &[], &[]).await
+                self.end_to_end(&step.name(), ALONE, &[]).await
             }
-            Step::BrowserTls => self.end_to_end("browser", WITH_TLS, &[("CALCULATOR_SCHEME", "https")]).await,
+            Step::BrowserTls => self.end_to_end("browser", OVER_TLS, &[("CALCULATOR_SCHEME", "https")]).await,
         }
     }
 
@@ -222,7 +232,7 @@ impl Checks<'_> {
             bail!("no calculator-leader in {}: add `--only web --only bins`", bin_dir.display());
         }
         let mut cargo = self.workspace.cargo("test");
-        cargo.args(["--release", "--package", "e2e", "--test", test, "--", "--nocapture", "--test-threads=1"]);
+        cargo.args(["--release", "--package", "e2e", "--test", test, "--", "--nocapture"]);
         cargo.args(flags).envs(environment.iter().copied()).env("CALCULATOR_BIN_DIR", bin_dir);
         if let Some(script) = needs::axe(self.workspace) {
             cargo.env(needs::AXE_VARIABLE, script);
