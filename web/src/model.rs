@@ -14,6 +14,7 @@ pub mod last_operation;
 pub mod log;
 pub mod news;
 pub mod past;
+pub mod permission;
 pub mod resync;
 pub mod scroll;
 pub mod stage;
@@ -34,6 +35,7 @@ use follower::ReadError;
 
 use crate::format::TimeOfDay;
 use crate::known::Known;
+use crate::tabs::Connections;
 use announcement::Announcer;
 use chain::Chain;
 use chart::Series;
@@ -41,6 +43,7 @@ use history::History;
 use incidents::{Around, Incidents};
 use last_operation::LastOperation;
 use news::{Item, News};
+use permission::{Permission, READING};
 use resync::{Occasion, ResyncLine};
 use travel::Travel;
 
@@ -100,6 +103,9 @@ pub struct Model {
     pub(crate) parked: bool,
     /// How many tabs of the page are open in this browser, this one included.
     pub(crate) tabs: usize,
+    /// The connections that they share.
+    pub(crate) connections: Connections,
+    pub(crate) permission: Permission,
     pub(crate) unanswered: Option<Unanswered>,
     /// The leader's newest list of replicas.
     pub(crate) heard: Option<stage::Heard>,
@@ -165,6 +171,8 @@ impl Model {
             state: State::Waiting,
             parked: false,
             tabs: 1,
+            connections: Connections::default(),
+            permission: Permission::default(),
             unanswered: None,
             heard: None,
             told: VecDeque::new(),
@@ -218,7 +226,9 @@ impl Model {
             self.travel.handle_log(held.log(), Index::ZERO, self.known_tail);
         }
         if let Some((text, tone)) = news::describe(notice, self.state, &self.numbers, self.link_error.as_deref()) {
-            self.news.add(text, tone, now.time);
+            // Who refuses was reached.
+            let is_refused = matches!(notice, Notice::LinkLost) && !self.may_read();
+            self.news.add(if is_refused { READING.to_owned() } else { text }, tone, now.time);
         }
         let around = Around { replica, state: self.state, link_error: self.link_error.as_deref(), chain: &self.chain };
         self.incidents.handle_notice(notice, &around, now);
@@ -226,6 +236,7 @@ impl Model {
         match notice {
             Notice::StateChanged { to, .. } => self.enter(*to, now),
             Notice::Welcomed(welcome) => {
+                self.permission.handle_read();
                 self.pace.restart();
                 if self.terms.back().is_none_or(|(_, term)| *term != welcome.term) {
                     self.terms.push_back((welcome.tail, welcome.term));
@@ -308,6 +319,11 @@ impl Model {
             self.numbers.lag = None;
             self.unanswered = None;
         }
+    }
+
+    /// What is known of the browser's connections to the leader.
+    pub fn handle_connections(&mut self, connections: Connections) {
+        self.connections = connections;
     }
 
     /// The tab is a copy of another open tab. It becomes a replica of its own, called `name`.
@@ -431,6 +447,11 @@ impl Model {
 
     /// The leader answered a request of the event log.
     pub fn handle_page(&mut self, answer: Result<HistoryPage, ReadError>, now: Now) {
+        match &answer {
+            Ok(_) => self.permission.handle_read(),
+            Err(ReadError::NotAllowed(why)) => self.handle_not_allowed_to_read(*why),
+            Err(_) => {}
+        }
         self.history.handle_page(answer, now.at);
         let history = &self.history;
         self.series.extend_back(|index| history.event(index));

@@ -2,8 +2,10 @@
 //!
 //! A browser opens at most six HTTP/1.1 connections to one address, and every stream occupies one. With six streams there
 //! would be none left: no operation could be submitted, and another tab would stay blank because not even the page would
-//! load. So only the [`STREAMS`] oldest tabs follow the log; the others say why they wait. The oldest tab that is visible
-//! watches the replicas, for all visible tabs: it hands each roster on to them. So one connection is free.
+//! load. So only the oldest tabs follow the log; the others say why they wait. The oldest tab that is visible watches the
+//! replicas, for all visible tabs: it hands each roster on to them. So one connection is free.
+//!
+//! Over HTTP/2 and HTTP/3 all tabs share one connection, and many more follow.
 //!
 //! The tabs announce themselves on a broadcast channel, and every tab computes the same order.
 
@@ -11,15 +13,55 @@ use std::collections::BTreeMap;
 
 use crate::saved::TabIdentity;
 
-/// How many tabs may follow the log at once. Of the six connections, one is for watching the replicas, and one stays free for
-/// loading pages and for calls.
-pub const STREAMS: usize = 4;
+/// How the browser reaches the leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Connections {
+    /// Over six connections, with one call at a time on each.
+    #[default]
+    Six,
+    /// Over one connection that carries all calls.
+    Shared,
+}
+
+impl Connections {
+    /// What is known from the name of the protocol, as browsers tell it.
+    #[must_use]
+    pub fn over(protocol: &str) -> Self {
+        if matches!(protocol, "h2" | "h3") { Self::Shared } else { Self::Six }
+    }
+
+    /// How many tabs may follow the log at once.
+    #[must_use]
+    pub fn streams(self) -> usize {
+        match self {
+            // One is for watching the replicas, and one stays free for loading pages and for calls.
+            Self::Six => 4,
+            // Proxies allow 100 calls at once and more on a connection. Ten are for watching and for other calls.
+            Self::Shared => 90,
+        }
+    }
+
+    /// The same for people who wonder why their tab waits.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Six => {
+                "A browser allows six connections to one address: 4 tabs use one each to stay live, one shows who follows, \
+                 and the last is kept free for loading pages and for operations. So this tab has to wait for a free one."
+            }
+            Self::Shared => "The 90 oldest stay live.",
+        }
+    }
+}
 
 /// How many rounds a tab may leave unanswered before it counts as closed. A tab that crashes says no goodbye.
 const MISSED_ROUNDS: u8 = 2;
 
 /// Written in place of what a tab shows, if it is hidden.
 const NOTHING: &str = "-";
+
+/// Written there if the leader does not let the tab read. Whether it is visible makes no difference then.
+const NOT_ALLOWED: &str = "x";
 
 /// The bytes before a roster that say which leader it is from.
 const LEADER_BYTES: usize = 8;
@@ -32,7 +74,10 @@ pub struct Tabs {
     me: TabIdentity,
     /// The leader that the page came from: a number made from its address. One address can have several, below paths.
     leader: u64,
+    connections: Connections,
     visible: bool,
+    /// Whether the leader lets the own tab read.
+    may_read: bool,
     others: BTreeMap<String, Other>,
 }
 
@@ -41,14 +86,17 @@ struct Other {
     tab: TabIdentity,
     /// The leader that it shows; `None` while it is hidden.
     shows: Option<u64>,
+    /// Whether its leader lets it read. If not, it needs no place, and watches for nobody.
+    may_read: bool,
     missed: u8,
 }
 
 impl Tabs {
-    /// Knows only the own tab, which has this `id` until it is closed or reloaded, and shows this `leader`.
+    /// Knows only the own tab, which has this `id` until it is closed or reloaded, and shows this `leader` that it reaches
+    /// over these `connections`.
     #[must_use]
-    pub fn new(id: String, me: TabIdentity, leader: u64) -> Self {
-        Self { id, me, leader, visible: false, others: BTreeMap::new() }
+    pub fn new(id: String, me: TabIdentity, leader: u64, connections: Connections) -> Self {
+        Self { id, me, leader, connections, visible: false, may_read: true, others: BTreeMap::new() }
     }
 
     /// The own tab.
@@ -65,6 +113,11 @@ impl Tabs {
     /// The own tab is visible now, or hidden. The next message tells the others.
     pub fn show(&mut self, visible: bool) {
         self.visible = visible;
+    }
+
+    /// The leader lets the own tab read, or does not. Returns whether that is new; the next message tells the others.
+    pub fn allow(&mut self, may_read: bool) -> bool {
+        std::mem::replace(&mut self.may_read, may_read) != may_read
     }
 
     /// Begins a round: returns the message that all tabs answer. Tabs that left the last rounds unanswered are forgotten.
@@ -92,14 +145,15 @@ impl Tabs {
         if id == self.id {
             return None;
         }
+        let may_read = shows != NOT_ALLOWED;
         let shows = match shows {
-            NOTHING => None,
+            NOTHING | NOT_ALLOWED => None,
             leader => Some(u64::from_str_radix(leader, 16).ok()?),
         };
         let tab = TabIdentity::read(tab).ok()?;
         match kind {
             "hello" | "here" => {
-                self.others.insert(id.to_owned(), Other { tab, shows, missed: 0 });
+                self.others.insert(id.to_owned(), Other { tab, shows, may_read, missed: 0 });
                 (kind == "hello").then(|| self.message("here"))
             }
             "bye" => {
@@ -119,13 +173,14 @@ impl Tabs {
     /// Whether the own tab is one of the oldest and may follow the log.
     #[must_use]
     pub fn may_stream(&self) -> bool {
-        self.older().count() < STREAMS
+        self.older().filter(|other| other.may_read).count() < self.connections.streams()
     }
 
-    /// Whether the own tab is to watch the replicas: it is visible, and the oldest that shows this leader.
+    /// Whether the own tab is to watch the replicas: it is visible, and the oldest that shows this leader. What others watch
+    /// is not for a tab that may not read; it tries for itself.
     #[must_use]
     pub fn watches(&self) -> bool {
-        self.visible && !self.older().any(|other| other.shows == Some(self.leader))
+        self.visible && !(self.may_read && self.older().any(|other| other.shows == Some(self.leader)))
     }
 
     /// Whether the own tab is visible, and another one watches for it.
@@ -162,7 +217,12 @@ impl Tabs {
     fn message(&self, kind: &str) -> String {
         let Self { id, leader, .. } = self;
         let tab = self.me.write();
-        if self.visible { format!("{kind} {id} {leader:016x} {tab}") } else { format!("{kind} {id} {NOTHING} {tab}") }
+        let shows = match (self.may_read, self.visible) {
+            (false, _) => NOT_ALLOWED.to_owned(),
+            (true, false) => NOTHING.to_owned(),
+            (true, true) => format!("{leader:016x}"),
+        };
+        format!("{kind} {id} {shows} {tab}")
     }
 }
 
@@ -173,7 +233,11 @@ mod tests {
     const LEADER: u64 = 7;
 
     fn tab(number: u64) -> Tabs {
-        Tabs::new(format!("tab{number}"), TabIdentity::new(number, 1_000 + number), LEADER)
+        over(Connections::Six, number)
+    }
+
+    fn over(connections: Connections, number: u64) -> Tabs {
+        Tabs::new(format!("tab{number:02}"), TabIdentity::new(number, 1_000 + number), LEADER, connections)
     }
 
     /// Lets every tab ask once, and carries all messages to all others.
@@ -207,12 +271,46 @@ mod tests {
     }
 
     #[test]
-    fn tabs_opened_in_the_same_millisecond_agree_on_an_order() {
-        let mut tabs: Vec<Tabs> =
-            (0..8).map(|n| Tabs::new(format!("tab{n}"), TabIdentity::new(n, 1), LEADER)).collect();
+    fn over_one_connection_many_more_stream_but_not_more_than_proxies_carry() {
+        for protocol in ["h2", "h3"] {
+            let mut tabs: Vec<Tabs> = (0..93).map(|number| over(Connections::over(protocol), number)).collect();
+            talk(&mut tabs);
+            let streams = streaming(&tabs);
+            assert!(streams[..90].iter().all(|streams| *streams) && !streams[90..].contains(&true), "{streams:?}");
+        }
+        for protocol in ["http/1.1", "http/1.0", ""] {
+            assert_eq!(Connections::over(protocol), Connections::Six);
+        }
+    }
+
+    #[test]
+    fn a_tab_that_may_not_read_takes_no_place_and_watches_for_nobody() {
+        let mut tabs: Vec<Tabs> = (0..6).map(tab).collect();
         tabs.iter_mut().for_each(|tab| tab.show(true));
         talk(&mut tabs);
-        assert_eq!(streaming(&tabs).into_iter().filter(|&streams| streams).count(), STREAMS);
+        assert!(tabs[0].allow(false) && !tabs[0].allow(false));
+        talk(&mut tabs);
+        assert_eq!(streaming(&tabs), [true, true, true, true, true, false], "the first one only tries");
+        assert_eq!(watching(&tabs), [0, 1], "the first one tries for itself");
+        let sent = tabs[1].hand_on(b"roster").unwrap();
+        assert_eq!((tabs[0].handed(&sent), tabs[2].handed(&sent)), (None, Some(&b"roster"[..])));
+        assert!(tabs[5].allow(false));
+        talk(&mut tabs);
+        assert_eq!(tabs[5].handed(&sent), None, "it may not read what others may");
+        assert!(tabs.iter().all(|tab| tab.open() == 6));
+        assert!(tabs[0].allow(true));
+        talk(&mut tabs);
+        assert_eq!(watching(&tabs), [0, 5]);
+        assert_eq!(streaming(&tabs)[..5], [true, true, true, true, false]);
+    }
+
+    #[test]
+    fn tabs_opened_in_the_same_millisecond_agree_on_an_order() {
+        let mut tabs: Vec<Tabs> =
+            (0..8).map(|n| Tabs::new(format!("tab{n}"), TabIdentity::new(n, 1), LEADER, Connections::Six)).collect();
+        tabs.iter_mut().for_each(|tab| tab.show(true));
+        talk(&mut tabs);
+        assert_eq!(streaming(&tabs).into_iter().filter(|&streams| streams).count(), 4);
         assert_eq!(watching(&tabs), [0]);
     }
 
@@ -251,7 +349,9 @@ mod tests {
 
     #[test]
     fn a_tab_of_another_leader_watches_its_own() {
-        let elsewhere = |number: u64| Tabs::new(format!("x{number}"), TabIdentity::new(number, number), LEADER + 1);
+        let elsewhere = |number: u64| {
+            Tabs::new(format!("x{number}"), TabIdentity::new(number, number), LEADER + 1, Connections::Six)
+        };
         let mut tabs = vec![elsewhere(1), tab(1), tab(2)];
         tabs.iter_mut().for_each(|tab| tab.show(true));
         talk(&mut tabs);
@@ -278,8 +378,8 @@ mod tests {
     #[test]
     fn a_duplicated_tab_notices() {
         let mut tabs = vec![
-            Tabs::new("first".to_owned(), TabIdentity::new(1, 5), LEADER),
-            Tabs::new("copy".to_owned(), TabIdentity::new(1, 5), LEADER),
+            Tabs::new("first".to_owned(), TabIdentity::new(1, 5), LEADER, Connections::Six),
+            Tabs::new("copy".to_owned(), TabIdentity::new(1, 5), LEADER, Connections::Six),
         ];
         talk(&mut tabs);
         assert!(tabs[1].is_duplicate());

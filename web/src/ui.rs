@@ -5,6 +5,7 @@ mod channel;
 mod components;
 mod elements;
 mod frame;
+mod leader;
 mod painter;
 mod reader;
 mod sender;

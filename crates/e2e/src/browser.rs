@@ -13,17 +13,23 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::process::installed;
+use crate::scheme::key_hash;
 
 /// How long anything on a page may take. Only a failure takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs before the scripts of each page. The invitation to the tour would lie over what tests click. What the page's content
-/// security policy forbade is noted.
+/// security policy forbade goes into the browser's log, which outlives the page.
 const BEFORE_EACH_PAGE: &str = "\
     try { localStorage.setItem('calculator.invited', 'yes') } catch {}
-    window.policyViolations = [];
     addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) =>
-      policyViolations.push(`${violatedDirective}: ${blockedURI}`));";
+      console.error(`Content Security Policy: ${violatedDirective} forbids ${blockedURI}`));";
+
+/// The lines of a browser's log that say what a content security policy forbade: the browser's own, and those from above.
+#[must_use]
+pub fn policy_violations(log: &[String]) -> Vec<&String> {
+    log.iter().filter(|line| line.contains("Content Security Policy")).collect()
+}
 
 /// A headless browser with a profile of its own.
 #[derive(Debug)]
@@ -67,11 +73,15 @@ impl Browser {
             "--disable-component-update".to_owned(),
             "--disable-sync".to_owned(),
             "--hide-scrollbars".to_owned(),
+            // With its certificate taken for a good one, everything else is as with any leader that speaks TLS.
+            format!("--ignore-certificate-errors-spki-list={}", key_hash()?),
             format!("--window-size={width},{height}"),
             format!("--user-data-dir={}", profile.path().display()),
         ];
         let options = json!({ "binary": chrome, "args": arguments });
-        let capabilities = [("goog:chromeOptions".to_owned(), options)].into_iter().collect();
+        let log = json!({ "browser": "ALL" });
+        let capabilities = [("goog:chromeOptions".to_owned(), options), ("goog:loggingPrefs".to_owned(), log)];
+        let capabilities = capabilities.into_iter().collect();
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities)
             .connect(&format!("http://127.0.0.1:{port}"))
@@ -79,8 +89,25 @@ impl Browser {
             .context("the browser did not start")?;
         let browser = Self { driver, client, _profile: profile };
         browser.resize(width, height).await?;
-        browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": BEFORE_EACH_PAGE })).await?;
+        browser.prepare_tab().await?;
         Ok(browser)
+    }
+
+    /// Lets the tab that is in front run what comes before each page.
+    async fn prepare_tab(&self) -> anyhow::Result<()> {
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": BEFORE_EACH_PAGE })).await?;
+        Ok(())
+    }
+
+    /// The lines of the browser's log, of all tabs and pages, since this was last called.
+    ///
+    /// # Errors
+    ///
+    /// If the browser is gone.
+    pub async fn log(&self) -> anyhow::Result<Vec<String>> {
+        let lines = self.client.issue_cmd(Log).await.context("the browser gives no log")?;
+        let lines = lines.as_array().context("the browser's log is no list")?;
+        Ok(lines.iter().filter_map(|line| line["message"].as_str()).map(str::to_owned).collect())
     }
 
     /// Sets the page's area to `width` by `height` CSS pixels. Unlike a window, it can be as narrow as a phone.
@@ -153,6 +180,7 @@ impl Browser {
     pub async fn open_another(&self, url: &str, as_tab: bool) -> anyhow::Result<Tab> {
         let tab = self.client.new_window(as_tab).await.context("no new tab")?.handle;
         self.switch_to(&tab).await?;
+        self.prepare_tab().await?;
         self.open(url).await?;
         Ok(tab)
     }
@@ -170,6 +198,7 @@ impl Browser {
             let tabs = self.client.windows().await.context("no tabs")?;
             if let Some(tab) = tabs.into_iter().find(|tab| !before.contains(tab)) {
                 self.switch_to(&tab).await?;
+                self.prepare_tab().await?;
                 return Ok(tab);
             }
             if Instant::now() > deadline {
@@ -308,9 +337,18 @@ impl Browser {
     ///
     /// If it is missing or cannot have the focus.
     pub async fn press_enter(&self, id: &str) -> anyhow::Result<()> {
+        self.press("\u{E007}", id).await
+    }
+
+    /// Presses a key, as WebDriver names it, while the element with a test id has the keyboard's focus.
+    ///
+    /// # Errors
+    ///
+    /// If it is missing or cannot have the focus.
+    pub async fn press(&self, key: &str, id: &str) -> anyhow::Result<()> {
         let element = self.client.find(Locator::Css(&format!("[data-testid=\"{id}\"]"))).await;
         let element = element.with_context(|| format!("there is no {id}"))?;
-        element.send_keys("\u{E007}").await.with_context(|| format!("{id} takes no keys"))
+        element.send_keys(key).await.with_context(|| format!("{id} takes no keys"))
     }
 
     /// The test id of the element that has the keyboard's focus, or its name if it has none.
@@ -370,6 +408,20 @@ impl fantoccini::wd::WebDriverCompatibleCommand for DevTools {
 
     fn method_and_body(&self, _url: &url::Url) -> (http::Method, Option<String>) {
         (http::Method::POST, Some(self.0.to_string()))
+    }
+}
+
+/// Asks for the lines of the browser's log that are new.
+#[derive(Debug)]
+struct Log;
+
+impl fantoccini::wd::WebDriverCompatibleCommand for Log {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _url: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(json!({ "type": "browser" }).to_string()))
     }
 }
 

@@ -76,7 +76,7 @@ pub async fn recover(arguments: &[&str]) -> anyhow::Result<Recovered> {
     let listen = address.to_string();
     let start = Instant::now();
     let program = Program::start("calculator-leader", &[&["--listen", listen.as_str()], arguments].concat())?;
-    let leader = Leader { program, address };
+    let leader = Leader::at(program, address);
     loop {
         // The connection is refused until the process listens; then the call waits until the log is open.
         match leader.status().await {

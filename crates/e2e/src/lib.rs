@@ -11,4 +11,5 @@ pub mod load;
 pub mod process;
 pub mod proxy;
 pub mod readers;
+pub mod scheme;
 pub mod slow_link;

@@ -8,11 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use follower::Calls;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use wire::pb;
 use wire::pb::calculator_service_client::CalculatorServiceClient;
+
+use crate::scheme::{Files, Scheme, options_for};
 
 /// How long a program may take to start.
 pub(crate) const START: Duration = Duration::from_secs(20);
@@ -228,6 +231,9 @@ pub struct Leader {
     pub program: Program,
     /// The address that it listens on.
     pub address: SocketAddr,
+    scheme: Scheme,
+    /// Its certificate, for as long as it may read it again.
+    _files: Option<Files>,
 }
 
 impl Leader {
@@ -247,13 +253,47 @@ impl Leader {
     ///
     /// If it does not start to listen.
     pub async fn start_on(listen: &str, arguments: &[&str]) -> anyhow::Result<Self> {
-        let memory: &[&str] = if arguments.contains(&"--data-dir") { &[] } else { &["--ephemeral"] };
-        let many = ["--max-per-client", "100000"];
-        Self::up(Program::start("calculator-leader", &[&["--listen", listen], &many, memory, arguments].concat())?)
-            .await
+        Self::launch(Scheme::of_run(), listen, arguments, None).await
     }
 
-    /// Waits until the leader that runs as `program` listens.
+    /// Starts a leader on a free port that is reached by `scheme`, whatever the run's scheme is.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start to listen.
+    pub async fn start_over(scheme: Scheme, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::launch(scheme, "127.0.0.1:0", arguments, None).await
+    }
+
+    /// Starts a leader on a free port that logs what `log` says, as in `RUST_LOG`.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start to listen.
+    pub async fn start_logging(log: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::launch(Scheme::of_run(), "127.0.0.1:0", arguments, Some(log)).await
+    }
+
+    async fn launch(scheme: Scheme, listen: &str, arguments: &[&str], log: Option<&str>) -> anyhow::Result<Self> {
+        let path = bin_dir().join("calculator-leader");
+        let mut command = Command::new(&path);
+        // All clients of a test come from one address.
+        command.args(["--listen", listen, "--max-per-client", "100000"]).args(arguments);
+        if !arguments.contains(&"--data-dir") {
+            command.arg("--ephemeral");
+        }
+        if let Some(log) = log {
+            command.env("RUST_LOG", log);
+        }
+        let files = if scheme == Scheme::Https { Some(Files::write()?) } else { None };
+        if let Some(files) = &files {
+            command.arg("--tls-cert").arg(files.certificate()).arg("--tls-key").arg(files.key());
+        }
+        let program = Program::spawn(&mut command).with_context(|| what_to_build(&path))?;
+        Ok(Self { scheme, _files: files, ..Self::up(program).await? })
+    }
+
+    /// Waits until the leader that runs as `program` listens, in cleartext.
     ///
     /// # Errors
     ///
@@ -263,13 +303,35 @@ impl Leader {
             .wait_for(|line| line.split_whitespace().find_map(|word| word.strip_prefix("listen=")?.parse().ok()))
             .await
             .context("the leader did not say where it listens")?;
-        Ok(Self { program, address })
+        Ok(Self::at(program, address))
+    }
+
+    /// The leader that runs as `program` and will listen at `address` in cleartext.
+    #[must_use]
+    pub fn at(program: Program, address: SocketAddr) -> Self {
+        Self { program, address, scheme: Scheme::Http, _files: None }
     }
 
     /// Its address as a URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url_at(self.address)
+    }
+
+    /// The URL of another address that leads to it.
+    #[must_use]
+    pub fn url_at(&self, address: SocketAddr) -> String {
+        format!("{}://{address}", self.scheme.name())
+    }
+
+    /// Single calls.
+    ///
+    /// # Errors
+    ///
+    /// If there is no certificate.
+    pub fn calls(&self) -> anyhow::Result<Calls> {
+        let url = self.url();
+        Ok(follower::connect_with(&url, wire::Identity::default(), &options_for(&url)?)?.calls())
     }
 
     /// A connection for calls.
@@ -278,8 +340,20 @@ impl Leader {
     ///
     /// If the leader cannot be reached.
     pub async fn client(&self) -> anyhow::Result<CalculatorServiceClient<Channel>> {
-        let channel = Endpoint::from_shared(self.url())?.connect().await.context("the leader cannot be reached")?;
-        Ok(CalculatorServiceClient::new(channel))
+        Ok(CalculatorServiceClient::new(self.channel().await?))
+    }
+
+    /// A connection.
+    ///
+    /// # Errors
+    ///
+    /// If the leader cannot be reached.
+    pub async fn channel(&self) -> anyhow::Result<Channel> {
+        let mut endpoint = Endpoint::from_shared(self.url())?;
+        if self.scheme == Scheme::Https {
+            endpoint = endpoint.tls_config(ClientTlsConfig::new().ca_certificate(Files::write()?.root()?))?;
+        }
+        endpoint.connect().await.context("the leader cannot be reached")
     }
 
     /// Its answer to `GetStatus`.
@@ -298,6 +372,8 @@ impl Leader {
 pub struct ReplicaProcess {
     /// The process.
     pub program: Program,
+    /// What it verifies its leader with, for as long as it may read it.
+    _files: Option<Files>,
 }
 
 impl ReplicaProcess {
@@ -307,8 +383,15 @@ impl ReplicaProcess {
     ///
     /// If it cannot be started.
     pub fn start(url: &str, name: &str) -> anyhow::Result<Self> {
-        let arguments = ["--leader", url, "--name", name, "--output", "json"];
-        Ok(Self { program: Program::start("calculator-replica", &arguments)? })
+        let path = bin_dir().join("calculator-replica");
+        let mut command = Command::new(&path);
+        command.args(["--leader", url, "--name", name, "--output", "json"]);
+        let files = if Scheme::of(url) == Scheme::Https { Some(Files::write()?) } else { None };
+        if let Some(files) = &files {
+            command.arg("--tls-ca").arg(files.certificate());
+        }
+        let program = Program::spawn(&mut command).with_context(|| what_to_build(&path))?;
+        Ok(Self { program, _files: files })
     }
 
     /// The digest and the value at each index where a batch or a snapshot ended.

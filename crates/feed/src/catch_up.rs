@@ -260,7 +260,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn turns_come_in_the_order_of_asking_and_are_shorter_when_many_wait() {
-        let bounds = CatchUp::new();
+        let bounds = CatchUp::new(UNSENT_BYTES);
         let alone = bounds.turn().await;
         assert_eq!(alone.bytes, SPAN_BYTES);
         let mut others = Vec::new();

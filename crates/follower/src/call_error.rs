@@ -4,6 +4,8 @@ use prost::Message;
 use thiserror::Error;
 use tonic::{Code, Status};
 
+use crate::NotAllowed;
+
 /// A call to a leader failed. Its message is for people.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
@@ -30,6 +32,12 @@ impl CallError {
     /// No answer came, or none that can be understood.
     pub(crate) fn unknown(message: impl Into<String>) -> Self {
         Self::new(Code::Unknown, message.into(), &[])
+    }
+
+    /// Whether the call was refused for its token, and why.
+    #[must_use]
+    pub fn not_allowed(&self) -> Option<NotAllowed> {
+        NotAllowed::by_reason(&self.reason)
     }
 
     /// A number that the reason comes with; 0 if it comes with none of that name.
@@ -103,6 +111,8 @@ mod tests {
     use wire::status::status;
 
     use super::*;
+    use crate::grpc::SubmitError;
+    use crate::{ControlError, ReadError};
 
     #[test]
     fn reason_and_numbers_are_read_from_the_details() {
@@ -111,6 +121,25 @@ mod tests {
         assert_eq!((error.code, error.reason.as_str()), (Code::FailedPrecondition, "INDEX_MISMATCH"));
         assert_eq!(error.to_string(), "at 7");
         assert_eq!((error.number("current_index"), error.number("index"), error.number("floor")), (7, 0, 0));
+    }
+
+    #[test]
+    fn a_refusal_for_the_token_is_told_apart() {
+        for (code, reason, not_allowed) in [
+            (Code::Unauthenticated, "TOKEN_MISSING", Some(NotAllowed::Missing)),
+            (Code::Unauthenticated, "TOKEN_UNKNOWN", Some(NotAllowed::Unknown)),
+            (Code::PermissionDenied, "TOKEN_ONLY_READS", Some(NotAllowed::OnlyReads)),
+            (Code::PermissionDenied, "CONTROL_OFF", None),
+        ] {
+            let error = CallError::from(status(code, reason, &[], "no"));
+            assert_eq!(error.not_allowed(), not_allowed);
+            let submit =
+                matches!(SubmitError::from(error.clone()), SubmitError::NotAllowed(why) if Some(why) == not_allowed);
+            let control =
+                matches!(ControlError::from(error.clone()), ControlError::NotAllowed(why) if Some(why) == not_allowed);
+            let read = matches!(ReadError::from(error), ReadError::NotAllowed(why) if Some(why) == not_allowed);
+            assert_eq!([submit, control, read], [not_allowed.is_some(); 3], "{reason}");
+        }
     }
 
     #[test]

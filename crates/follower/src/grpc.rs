@@ -19,7 +19,7 @@ use crate::link::{Answered, Link, LinkError, Report, Reporter};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::native::{Base, Messages, Transport};
 use crate::timer::Clock;
-use crate::{Arrivals, CallError, Token};
+use crate::{Arrivals, CallError, NotAllowed, Token};
 
 /// How long [`Calls::submit`] waits for an answer.
 pub const SUBMIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -259,8 +259,8 @@ pub enum SubmitError {
     #[error("{0}")]
     UnknownProducer(String),
     /// The leader takes it only with a token, or with another one. The operation is not in the log.
-    #[error("{0}")]
-    NotAllowed(String),
+    #[error(transparent)]
+    NotAllowed(#[from] NotAllowed),
     /// The leader has too much to do. The operation is not in the log; try again.
     #[error("{0}")]
     Busy(String),
@@ -303,6 +303,9 @@ impl Calls {
 impl From<CallError> for SubmitError {
     fn from(error: CallError) -> Self {
         let index = |key: &str| Index(error.number(key));
+        if let Some(not_allowed) = error.not_allowed() {
+            return Self::NotAllowed(not_allowed);
+        }
         let message = error.message.clone();
         match error.reason.as_str() {
             "OVERFLOW" | "DIVISION_BY_ZERO" | "NEGATIVE_SQUARE_ROOT" | "INVALID_REQUEST" => Self::Refused(message),
@@ -310,7 +313,6 @@ impl From<CallError> for SubmitError {
             "STALE_SEQUENCE" => Self::Stale(message),
             "SEQUENCE_REUSED" => Self::Reused { message, index: index("index") },
             "UNKNOWN_PRODUCER" => Self::UnknownProducer(message),
-            "TOKEN_MISSING" | "TOKEN_UNKNOWN" | "TOKEN_ONLY_READS" => Self::NotAllowed(message),
             "QUEUE_FULL" | "TOO_MANY_SUBMITS" => Self::Busy(message),
             "LOG_UNAVAILABLE" | "SHUTTING_DOWN" | "STEPPED_DOWN" => Self::NotCommitted(message),
             "UNKNOWN_SERVICE" | "HOST_NOT_ALLOWED" | "ORIGIN_NOT_ALLOWED" => Self::Refused(message),

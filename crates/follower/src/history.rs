@@ -8,9 +8,9 @@ use thiserror::Error;
 use tonic::Code;
 use wire::pb;
 
-use crate::CallError;
 use crate::grpc::{Calls, ask, method};
 use crate::timer::Clock;
+use crate::{CallError, NotAllowed};
 
 /// How long a read waits for its answer. A page of 10,000 events takes some seconds on a slow link.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(15);
@@ -24,6 +24,9 @@ pub enum ReadError {
         /// Events at or below it are gone.
         floor: Index,
     },
+    /// The leader lets read only those with a token.
+    #[error(transparent)]
+    NotAllowed(#[from] NotAllowed),
     /// The leader is older than the call.
     #[error("the leader is of a version that cannot answer this")]
     Unsupported,
@@ -79,6 +82,9 @@ async fn in_time<A>(call: impl Future<Output = Result<A, CallError>>) -> Result<
 /// Decides by the reason in the status, as `calculator.proto` lists them.
 impl From<CallError> for ReadError {
     fn from(error: CallError) -> Self {
+        if let Some(not_allowed) = error.not_allowed() {
+            return Self::NotAllowed(not_allowed);
+        }
         match (error.reason.as_str(), error.code) {
             ("COMPACTED", _) => Self::Compacted { floor: Index(error.number("floor")) },
             ("LOG_DAMAGED", _) => Self::Damaged(error.message),

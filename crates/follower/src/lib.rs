@@ -68,5 +68,5 @@ pub use producer::{Outbox, Producer, Submit};
 pub use session::follow;
 #[cfg(not(target_arch = "wasm32"))]
 pub use tls::{Tls, TlsError};
-pub use token::{InvalidToken, Token};
+pub use token::{InvalidToken, NotAllowed, Token};
 pub use watch::{ControlError, Rosters, read_roster};

@@ -7,7 +7,7 @@ use engine::{Frame, Resume, Standing, StreamId, Subscribe};
 use futures_util::Stream;
 use thiserror::Error;
 
-use crate::{Arrivals, CallError};
+use crate::{Arrivals, CallError, NotAllowed};
 
 /// A way to a leader. [`GrpcLink`](crate::GrpcLink) is one over gRPC; [`FaultyLink`](crate::FaultyLink) injects faults into
 /// another one.
@@ -69,4 +69,15 @@ pub enum LinkError {
     /// The user of a [`FaultyLink`](crate::FaultyLink) cut the link.
     #[error("the link was cut on purpose")]
     CutOnPurpose,
+}
+
+impl LinkError {
+    /// Whether the leader refused for the token, and why.
+    #[must_use]
+    pub fn not_allowed(&self) -> Option<NotAllowed> {
+        match self {
+            Self::Call(error) => error.not_allowed(),
+            Self::Frame(_) | Self::CutOnPurpose => None,
+        }
+    }
 }

@@ -20,6 +20,32 @@ pub struct Token {
 #[error("a token has 1 to {MAX_BYTES} characters: letters, digits and any of - . _ ~ + / =")]
 pub struct InvalidToken;
 
+/// Why a leader refuses a call for its token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NotAllowed {
+    /// The call shows none.
+    #[error("this needs a token")]
+    Missing,
+    /// The leader does not know the one that it shows.
+    #[error("the leader does not know the token")]
+    Unknown,
+    /// The one that it shows may read, and the call would change something.
+    #[error("the token may only read")]
+    OnlyReads,
+}
+
+impl NotAllowed {
+    /// Reads the reason of a status, as `calculator.proto` lists them.
+    pub(crate) fn by_reason(reason: &str) -> Option<Self> {
+        match reason {
+            "TOKEN_MISSING" => Some(Self::Missing),
+            "TOKEN_UNKNOWN" => Some(Self::Unknown),
+            "TOKEN_ONLY_READS" => Some(Self::OnlyReads),
+            _ => None,
+        }
+    }
+}
+
 impl Token {
     /// Shows `token` from now on, without the white space around it; nothing if it is empty.
     ///

@@ -15,7 +15,7 @@ use crate::grpc::{Calls, SUBMIT_TIMEOUT, ask, malformed, method};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::native::Messages;
 use crate::timer::Clock;
-use crate::{CallError, LinkError};
+use crate::{CallError, LinkError, NotAllowed};
 
 impl Calls {
     /// Watches the leader and its replicas. Each roster replaces the one before it; one comes at least every two seconds. The
@@ -66,6 +66,9 @@ pub enum ControlError {
     /// The leader refuses the rate, or the page may not call it.
     #[error("{0}")]
     Refused(String),
+    /// The leader takes it only with a token, or with another one.
+    #[error(transparent)]
+    NotAllowed(#[from] NotAllowed),
     /// The leader is older than the call.
     #[error("the leader is of a version that cannot answer this")]
     Unsupported,
@@ -77,6 +80,9 @@ pub enum ControlError {
 /// Decides by the reason in the status, as `calculator.proto` lists them.
 impl From<CallError> for ControlError {
     fn from(error: CallError) -> Self {
+        if let Some(not_allowed) = error.not_allowed() {
+            return Self::NotAllowed(not_allowed);
+        }
         match (error.reason.as_str(), error.code) {
             ("CONTROL_OFF", _) => Self::Off(error.message),
             ("NO_GENERATOR", _) => Self::Ended(error.message),

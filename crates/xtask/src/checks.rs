@@ -21,6 +21,20 @@ const SIMULATED_SEEDS: &str = "0..500";
 /// How long the database of advisories may take to download. Some networks neither reach it nor refuse it.
 const ADVISORIES_LIMIT: Duration = Duration::from_secs(60);
 
+/// Runs one test at a time, because some of them measure.
+const ALONE: &[&str] = &["--test-threads=1"];
+
+/// Leaves out the tests of the page that choose by themselves between TLS and cleartext, or have no leader. The others wait most
+/// of the time, so two run at once.
+const OVER_TLS: &[&str] = &[
+    "--test-threads=2",
+    "--skip=tabs_beyond_",
+    "--skip=_over_tls_",
+    "--skip=a_missing_or_",
+    "--skip=a_part_that_",
+    "--skip=before_the_",
+];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run only this step, and those of further `--only`; what it needs must be built already.
@@ -67,6 +81,8 @@ enum Step {
     Load,
     /// The page works in a real browser
     Browser,
+    /// The page works in a real browser over TLS, where all its calls share a connection
+    BrowserTls,
     /// The page and native replicas work behind nginx and HAProxy
     Proxies,
     /// Leader and replicas agree again after trouble between containers; left out where no container engine answers
@@ -125,7 +141,7 @@ impl Step {
             Self::ClippyWasm => &[needs::WASM_TARGET, needs::WASM_CLIPPY],
             Self::Deny => &[needs::CARGO_DENY],
             Self::Test => &[needs::IP, needs::SS, needs::SYSTEMD_ANALYZE, needs::PROMTOOL],
-            Self::Browser => &[needs::CHROME, needs::CHROMEDRIVER, needs::PIP, needs::AXE],
+            Self::Browser | Self::BrowserTls => &[needs::CHROME, needs::CHROMEDRIVER, needs::PIP, needs::AXE],
             Self::Proxies => &[needs::CHROME, needs::CHROMEDRIVER, needs::NGINX, needs::HAPROXY],
             Self::Doc
             | Self::Sim
@@ -198,7 +214,10 @@ impl Checks<'_> {
                 self.cargo("test", &["--package", "sim", "--package", "explore", "--features", "faults"]).await
             }
             Step::Bins => self.cargo("build", &["--release", "--package", "leader", "--package", "replica"]).await,
-            Step::Durability | Step::Load | Step::Browser | Step::Proxies => self.end_to_end(&step.name()).await,
+            Step::Durability | Step::Load | Step::Browser | Step::Proxies => {
+                self.end_to_end(&step.name(), ALONE, &[]).await
+            }
+            Step::BrowserTls => self.end_to_end("browser", OVER_TLS, &[("CALCULATOR_SCHEME", "https")]).await,
             Step::Containers => return self.containers().await,
         };
         ran.map(|()| Outcome::Passed)
@@ -235,15 +254,15 @@ impl Checks<'_> {
         }
     }
 
-    /// A test of the package `e2e`, which runs the optimised binaries.
-    async fn end_to_end(&self, test: &str) -> Result<()> {
+    /// A test of the package `e2e`, which runs the optimised binaries. `flags` are for its runner.
+    async fn end_to_end(&self, test: &str, flags: &[&str], environment: &[(&str, &str)]) -> Result<()> {
         let bin_dir = self.workspace.bin_dir(false);
         if !bin_dir.join("calculator-leader").is_file() {
             bail!("no calculator-leader in {}: add `--only web --only bins`", bin_dir.display());
         }
         let mut cargo = self.workspace.cargo("test");
-        cargo.args(["--release", "--package", "e2e", "--test", test, "--", "--nocapture", "--test-threads=1"]);
-        cargo.env("CALCULATOR_BIN_DIR", bin_dir);
+        cargo.args(["--release", "--package", "e2e", "--test", test, "--", "--nocapture"]);
+        cargo.args(flags).envs(environment.iter().copied()).env("CALCULATOR_BIN_DIR", bin_dir);
         if let Some(script) = needs::axe(self.workspace) {
             cargo.env(needs::AXE_VARIABLE, script);
         }
@@ -307,7 +326,7 @@ mod tests {
         for later in [Step::Clippy, Step::Test, Step::Bins] {
             assert!(place(Step::Web) < place(later));
         }
-        for later in [Step::Durability, Step::Load, Step::Browser, Step::Proxies, Step::Containers] {
+        for later in [Step::Durability, Step::Load, Step::Browser, Step::BrowserTls, Step::Proxies, Step::Containers] {
             assert!(place(Step::Bins) < place(later));
         }
     }

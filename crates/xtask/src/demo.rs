@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::future::pending;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroU16;
 use std::os::unix::process::ExitStatusExt;
@@ -12,14 +12,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use program::Outlet;
 use rustix::process::Signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
 
+use crate::certificate::Certificate;
 use crate::demo_child::{DemoChild, Ended};
+use crate::health::Health;
 use crate::interrupt::Interrupt;
 use crate::wasm_cargo::WasmCargo;
 use crate::workspace::Workspace;
@@ -27,14 +26,10 @@ use crate::{needs, page, process};
 
 const LEADER: &str = "leader";
 
-/// A leader that takes longer has a problem.
-const READY_LIMIT: Duration = Duration::from_secs(60);
-const READY_POLL: Duration = Duration::from_millis(50);
 /// Output that waits for a reader of the console, in bytes; more is dropped and counted.
 const CONSOLE_BYTES: usize = 1 << 20;
 /// How long the last lines may wait for the reader.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-const HEALTH_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -53,6 +48,10 @@ pub(crate) struct Args {
     /// Random operations per second.
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
+
+    /// Speak TLS, with a certificate that the demo makes in target/demo.
+    #[arg(long)]
+    tls: bool,
 
     /// Keep the log in memory instead of in target/demo/data.
     #[arg(long)]
@@ -86,6 +85,8 @@ struct Demo<'a> {
     interrupt: &'a Interrupt,
     /// Holds the logs, and is the folder that the programs run in.
     folder: PathBuf,
+    /// `None`: cleartext.
+    certificate: Option<Certificate>,
     stop: watch::Sender<bool>,
     /// Not written to directly: the demo goes on when nobody reads its output.
     console: Outlet,
@@ -99,11 +100,13 @@ impl<'a> Demo<'a> {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
         let console = Outlet::stdout(CONSOLE_BYTES, |lines| format!("{lines} lines are missing here"), |_| {})
             .context("cannot write to standard output")?;
+        let certificate = args.tls.then(|| Certificate::in_folder(&folder)).transpose()?;
         Ok(Self {
             args,
             workspace,
             interrupt,
             folder,
+            certificate,
             stop: watch::Sender::new(false),
             console,
             running: JoinSet::new(),
@@ -139,9 +142,11 @@ impl<'a> Demo<'a> {
     async fn start_and_watch(&mut self) -> Result<()> {
         // Checked before the leader starts: on a port in use, another program would answer in its place.
         let port_is_free = is_free(self.address());
+        let authority = self.certificate.as_ref().map(|certificate| certificate.authority.as_path());
+        let health = Health::of(self.address(), authority)?;
         let mut programs = vec![self.start_leader()?];
         tokio::select! {
-            ready = becomes_ready(self.address()), if port_is_free => ready?,
+            ready = health.becomes_ready(), if port_is_free => ready?,
             ended = next_end(&mut self.running) => return Err(leader_ended(&ended?)),
         }
         for number in 1..=self.args.replicas {
@@ -167,6 +172,9 @@ impl<'a> Demo<'a> {
         } else {
             command.arg("--data-dir").arg(self.data_dir());
         }
+        if let Some(Certificate { certificate, key, .. }) = &self.certificate {
+            command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
+        }
         if let Some(pace) = &self.args.pace {
             command.args(["--pace", pace]);
         }
@@ -180,6 +188,9 @@ impl<'a> Demo<'a> {
         let name = format!("replica-{number}");
         let mut command = self.command("calculator-replica");
         command.args(["--leader", &self.url(), "--name", &name, "--output", "log"]);
+        if let Some(Certificate { authority, .. }) = &self.certificate {
+            command.arg("--tls-ca").arg(authority);
+        }
         self.start(name, command)
     }
 
@@ -205,6 +216,13 @@ impl<'a> Demo<'a> {
     fn banner(&self, programs: &[Program]) -> String {
         let width = self.name_width();
         let mut text = format!("\nThe calculator runs. Its page: {}\n\n", self.url());
+        if let Some(Certificate { authority, .. }) = &self.certificate {
+            text += &format!(
+                "The browser warns, because it does not know who signed the certificate. Go on (Advanced, Proceed), or let\n\
+                 it trust {}, whose key is kept nowhere.\n\n",
+                self.workspace.shown(authority)
+            );
+        }
         for Program { name, pid, log } in programs {
             text += &format!("  {name:width$}  pid {pid:<8} {}\n", self.workspace.shown(log));
         }
@@ -230,7 +248,10 @@ impl<'a> Demo<'a> {
     /// Not `cargo run`, which would compile half of the package again with other features.
     fn command_for_a_replica(&self) -> String {
         let program = self.workspace.bin_dir(self.args.dev).join("calculator-replica");
-        format!("{} --leader {}", self.workspace.shown(&program), self.url())
+        let trust = self.certificate.as_ref().map_or_else(String::new, |certificate| {
+            format!(" --tls-ca {}", self.workspace.shown(&certificate.authority))
+        });
+        format!("{} --leader {}{trust}", self.workspace.shown(&program), self.url())
     }
 
     fn command_for_the_leader(&self) -> String {
@@ -240,7 +261,11 @@ impl<'a> Demo<'a> {
         } else {
             format!("--data-dir {}", self.workspace.shown(&self.data_dir()))
         };
-        format!("{} --listen {} {log}", self.workspace.shown(&program), self.address())
+        let tls = self.certificate.as_ref().map_or_else(String::new, |Certificate { certificate, key, .. }| {
+            let [certificate, key] = [certificate, key].map(|file| self.workspace.shown(file));
+            format!(" --tls-cert {certificate} --tls-key {key}")
+        });
+        format!("{} --listen {} {log}{tls}", self.workspace.shown(&program), self.address())
     }
 
     fn command_for_an_export(&self) -> String {
@@ -249,7 +274,8 @@ impl<'a> Demo<'a> {
     }
 
     fn url(&self) -> String {
-        format!("http://{}", self.address())
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address())
     }
 
     fn address(&self) -> SocketAddr {
@@ -285,30 +311,6 @@ fn is_free(address: SocketAddr) -> bool {
     !TcpListener::bind(address).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
 }
 
-async fn becomes_ready(address: SocketAddr) -> Result<()> {
-    let ready = async {
-        while !is_healthy(address).await {
-            sleep(READY_POLL).await;
-        }
-    };
-    timeout(READY_LIMIT, ready)
-        .await
-        .with_context(|| format!("the leader did not answer http://{address}/healthz within {READY_LIMIT:?}"))
-}
-
-async fn is_healthy(address: SocketAddr) -> bool {
-    const WANTED: &[u8] = b"HTTP/1.1 200 ";
-    let asked = async {
-        let mut stream = TcpStream::connect(address).await?;
-        let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = [0; WANTED.len()];
-        stream.read_exact(&mut answer).await?;
-        io::Result::Ok(answer == WANTED)
-    };
-    timeout(HEALTH_LIMIT, asked).await.is_ok_and(|answer| answer.unwrap_or(false))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,21 +322,5 @@ mod tests {
         assert!(!is_free(address));
         drop(listener);
         assert!(is_free(address));
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn only_a_200_is_healthy() {
-        for (status, healthy) in [("200 OK", true), ("503 Service Unavailable", false)] {
-            let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let server = tokio::spawn(async move {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
-                stream.write_all(answer.as_bytes()).await.unwrap();
-                stream
-            });
-            assert_eq!(is_healthy(address).await, healthy);
-            server.await.unwrap();
-        }
     }
 }

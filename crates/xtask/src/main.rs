@@ -2,11 +2,13 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user on the terminal")]
 
+mod certificate;
 mod checks;
 mod containers;
 mod demo;
 mod demo_child;
 mod dist;
+mod health;
 mod interrupt;
 mod measure;
 mod needs;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use engine::Moment;
 use engine::replica::State;
 
+use super::permission::READING;
 use super::{Model, Now};
 
 /// How long a state must last before it is announced. A connection that comes and goes is not worth a sentence each time.
@@ -54,6 +55,7 @@ impl Model {
             State::Live if status.mark.in_step => "Live and in step with the leader.",
             State::Live => status.mark.title,
             State::CatchingUp => "Catching up with the leader.",
+            _ if !self.may_read() => READING,
             State::Connecting | State::Stale | State::Waiting if self.unanswered.is_some() => {
                 "Not connected to the leader. Trying again."
             }

@@ -312,7 +312,7 @@ impl History {
                     search.skip_damage(request.first, last);
                 }
             }
-            ReadError::Unsupported | ReadError::Malformed(_) | ReadError::Failed(_) => {
+            ReadError::Unsupported | ReadError::Malformed(_) | ReadError::NotAllowed(_) | ReadError::Failed(_) => {
                 self.retry_at = Some(now.plus(RETRY_AFTER));
             }
         }

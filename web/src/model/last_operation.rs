@@ -104,6 +104,7 @@ impl Model {
 
     /// The person submitted an operation.
     pub fn handle_submitted(&mut self, operation: Operation, now: Now) {
+        self.permission.handle_submitted();
         self.last_operation = Some(LastOperation::Pending(Pending {
             operation,
             since: now.time,
@@ -115,6 +116,7 @@ impl Model {
 
     /// An operation from before a reload has no known outcome.
     pub fn handle_still_pending(&mut self, operation: Operation, since: TimeOfDay, now: Now) {
+        self.permission.handle_submitted();
         self.last_operation =
             Some(LastOperation::Pending(Pending { operation, since, began: now.at, in_doubt: true, attempts: 0 }));
     }
@@ -146,8 +148,19 @@ impl Model {
 
     /// The outcome is known, or it is certain that it never will be.
     pub fn handle_settled(&mut self, settled: Settled, now: Now) {
-        if let Settled::Done { event, .. } = &settled {
-            self.handle_own(event.index);
+        match &settled {
+            Settled::Done { event, .. } => {
+                self.permission.handle_written();
+                self.handle_own(event.index);
+            }
+            Settled::Refused(SubmitError::NotAllowed(why)) | Settled::RefusedForNow(SubmitError::NotAllowed(why)) => {
+                let pending = match &self.last_operation {
+                    Some(LastOperation::Pending(pending)) => Some(pending.operation),
+                    Some(LastOperation::Ended(_)) | None => None,
+                };
+                self.permission.handle_not_allowed_to_write(*why, pending);
+            }
+            Settled::Refused(_) | Settled::RefusedForNow(_) | Settled::NotKnown(_) => {}
         }
         self.end(|pending| pending.outcome(settled, now));
         if let Some(held) = self.held() {
@@ -315,6 +328,8 @@ fn reason(error: &SubmitError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use follower::NotAllowed;
+
     use super::*;
 
     const ADD: Operation = Operation::Add(-3);
@@ -425,6 +440,22 @@ mod tests {
         let (kind, text) = shown(&model);
         assert_eq!(kind, "unknown", "an earlier attempt may still arrive");
         assert!(text.contains("is refused now: −9 + −3 overflows."), "{text}");
+    }
+
+    #[test]
+    fn an_operation_that_lacked_a_token_can_be_sent_again_until_the_next_one() {
+        let refused = || Settled::Refused(SubmitError::NotAllowed(NotAllowed::Missing));
+        let mut model = pending(false);
+        model.handle_settled(refused(), at(9));
+        assert_eq!(shown(&model), ("refused", "Refused: this needs a token.".to_owned()));
+        assert_eq!(model.withheld(), Some(ADD));
+        model.handle_token(true);
+        assert_eq!(model.withheld(), Some(ADD));
+        model.handle_submitted(Operation::SquareRoot, at(9));
+        assert_eq!(model.withheld(), None);
+        model.handle_settled(refused(), at(9));
+        assert_eq!(model.withheld(), Some(Operation::SquareRoot));
+        assert!(model.question().is_some());
     }
 
     #[test]

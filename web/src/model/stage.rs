@@ -212,9 +212,15 @@ impl Model {
     pub fn handle_generator(&mut self, answer: Result<GeneratorStatus, ControlError>, now: Now) {
         match (answer, &mut self.heard) {
             // The next list says the same.
-            (Ok(status), Some(heard)) => heard.roster.generator = Some(status),
-            (Ok(_), None) => {}
+            (Ok(status), Some(heard)) => {
+                self.permission.handle_written();
+                heard.roster.generator = Some(status);
+            }
+            (Ok(_), None) => self.permission.handle_written(),
             (Err(error), _) => {
+                if let ControlError::NotAllowed(why) = error {
+                    self.permission.handle_not_allowed_to_write(why, None);
+                }
                 let text = format!("The generator was not changed: {}.", format::broken_link(&error.to_string()));
                 self.news.add(text, Tone::Warn, now.time);
             }
@@ -356,11 +362,11 @@ impl Model {
         if streams || self.hears_lists(now) {
             return None;
         }
-        Some(
-            self.numbers
-                .unknown_since
-                .map_or_else(|| "not heard of yet".to_owned(), |since| format!("silent since {since}")),
-        )
+        if !self.may_read() {
+            return Some("wants a token".to_owned());
+        }
+        let since = self.numbers.unknown_since;
+        Some(since.map_or_else(|| "not heard of yet".to_owned(), |since| format!("silent since {since}")))
     }
 
     /// This tab's lane.

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use engine::replica::State;
 use engine::{Moment, Standing};
+use follower::NotAllowed;
 
+use super::permission::{READING, UNKNOWN};
 use super::{Model, Now, Unanswered};
 use crate::format;
 use crate::known::Known;
-use crate::tabs::STREAMS;
+use crate::tabs::Connections;
 
 /// How long an attempt may take before the page says that something is wrong.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -86,7 +88,7 @@ pub struct Mark {
 /// A banner across the page about what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Banner {
-    /// The problem for programs: `connections` or `no_answer`.
+    /// The problem for programs: `connections`, `no_answer` or `token`.
     pub kind: &'static str,
     /// The problem, and what to do about it.
     pub text: String,
@@ -99,7 +101,7 @@ impl Model {
         let (words, tone) = self.state_words();
         Status {
             name: self.name.clone(),
-            state: self.state.name(),
+            state: if self.lacks_permission() { "not_allowed" } else { self.state.name() },
             words,
             tone,
             mark: self.mark(now),
@@ -123,6 +125,9 @@ impl Model {
         if self.frozen {
             return ("Frozen", Tone::Warn);
         }
+        if self.lacks_permission() {
+            return ("Needs a token", Tone::Warn);
+        }
         match self.state {
             State::Connecting if self.attempts() > 1 => ("Reconnecting", Tone::Warn),
             State::Connecting => ("Connecting", Tone::Busy),
@@ -133,6 +138,11 @@ impl Model {
             State::Waiting if self.unanswered.is_none() => ("Connecting", Tone::Busy),
             State::Waiting => ("Not connected", Tone::Warn),
         }
+    }
+
+    /// Whether there is no stream because the leader does not let this tab read.
+    fn lacks_permission(&self) -> bool {
+        !self.may_read() && !self.parked && !matches!(self.state, State::CatchingUp | State::Live)
     }
 
     fn attempts(&self) -> u32 {
@@ -172,7 +182,11 @@ impl Model {
                 mark(false, "○", "Not connected", detail, Tone::Warn)
             }
             (_, None) => {
-                let detail = if self.parked { "Waiting for another tab to close" } else { "Waiting for the leader" };
+                let detail = match () {
+                    () if self.parked => "Waiting for another tab to close",
+                    () if self.lacks_permission() => "Waiting for a token",
+                    () => "Waiting for the leader",
+                };
                 mark(false, "○", "Nothing held yet", detail.to_owned(), Tone::Idle)
             }
         }
@@ -209,19 +223,25 @@ impl Model {
     fn banner(&self, now: Moment) -> Option<Banner> {
         if self.parked {
             let text = format!(
-                "{} tabs of this page are open. A browser allows six connections to one address: {STREAMS} tabs use \
-                 one each to stay live, one shows who follows, and the last is kept free for loading pages and for \
-                 operations. So this tab has to wait for a free one. Close a tab and this one goes live by itself.",
-                self.tabs
+                "{} tabs of this page are open. {} Close a tab and this one goes live by itself.",
+                self.tabs,
+                self.connections.rule()
             );
             return Some(Banner { kind: "connections", text });
+        }
+        if let Some(why) = self.permission.reading() {
+            let text = match why {
+                NotAllowed::Missing => READING,
+                NotAllowed::Unknown | NotAllowed::OnlyReads => UNKNOWN,
+            };
+            return Some(Banner { kind: "token", text: text.to_owned() });
         }
         // A person broke it and reads on the stage what happens.
         if self.incidents().next().is_some_and(|newest| newest.is_injected() && newest.healed().is_none()) {
             return None;
         }
         // Other pages of the same address use connections too, and so do tabs that cannot reach each other.
-        let crowded = self.tabs >= CROWD;
+        let crowded = self.tabs >= CROWD && self.connections == Connections::Six;
         if let Some(Unanswered { since, attempts, failed }) = self.unanswered
             && now.since(since) >= PATIENCE
         {

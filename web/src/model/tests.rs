@@ -6,6 +6,8 @@ use engine::{
     Timestamp, Verdict, Welcome,
 };
 
+use follower::NotAllowed;
+
 use super::status::Tone;
 use super::*;
 
@@ -356,6 +358,48 @@ fn a_tab_that_must_wait_for_others_says_so_at_once() {
     tab.model.handle_tabs(5, true, tab.now);
     tab.go_live(LOG, SnapshotReason::Fresh);
     assert_eq!((tab.status().state, tab.status().banner), ("live", None));
+}
+
+#[test]
+fn where_tabs_share_a_connection_no_banner_speaks_of_six() {
+    let mut tab = Tab::new(None);
+    tab.model.handle_connections(Connections::Shared);
+    tab.model.handle_tabs(8, true, tab.now);
+    tab.connect().pass(Duration::from_secs(2));
+    assert_eq!(tab.status().banner.unwrap().kind, "no_answer", "it hangs for another reason");
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    tab.model.handle_doubt(tab.now);
+    assert_eq!(tab.status().banner, None);
+    tab.model.handle_tabs(91, false, tab.now);
+    let banner = tab.status().banner.unwrap();
+    assert!(banner.kind == "connections" && !banner.text.contains("six"), "{}", banner.text);
+    assert!(banner.text.contains("91 tabs") && banner.text.contains("The 90 oldest"), "{}", banner.text);
+}
+
+#[test]
+fn a_leader_that_wants_a_token_is_not_called_silent() {
+    let mut tab = Tab::new(None);
+    for attempt in 1..4 {
+        tab.connect();
+        tab.model.handle_not_allowed_to_read(NotAllowed::Missing);
+        tab.close().pass(Duration::from_secs(2));
+        let status = tab.status();
+        assert_eq!((status.state, status.words), ("not_allowed", "Needs a token"), "attempt {attempt}");
+        assert_eq!(status.mark.detail, "Waiting for a token");
+        assert_eq!(status.banner.unwrap().kind, "token");
+        assert_eq!(tab.latest(), "This leader shows its log only to those who have a token.");
+        assert_eq!(tab.model.leader_lane(tab.now).detail, "wants a token");
+    }
+    tab.model.handle_token(true);
+    assert!(tab.status().state != "not_allowed" && tab.model.may_read());
+    tab.go_live(LOG, SnapshotReason::Fresh);
+    assert_eq!((tab.status().state, tab.status().banner), ("live", None));
+    // The stream that is open goes on.
+    tab.model.handle_not_allowed_to_read(NotAllowed::Unknown);
+    let status = tab.status();
+    assert_eq!((status.state, status.words, status.banner.unwrap().kind), ("live", "Live", "token"));
+    tab.close();
+    assert_eq!((tab.status().state, tab.status().mark.title), ("not_allowed", "Not connected"));
 }
 
 #[test]

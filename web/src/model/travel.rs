@@ -306,7 +306,7 @@ impl Travel {
             ReadError::Unsupported => self.obstacle = Some(Obstacle::OlderLeader),
             ReadError::Damaged(what) => self.obstacle = Some(Obstacle::Damaged(what)),
             ReadError::Malformed(what) => self.obstacle = Some(Obstacle::Wrong(what)),
-            ReadError::Failed(_) => self.retry_at = Some(later(now)),
+            ReadError::NotAllowed(_) | ReadError::Failed(_) => self.retry_at = Some(later(now)),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::Moment;
-use js_sys::Date;
+use js_sys::{Date, Reflect};
 use leptos::prelude::{document, window};
 
 use crate::format::TimeOfDay;
@@ -64,6 +64,13 @@ pub(super) fn base() -> String {
     let path = location.pathname().unwrap_or_default();
     let folder = path.rfind('/').map_or("", |end| &path[..end]);
     format!("{}{folder}", location.origin().unwrap_or_default())
+}
+
+/// The protocol over which the page came, such as `h2`, also from a proxy; empty if the browser does not tell.
+pub(super) fn protocol() -> String {
+    let entries = window().performance().map(|performance| performance.get_entries_by_type("navigation"));
+    let name = entries.and_then(|entries| Reflect::get(&entries.get(0), &"nextHopProtocol".into()).ok());
+    name.and_then(|name| name.as_string()).unwrap_or_default()
 }
 
 /// The page's icon in a colour of its own for each state: what stands before the colour, and after it.

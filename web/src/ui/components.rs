@@ -9,6 +9,7 @@ mod keypad;
 mod resizes;
 mod stage;
 mod term;
+mod token;
 mod top;
 mod tour;
 mod travel;
@@ -25,6 +26,7 @@ use event_log::EventLogCard;
 use keypad::Keypad;
 use stage::Stage;
 use term::Meanings;
+use token::TokenDialog;
 use top::Top;
 use tour::TourPanel;
 use travel::TravelCard;
@@ -48,6 +50,7 @@ pub(super) fn App() -> impl IntoView {
         </main>
         <TourPanel session=session />
         <Meanings session=session />
+        <TokenDialog session=session />
     }
 }
 

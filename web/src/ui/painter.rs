@@ -11,6 +11,7 @@ use leptos::prelude::*;
 
 use super::browser;
 use super::frame::{Frame, ROWS, Show};
+use super::leader::Leader;
 use super::reader::Reader;
 use crate::model::Model;
 use crate::model::scroll::Scroll;
@@ -57,8 +58,8 @@ pub(super) struct Painter {
 }
 
 impl Painter {
-    pub(super) fn new(model: Rc<RefCell<Model>>, injector: SharedInjector) -> Self {
-        let reader = Reader::new(Rc::clone(&model));
+    pub(super) fn new(model: Rc<RefCell<Model>>, leader: &Leader, injector: SharedInjector) -> Self {
+        let reader = Reader::new(Rc::clone(&model), leader);
         Self {
             model,
             begins: RefCell::default(),

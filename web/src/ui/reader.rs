@@ -6,28 +6,27 @@ use std::rc::Rc;
 
 use follower::Calls;
 use leptos::task::spawn_local;
-use wire::Identity;
 
 use super::browser;
+use super::leader::Leader;
 use super::painter::Painter;
 use crate::model::{Model, history, travel};
 
 /// Makes the calls that the model wants.
 pub(super) struct Reader {
     model: Rc<RefCell<Model>>,
-    calls: Option<Calls>,
+    calls: Calls,
 }
 
 impl Reader {
-    pub(super) fn new(model: Rc<RefCell<Model>>) -> Self {
-        let link = follower::connect(&browser::base(), Identity::default());
-        Self { model, calls: link.ok().map(|link| link.calls()) }
+    pub(super) fn new(model: Rc<RefCell<Model>>, leader: &Leader) -> Self {
+        Self { model, calls: leader.calls() }
     }
 
     /// Makes the next calls, if there are any. `visible` are the places of the event log that are in view. `painter` shows
     /// what comes.
     pub(super) fn read(&self, visible: Range<u64>, painter: &Rc<Painter>) {
-        let Some(calls) = &self.calls else { return };
+        let calls = &self.calls;
         let now = browser::now().at;
         let (page, step) = {
             let mut model = self.model.borrow_mut();

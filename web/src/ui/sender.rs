@@ -1,14 +1,13 @@
 //! Submits a person's operations, each exactly once, and asks until the outcome is known.
 
 use std::cell::{Cell, RefCell};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use engine::{Event, Operation, ProducerId, Submission};
+use engine::{Operation, ProducerId};
 use follower::grpc::SubmitError;
-use follower::producer::{FIRST_PAUSE, PATIENCE, Step};
-use follower::{Outbox, Producer, Submit};
+use follower::producer::{FIRST_PAUSE, PATIENCE, Settled, Step};
+use follower::{Calls, Outbox, Producer};
 use futures_util::future::{AbortHandle, abortable};
 use futures_util::lock::Mutex;
 use gloo_timers::future::sleep;
@@ -16,6 +15,7 @@ use leptos::task::spawn_local;
 use wire::Identity;
 
 use super::browser;
+use super::leader::Leader;
 use super::painter::Painter;
 use super::session_storage::SessionStorage;
 use crate::model::Model;
@@ -39,6 +39,9 @@ pub(super) struct Sender {
     /// Whether the pending operation is from before the page was loaded. The tab may be a copy of another one, which has
     /// the same producer id. So this tab settles the operation and then takes a new id.
     inherited: Cell<bool>,
+    /// An operation that was refused for the token after an attempt without an answer, which may still arrive. It can be sent
+    /// again under its own id and number only.
+    withheld: RefCell<Option<SavedOperation>>,
     asking: RefCell<Option<AbortHandle>>,
     /// Called when an attempt got no answer: other tabs may hold all connections.
     on_no_answer: Box<dyn Fn()>,
@@ -49,16 +52,18 @@ impl Sender {
         model: Rc<RefCell<Model>>,
         painter: Rc<Painter>,
         storage: Rc<SessionStorage>,
+        leader: &Leader,
         on_no_answer: impl Fn() + 'static,
     ) -> Self {
         Self {
             model,
             painter,
             storage,
-            producer: Mutex::new(Producer::new(Calls::to_leader(), new_id)),
+            producer: Mutex::new(Producer::new(leader.calls(), new_id)),
             author: RefCell::default(),
             saved: RefCell::default(),
             inherited: Cell::new(false),
+            withheld: RefCell::default(),
             asking: RefCell::default(),
             on_no_answer: Box::new(on_no_answer),
         }
@@ -72,18 +77,30 @@ impl Sender {
     /// Goes on with the operation that was pending before a reload.
     pub(super) fn resume(self: &Rc<Self>) {
         match self.storage.operation() {
-            Ok(Some(saved)) => {
-                let since = browser::time_of_day(saved.since);
-                self.model.borrow_mut().handle_still_pending(saved.operation, since, browser::now());
-                self.saved.replace(Some(saved));
-                self.inherited.set(true);
-                self.ask(Begin::Inherited);
-            }
+            Ok(Some(saved)) => self.go_on_with(saved),
             Ok(None) => {}
             Err(_) => {
                 self.model.borrow_mut().handle_damaged_operation();
                 self.storage.write_operation(None);
             }
+        }
+    }
+
+    fn go_on_with(self: &Rc<Self>, saved: SavedOperation) {
+        let since = browser::time_of_day(saved.since);
+        self.model.borrow_mut().handle_still_pending(saved.operation, since, browser::now());
+        self.saved.replace(Some(saved));
+        self.inherited.set(true);
+        self.ask(Begin::Inherited);
+    }
+
+    /// Sends the operation again that was refused for the token.
+    pub(super) fn send_again(self: &Rc<Self>) {
+        let withheld = self.model.borrow().withheld();
+        match (self.withheld.take(), withheld) {
+            (Some(saved), Some(_)) => self.go_on_with(saved),
+            (None, Some(operation)) => self.submit(operation),
+            (_, None) => {}
         }
     }
 
@@ -96,6 +113,7 @@ impl Sender {
         }
         model.handle_submitted(operation, now);
         drop(model);
+        self.withheld.take();
         self.ask(Begin::New(operation));
     }
 
@@ -157,6 +175,9 @@ impl Sender {
             match producer.attempt().await {
                 None => return,
                 Some(Step::Settled(settled)) => {
+                    if let Settled::RefusedForNow(SubmitError::NotAllowed(_)) = settled {
+                        self.withheld.replace(self.saved.take());
+                    }
                     self.model.borrow_mut().handle_settled(settled, browser::now());
                     return self.end(&mut producer);
                 }
@@ -245,33 +266,4 @@ impl Begin {
 
 fn new_id() -> ProducerId {
     ProducerId::from_random(u128::from(browser::random()) << 64 | u128::from(browser::random()))
-}
-
-type Answer = Pin<Box<dyn Future<Output = Result<Event, SubmitError>>>>;
-
-/// Single calls to the leader, on a link of their own: they can be made whether the tab streams or not.
-struct Calls(Box<dyn Fn(Submission) -> Answer>);
-
-impl Calls {
-    fn to_leader() -> Self {
-        match follower::connect(&browser::base(), Identity::default()) {
-            Ok(link) => {
-                let calls = link.calls();
-                Self(Box::new(move |submission| {
-                    let calls = calls.clone();
-                    Box::pin(async move { calls.submit(submission).await })
-                }))
-            }
-            Err(invalid) => Self(Box::new(move |_| {
-                let error = SubmitError::Refused(invalid.to_string());
-                Box::pin(async move { Err(error) })
-            })),
-        }
-    }
-}
-
-impl Submit for Calls {
-    fn submit(&self, submission: Submission) -> impl Future<Output = Result<Event, SubmitError>> {
-        (self.0)(submission)
-    }
 }

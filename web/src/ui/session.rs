@@ -1,12 +1,14 @@
 //! The tab as a replica: when it follows the leader, and what it saves.
 
+mod token;
+
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use engine::replica::Notice;
 use engine::{LinkFault, Moment, Replica, Resume, Standing};
-use follower::{FaultyLink, Freezer, LinkError, Observer, SharedInjector};
+use follower::{FaultyLink, Freezer, LinkError, NotAllowed, Observer, SharedInjector};
 use futures_util::future::{AbortHandle, abortable};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -15,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::browser;
 use super::channel::{Channel, Message};
+use super::leader::Leader;
 use super::painter::Painter;
 use super::sender::Sender;
 use super::session_storage::SessionStorage;
@@ -22,7 +25,7 @@ use super::watch::Watch;
 use crate::model::Model;
 use crate::model::tour::Stop;
 use crate::saved::{NameProblem, TabIdentity};
-use crate::tabs::Tabs;
+use crate::tabs::{Connections, Tabs};
 use crate::{format, generator};
 
 /// How long a new tab waits for the answers of the others before it decides whether to stream.
@@ -64,6 +67,7 @@ pub(super) struct Session {
     tabs: RefCell<Tabs>,
     channel: Channel,
     storage: Rc<SessionStorage>,
+    leader: Leader,
     sender: Rc<Sender>,
     following: RefCell<Option<AbortHandle>>,
     watch: Watch,
@@ -92,16 +96,22 @@ impl Session {
         let tour = storage.tour().or_else(|| (!storage.is_invited()).then_some(Stop::Invitation));
         model.tour_to(tour, browser::now());
         storage.write_tour(None);
+        let leader = Leader::default();
+        if storage.token().is_some_and(|token| leader.show(&token).is_ok()) {
+            model.handle_token(true);
+        }
+        let connections = Connections::over(&browser::protocol());
+        model.handle_connections(connections);
         let model = Rc::new(RefCell::new(model));
 
         let injector = SharedInjector::default();
-        let painter = Rc::new(Painter::new(Rc::clone(&model), injector.clone()));
+        let painter = Rc::new(Painter::new(Rc::clone(&model), &leader, injector.clone()));
         let session = Rc::new_cyclic(|session: &Weak<Self>| {
             let ask = {
                 let session = session.clone();
                 move || session.upgrade().iter().for_each(Self::ask)
             };
-            let sender = Rc::new(Sender::new(Rc::clone(&model), Rc::clone(&painter), Rc::clone(&storage), ask));
+            let sender = Sender::new(Rc::clone(&model), Rc::clone(&painter), Rc::clone(&storage), &leader, ask);
             let session = session.clone();
             let channel = Channel::open(move |message| {
                 if let Some(session) = session.upgrade() {
@@ -111,8 +121,8 @@ impl Session {
                     }
                 }
             });
-            let leader = xxh3_64(browser::base().as_bytes());
-            let mut tabs = Tabs::new(format!("{:016x}", browser::random()), tab, leader);
+            let address = xxh3_64(browser::base().as_bytes());
+            let mut tabs = Tabs::new(format!("{:016x}", browser::random()), tab, address, connections);
             tabs.show(browser::is_visible());
             Self {
                 painter,
@@ -120,7 +130,8 @@ impl Session {
                 tabs: RefCell::new(tabs),
                 channel,
                 storage,
-                sender,
+                leader,
+                sender: Rc::new(sender),
                 following: RefCell::default(),
                 watch: Watch::default(),
                 heard: Cell::default(),
@@ -260,11 +271,7 @@ impl Session {
     }
 
     fn follow(self: &Rc<Self>) {
-        let Ok(link) = follower::connect(&browser::base(), self.identity()) else {
-            // In a browser every address is taken; a wrong one shows when it is called.
-            return;
-        };
-        let link = FaultyLink::new(link, self.injector.clone());
+        let link = FaultyLink::new(self.leader.link(self.identity()), self.injector.clone());
         let freezer = self.freezer.clone();
         let seed = browser::random();
         let held = self.model.borrow().held();
@@ -296,22 +303,22 @@ impl Session {
         let watches = self.tabs.borrow().watches();
         match (watches, self.watch.is_on()) {
             (true, false) => {
-                if let Ok(link) = follower::connect(&browser::base(), Identity::default()) {
-                    let session = Rc::downgrade(self);
-                    let (model, painter) = (Rc::clone(&self.model), Rc::clone(&self.painter));
-                    let end = move || {
-                        model.borrow_mut().handle_no_roster();
-                        painter.request();
-                    };
-                    let handle = move |roster: Roster, encoded: &[u8]| {
-                        if let Some(session) = session.upgrade() {
-                            let handed = session.tabs.borrow().hand_on(encoded);
-                            handed.iter().for_each(|bytes| session.channel.send_bytes(bytes));
-                            session.handle_roster(roster);
-                        }
-                    };
-                    self.watch.start(link.calls(), self.identity(), handle, end);
-                }
+                let session = Rc::downgrade(self);
+                let (model, painter) = (Rc::clone(&self.model), Rc::clone(&self.painter));
+                let end = move |refusal: Option<NotAllowed>| {
+                    let mut model = model.borrow_mut();
+                    model.handle_no_roster();
+                    refusal.into_iter().for_each(|why| model.handle_not_allowed_to_read(why));
+                    painter.request();
+                };
+                let handle = move |roster: Roster, encoded: &[u8]| {
+                    if let Some(session) = session.upgrade() {
+                        let handed = session.tabs.borrow().hand_on(encoded);
+                        handed.iter().for_each(|bytes| session.channel.send_bytes(bytes));
+                        session.handle_roster(roster);
+                    }
+                };
+                self.watch.start(self.leader.calls(), self.identity(), handle, end);
             }
             (false, true) => self.watch.stop(),
             (true, true) | (false, false) => {}
@@ -356,13 +363,17 @@ impl Session {
         self.model.borrow_mut().handle_renamed(tab.name());
         self.tabs.borrow_mut().rename(tab);
         self.sender.set_author(self.identity());
+        self.follow_again();
+        self.ask();
+        self.painter.request();
+        Ok(())
+    }
+
+    fn follow_again(self: &Rc<Self>) {
         if self.is_following() {
             self.stop();
             self.follow();
         }
-        self.ask();
-        self.painter.request();
-        Ok(())
     }
 
     // Breaking on purpose.
@@ -443,10 +454,10 @@ impl Session {
     }
 
     fn control_generator(&self, paused: Option<bool>, rate: Option<f64>) {
-        let Ok(link) = follower::connect(&browser::base(), Identity::default()) else { return };
+        let calls = self.leader.calls();
         let (model, painter) = (Rc::clone(&self.model), Rc::clone(&self.painter));
         spawn_local(async move {
-            let answer = link.calls().control_generator(paused, rate).await;
+            let answer = calls.control_generator(paused, rate).await;
             model.borrow_mut().handle_generator(answer, browser::now());
             painter.request();
         });
@@ -480,6 +491,7 @@ impl Session {
         self.save();
         let (title, tone) = self.model.borrow().title(browser::now());
         browser::label_tab(&title, tone);
+        self.tell_permission();
         self.miss_rosters();
         // What is said about trouble depends on how long it lasts.
         self.painter.request();
@@ -528,7 +540,9 @@ impl Observer for Watcher {
     }
 
     fn link_failed(&mut self, error: &LinkError) {
-        self.model.borrow_mut().handle_link_failure(format::broken_link(&error.to_string()));
+        let mut model = self.model.borrow_mut();
+        error.not_allowed().into_iter().for_each(|why| model.handle_not_allowed_to_read(why));
+        model.handle_link_failure(format::broken_link(&error.to_string()));
     }
 
     fn standing(&mut self, standing: Standing, at: Resume) {

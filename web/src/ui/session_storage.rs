@@ -14,6 +14,7 @@ const IDENTITY: &str = "calculator.who";
 const STATE: &str = "calculator.state";
 const OPERATION: &str = "calculator.put-in";
 const TOUR: &str = "calculator.tour";
+const TOKEN: &str = "calculator.token";
 const INVITED: &str = "calculator.invited";
 
 /// The tab's session storage. If the person forbade it, nothing is saved and nothing else changes.
@@ -57,6 +58,15 @@ impl SessionStorage {
 
     pub(super) fn write_operation(&self, operation: Option<&SavedOperation>) {
         self.write(OPERATION, operation.map(SavedOperation::write));
+    }
+
+    /// The token that a person gave this tab.
+    pub(super) fn token(&self) -> Option<String> {
+        self.read(TOKEN)
+    }
+
+    pub(super) fn write_token(&self, token: Option<&str>) {
+        self.write(TOKEN, token.map(str::to_owned));
     }
 
     /// The step with which the tour goes on after the reload.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::pin::pin;
 use std::time::Duration;
 
-use follower::Calls;
+use follower::{Calls, NotAllowed};
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Either, abortable, select};
 use gloo_timers::future::sleep;
@@ -29,20 +29,20 @@ impl Watch {
         self.watching.borrow().is_some()
     }
 
-    /// Begins to watch as `identity`. `handle` gets each roster, and the bytes in which it came; `end` is called
-    /// when no more will come for now.
+    /// Begins to watch as `identity`. `handle` gets each roster, and the bytes in which it came; `end` is called when no more
+    /// will come for now, also because the leader does not allow it.
     pub(super) fn start(
         &self,
         calls: Calls,
         identity: Identity,
         handle: impl Fn(Roster, &[u8]) + 'static,
-        end: impl Fn() + 'static,
+        end: impl Fn(Option<NotAllowed>) + 'static,
     ) {
         let (watching, abort) = abortable(async move {
             let mut pause = FIRST_PAUSE;
             loop {
-                let heard = watch(&calls, identity.clone(), &handle).await;
-                end();
+                let (heard, refusal) = watch(&calls, identity.clone(), &handle).await;
+                end(refusal);
                 pause = if heard { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
                 sleep(pause).await;
             }
@@ -62,15 +62,19 @@ impl Watch {
     }
 }
 
-/// Hands rosters on until the stream ends or is silent. Returns whether one came.
-async fn watch(calls: &Calls, identity: Identity, handle: &impl Fn(Roster, &[u8])) -> bool {
-    let Some(Ok(mut rosters)) = in_time(calls.watch_replicas(identity)).await else { return false };
+/// Hands rosters on until the stream ends or is silent. Returns whether one came, and why none may.
+async fn watch(calls: &Calls, identity: Identity, handle: &impl Fn(Roster, &[u8])) -> (bool, Option<NotAllowed>) {
+    let mut rosters = match in_time(calls.watch_replicas(identity)).await {
+        Some(Ok(rosters)) => rosters,
+        Some(Err(error)) => return (false, error.not_allowed()),
+        None => return (false, None),
+    };
     let mut heard = false;
     while let Some(Some(Ok(roster))) = in_time(rosters.next()).await {
         handle(roster, rosters.encoded());
         heard = true;
     }
-    heard
+    (heard, None)
 }
 
 async fn in_time<T>(answer: impl Future<Output = T>) -> Option<T> {

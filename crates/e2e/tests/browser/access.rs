@@ -88,7 +88,7 @@ async fn screen_readers_are_not_flooded() {
 async fn text_of_twice_the_size_is_not_cut_off() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--no-generator"]).await?;
-        let calls = follower::connect(&leader.url(), Default::default())?.calls();
+        let calls = leader.calls()?;
         browser.open(&leader.url()).await?;
         live(&browser).await?;
         // The longest texts that a row can have.

@@ -7,6 +7,7 @@ use e2e::browser::Browser;
 use e2e::process::Leader;
 use serde_json::Value;
 
+use crate::token::{Files, asked};
 use crate::{PHONE, in_browser, live};
 
 /// The width from which on the page has all its columns, and the height of a common screen.
@@ -170,6 +171,32 @@ async fn axe_finds_nothing_while_somebody_travels() {
         browser.run(slide).await?;
         is_accessible(&browser, "travelling", async || {
             browser.wait_for_value("travel", |state| state == "there").await?;
+            Ok(())
+        })
+        .await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_while_a_token_is_asked_for() {
+    in_browser(async |browser| {
+        let files = Files::new()?;
+        let leader = files.guard_writing(&["--rate", "20"]).await?;
+        browser.open(&leader.url()).await?;
+        live(&browser).await?;
+        load_checker(&browser).await?;
+        browser.type_into("op-arg", "5").await?;
+        browser.click("key-add").await?;
+        is_accessible(&browser, "asked", async || asked(&browser, "").await).await?;
+        browser.type_into("token-field", "a-token-that-nobody-knows").await?;
+        browser.click("token-use").await?;
+        browser.click("op-again").await?;
+        is_accessible(&browser, "asked again", async || asked(&browser, "does not know").await).await?;
+        browser.click("token-later").await?;
+        is_accessible(&browser, "refused", async || {
+            browser.wait_for_text("token-key", |text| text == "Token !").await?;
+            browser.wait_for_text("op-again", |text| text.contains("again")).await?;
             Ok(())
         })
         .await

@@ -50,7 +50,7 @@ async fn a_million_events_are_scrolled_and_searched() {
         assert!(rows.as_u64().is_some_and(|rows| rows <= 200), "{rows} elements for a million rows");
 
         // It is paused there: what comes is counted.
-        let calls = follower::connect(&leader.url(), Default::default())?.calls();
+        let calls = leader.calls()?;
         for _ in 0..3 {
             calls.submit(Operation::Add(0)).await?;
         }
@@ -129,7 +129,7 @@ async fn the_past_is_what_the_leader_exports() {
 async fn the_chart_has_a_line_after_a_reload_although_nothing_comes() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--no-generator"]).await?;
-        let calls = follower::connect(&leader.url(), Default::default())?.calls();
+        let calls = leader.calls()?;
         browser.open(&leader.url()).await?;
         live(&browser).await?;
         for number in 1..=5 {
@@ -161,7 +161,7 @@ async fn a_page_that_is_a_hundred_thousand_events_behind_stays_responsive() {
         let path = log.to_str().unwrap().to_owned();
         let arguments = ["--no-generator", "--data-dir", &path];
         let leader = Leader::start(&arguments).await?;
-        let (address, url) = (leader.url().replace("http://", ""), leader.url());
+        let (address, url) = (leader.address.to_string(), leader.url());
         browser.open(&url).await?;
         live(&browser).await?;
         browser.wait_for_value("index", |index| index == "1000").await?;

@@ -9,6 +9,7 @@ mod loading;
 mod pending;
 mod slow_link;
 mod stage;
+mod token;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,8 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use e2e::browser::{Browser, PATIENCE, Tab};
+use e2e::browser::{Browser, PATIENCE, Tab, policy_violations};
 use e2e::process::{Leader, Program, ReplicaProcess};
+use e2e::scheme::Scheme;
 use engine::Operation;
 use futures_util::FutureExt;
 use tokio::process::Command;
@@ -26,22 +28,25 @@ use tokio::process::Command;
 const DESKTOP: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
 
-/// Runs a test, and closes the browser even when the test fails.
+/// Runs a test, which fails also if a page broke its content security policy. Closes the browser even when the test fails.
 async fn in_browser<F: Future<Output = anyhow::Result<()>>>(test: impl FnOnce(Arc<Browser>) -> F) {
     let browser = Arc::new(Browser::start(DESKTOP.0, DESKTOP.1).await.unwrap());
     let outcome = AssertUnwindSafe(test(Arc::clone(&browser))).catch_unwind().await;
-    if !matches!(outcome, Ok(Ok(())))
-        && let Ok(picture) = browser.screenshot().await
-    {
-        let path = std::env::temp_dir().join("calculator-failed-page.png");
-        std::fs::write(&path, picture).unwrap();
-        println!("how the page looked: {}", path.display());
+    let log = browser.log().await.unwrap();
+    if !matches!(outcome, Ok(Ok(()))) {
+        println!("the browser's log: {log:#?}");
+        if let Ok(picture) = browser.screenshot().await {
+            let path = std::env::temp_dir().join("calculator-failed-page.png");
+            std::fs::write(&path, picture).unwrap();
+            println!("how the page looked: {}", path.display());
+        }
     }
     Arc::into_inner(browser).unwrap().close().await.unwrap();
     match outcome {
         Ok(outcome) => outcome.unwrap(),
         Err(panic) => resume_unwind(panic),
     }
+    assert_eq!(policy_violations(&log), Vec::<&String>::new(), "the page broke its content security policy");
 }
 
 async fn signal(program: &Program, name: &str) -> anyhow::Result<()> {
@@ -257,9 +262,33 @@ async fn people_submit_operations_and_see_refusals_beside_them() {
 }
 
 #[tokio::test]
+async fn eight_tabs_over_tls_are_all_live() {
+    in_browser(async |browser| {
+        let leader = Leader::start_over(Scheme::Https, &["--rate", "50"]).await?;
+        browser.open(&leader.url()).await?;
+        let mut tabs: Vec<Tab> = vec![browser.tab().await?];
+        for _ in 2..=8 {
+            tabs.push(browser.open_another(&leader.url(), true).await?);
+        }
+        for tab in &tabs {
+            browser.switch_to(tab).await?;
+            live(&browser).await?;
+            assert_eq!(browser.value("banner").await?.as_deref(), Some(""));
+        }
+        // Each has a stream, and there is room for calls.
+        assert_eq!(leader.status().await?.subscribers, 8);
+        browser.type_into("op-arg", "1").await?;
+        browser.click("key-add").await?;
+        browser.wait_for_value("op-result", |result| result == "ok").await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn tabs_beyond_the_fourth_say_what_they_wait_for_and_recover() {
     in_browser(async |browser| {
-        let leader = Leader::start(&["--rate", "50"]).await?;
+        let leader = Leader::start_over(Scheme::Http, &["--rate", "50"]).await?;
         browser.open(&leader.url()).await?;
         let mut tabs: Vec<Tab> = vec![browser.tab().await?];
         live(&browser).await?;
@@ -331,7 +360,7 @@ async fn the_page_fits_a_phone() {
         browser.wait_for_value("value", |value| value == "223042783950").await?;
         browser.wait_until(fits).await?;
         // The longest value on the narrowest phone.
-        let calls = follower::connect(&leader.url(), Default::default())?.calls();
+        let calls = leader.calls()?;
         for operation in [Operation::Multiply(0), Operation::Add(i64::MIN)] {
             calls.submit(operation).await?;
         }

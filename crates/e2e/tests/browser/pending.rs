@@ -11,7 +11,7 @@ use crate::{in_browser, live, signal};
 const LONG: Duration = Duration::from_secs(12);
 
 /// Drops the answers to calls of `Submit`, which still reach the leader, until `loseAnswers(false)` is called.
-const LOSE_ANSWERS: &str = "\
+pub(crate) const LOSE_ANSWERS: &str = "\
     const fetch = window.fetch; let lost = true;
     window.fetch = async (request, options) => {
       const answer = await fetch(request, options);

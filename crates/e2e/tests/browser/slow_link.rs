@@ -24,7 +24,7 @@ async fn a_page_behind_a_slow_link_says_so_and_converges() {
     in_browser(async |browser| {
         let leader = Leader::start(&["--no-generator", "--heartbeat-interval", "200ms"]).await?;
         let link = SlowLink::start(leader.address).await?;
-        browser.open(&format!("http://{}", link.address)).await?;
+        browser.open(&leader.url_at(link.address)).await?;
         live(&browser).await?;
 
         // Its reports are answered so often that it always knows the leader's tail. Without answers it knows a lower bound.

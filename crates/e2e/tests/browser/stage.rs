@@ -1,9 +1,7 @@
 //! The stage: other replicas are seen as they join, stall and leave, in every tab and while the own link is cut.
 
 use e2e::browser::Browser;
-use e2e::process::{Leader, Program, ReplicaProcess, bin_dir};
-use tokio::process::Command;
-use tonic::transport::Endpoint;
+use e2e::process::{Leader, ReplicaProcess};
 use wire::sharedcalculator::GetUpdatesRequest;
 use wire::sharedcalculator::leader_client::LeaderClient;
 
@@ -52,8 +50,7 @@ async fn the_originals_replicas_have_a_lane_although_they_report_nothing() {
         let leader = Leader::start(&["--rate", "20"]).await?;
         browser.open(&leader.url()).await?;
         live(&browser).await?;
-        let channel = Endpoint::from_shared(leader.url())?.connect().await?;
-        let mut original = LeaderClient::new(channel);
+        let mut original = LeaderClient::new(leader.channel().await?);
         let mut events = original.stream_updates(GetUpdatesRequest { from_index: 0 }).await?.into_inner();
         let reading = tokio::spawn(async move { while let Ok(Some(_)) = events.message().await {} });
         let original = "return [...document.querySelectorAll('[data-testid=other-lane]:not([hidden])')]
@@ -77,9 +74,7 @@ fn is_fresh(name: &str) -> String {
 #[tokio::test]
 async fn one_tab_watches_for_all_and_another_takes_over() {
     in_browser(async |browser| {
-        let mut command = Command::new(bin_dir().join("calculator-leader"));
-        command.args(["--listen", "127.0.0.1:0", "--ephemeral", "--rate", "20"]);
-        let leader = Leader::up(Program::spawn(command.env("RUST_LOG", "info,leader=debug"))?).await?;
+        let leader = Leader::start_logging("info,leader=debug", &["--rate", "20"]).await?;
         let replica = ReplicaProcess::start(&leader.url(), "north")?;
         browser.open(&leader.url()).await?;
         let mut tabs = vec![browser.tab().await?];

@@ -22,6 +22,10 @@ use super::peer::PeerIo;
 /// The protocols on offer, in this order. Over HTTP/2, a browser needs one connection for all of its tabs.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
+/// The largest record, in bytes. A client sees none of its bytes before the last one has come. On a link of 4 kB/s one of 16
+/// KiB, as is usual, would take longer than a client waits for a sign of life.
+const RECORD: usize = 2 << 10;
+
 /// Encrypted bytes of a connection that may wait for the system to take them.
 const UNSENT: usize = 16 << 10;
 
@@ -191,6 +195,7 @@ fn configure(files: &TlsFiles, contents: &Contents) -> Result<Arc<ServerConfig>,
         _ => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain, key).map_err(|error| key_problem(files, error))?;
+    config.max_fragment_size = Some(RECORD);
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     Ok(Arc::new(config))
 }

@@ -63,6 +63,8 @@ pub(super) fn Keypad(session: Handle) -> impl IntoView {
         listen(&keys, &card, &field, &sign);
         let buttons = Kind::ALL.map(|kind| (kind, Spot::named(&format!("key-{}", kind.name()))));
         let outcome = outcome();
+        let again = Spot::named("op-again");
+        again.on("click", move |_| session.with_value(|session| session.sender().send_again()));
         let actions = actions(session);
         move |frame: &mut Frame| {
             let status = frame.model.operation_status(frame.now);
@@ -83,6 +85,11 @@ pub(super) fn Keypad(session: Handle) -> impl IntoView {
                 button.text(&kind.shown(&typed));
             }
             outcome(status.as_ref());
+            let withheld = frame.model.withheld();
+            again.hide_from_focus(withheld.is_none(), &field);
+            if let Some(operation) = withheld {
+                again.text(&format!("Send “{}” again", format::operation(operation)));
+            }
         }
     });
     view! {
@@ -119,6 +126,7 @@ pub(super) fn Keypad(session: Handle) -> impl IntoView {
                 </p>
                 <p class="result" data-testid="op-result" hidden><span class="sign" aria-hidden="true"></span><span></span></p>
             </div>
+            <button type="button" class="strong" hidden data-testid="op-again"></button>
             // Hidden and not removed, so that the focus can move on.
             <div class="actions" hidden data-testid="op-actions">
                 <button type="button" data-testid="op-try-now">"Ask again now"</button>

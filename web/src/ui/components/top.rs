@@ -15,6 +15,10 @@ pub(super) fn Top(session: Handle) -> impl IntoView {
         let words = state.part("span + span");
         let [sign, problem] = [".sign", "span + span"].map(|part| banner.part(part));
         let generator = generator_control(session);
+        let (token, give) = (Spot::named("token-key"), Spot::named("token-give"));
+        for key in [&token, &give] {
+            key.on("click", move |_| session.with_value(|session| session.ask_for_token(true)));
+        }
         move |frame: &mut Frame| {
             let status = &frame.status;
             state.class(&format!("pill state {}", status.tone.class()));
@@ -26,6 +30,15 @@ pub(super) fn Top(session: Handle) -> impl IntoView {
             problem.text(status.banner.as_ref().map_or("", |banner| &banner.text));
             announcement.text(frame.model.announce(frame.now));
             generator(frame);
+            let is_fine = frame.model.has_right_token();
+            token.hide(is_fine.is_none());
+            let (class, text) =
+                if is_fine == Some(true) { ("pill key", "Token ✓") } else { ("pill key warn", "Token !") };
+            token.class(class);
+            token.text(text);
+            let is_wanted = frame.status.banner.as_ref().is_some_and(|banner| banner.kind == "token");
+            give.hide_from_focus(!is_wanted, &token);
+            give.text(if is_wanted { "Enter a token" } else { "" });
         }
     });
     view! {
@@ -52,12 +65,14 @@ pub(super) fn Top(session: Handle) -> impl IntoView {
                 <button type="button" aria-label="Slower" data-testid="generator-slower">"−"</button>
                 <button type="button" aria-label="Faster" data-testid="generator-faster">"+"</button>
             </div>
+            <button type="button" class="pill key" hidden data-testid="token-key"></button>
             <button type="button" class="pill" data-testid="tour-start">"Tour"</button>
             <p class="pill state" data-testid="state"><span class="dot" aria-hidden="true"></span><span></span></p>
         </header>
         <section class="banner" aria-label="What is wrong" hidden data-testid="banner">
             <span class="sign" aria-hidden="true"></span>
             <span></span>
+            <button type="button" hidden data-testid="token-give"></button>
         </section>
         // What screen readers announce: the tab's state, once it has lasted. They read everything else on demand.
         <p class="for-screen-readers" role="status" data-testid="announcement"></p>
