@@ -95,8 +95,7 @@ async fn one_client_cannot_take_the_connections_of_others() {
 
 #[tokio::test]
 async fn streams_are_counted_for_the_client_that_a_trusted_proxy_names() {
-    let mut limits = Limits::default();
-    limits.per_client = 2;
+    let limits = Limits { per_client: 2, ..Limits::default() };
     let trusted_proxies = TrustedProxies::new(vec!["127.0.0.0/8".parse().unwrap()]);
     let leader = TestLeader::start(Config { limits, trusted_proxies, ..config(Generator::Off) }).await;
     let mut open = Vec::new();

@@ -170,7 +170,8 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, call: F) {
-        self.0.spawn(cuttable(Arc::default(), call));
+        // Boxed, because what may be cut takes its own size several times.
+        self.0.spawn(cuttable(Arc::default(), Box::pin(call)));
     }
 }
 
