@@ -21,7 +21,7 @@ const ROUND_BYTES: usize = 2 << 20;
 /// The smallest turn or share, in bytes: some hundred small batches. For less, the read itself costs more than the copy.
 const SMALLEST_SPAN: usize = 4 << 10;
 
-/// Bytes that all streams together may hold before their connections write them, as far as [`SMALLEST_SPAN`] allows. Each
+/// Bytes that all streams together may hold before their connections write them, as far as 4 KiB for each allow. Each
 /// stream has an equal share, so a stuck stream takes nothing from others.
 pub const UNSENT_BYTES: usize = 24 << 20;
 
