@@ -39,7 +39,8 @@ COPY --from=page /src/web/dist web/dist
 RUN cargo build --locked --package leader --package replica --release --target "$(rustc --print host-tuple)"
 # Debuggers, and the programs themselves when they panic, look for the debug information under the name in the link.
 RUN set -eu; \
-    mkdir -p /out/bin /out/debug /out/data; \
+    mkdir -p /out/bin /out/debug /out/data /out/certs; \
+    cp --dereference /etc/ssl/certs/ca-certificates.crt /out/certs/; \
     for program in calculator-leader calculator-replica; do \
         compiled="target/$(rustc --print host-tuple)/release/$program"; \
         objcopy --only-keep-debug --compress-debug-sections "$compiled" "/out/debug/$program.debug"; \
@@ -53,11 +54,15 @@ COPY --from=build /out/debug /
 
 # Users are numbers, because an empty image has no names for them. 65534 is `nobody`.
 FROM ${RUNTIME_IMAGE} AS replica
+# The authorities that a replica trusts, for a leader with TLS.
+COPY --from=build /out/certs /etc/ssl/certs
 COPY --from=build /out/bin/calculator-replica /usr/local/bin/
 USER 65534:65534
 ENTRYPOINT ["/usr/local/bin/calculator-replica"]
 
 FROM ${RUNTIME_IMAGE} AS leader
+# For a collector of traces with TLS.
+COPY --from=build /out/certs /etc/ssl/certs
 COPY --from=build /out/bin/calculator-leader /usr/local/bin/
 COPY --from=build --chown=65534:65534 /out/data /var/lib/calculator
 USER 65534:65534

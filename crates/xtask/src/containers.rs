@@ -147,7 +147,10 @@ async fn pack_images(workspace: &Workspace, interrupt: &Interrupt) -> Result<()>
     let folder = workspace.target_dir.join("containers");
     // It may have files of an earlier version.
     let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(folder.join("data")).with_context(|| format!("cannot create {}", folder.display()))?;
+    // The test needs no authorities.
+    for empty in ["data", "certs"] {
+        fs::create_dir_all(folder.join(empty)).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
     // Each once: tar stores a file that it meets again as a link to itself.
     let mut libraries = BTreeSet::new();
     for program in ["calculator-leader", "calculator-replica"] {
@@ -184,7 +187,7 @@ fn packed(dockerfile: &str) -> Result<String> {
     let (_, images) = dockerfile
         .split_once(END_OF_COMPILING)
         .with_context(|| format!("the Dockerfile has no line {:?}", END_OF_COMPILING.trim_end()))?;
-    Ok(format!("ARG RUNTIME_IMAGE\nFROM scratch AS build\nCOPY bin /out/bin\nCOPY data /out/data\n{images}"))
+    Ok(format!("ARG RUNTIME_IMAGE\nFROM scratch AS build\nCOPY bin /out/bin\nCOPY data /out/data\nCOPY certs /out/certs\n{images}"))
 }
 
 /// Copies a binary without its debug information, which would be most of the image.
