@@ -282,11 +282,18 @@ async fn the_leader_gives_exactly_the_reasons_that_the_contract_lists() {
             (spelled(status.code()), status.get_details_error_info().map_or(String::new(), |info| info.reason))
         })
         .collect();
-    // `service.rs` tests this one, with a log that is opened again.
     let mut documented = documented();
-    documented.remove(&("RESOURCE_EXHAUSTED".to_owned(), "NOT_LOOKED_UP".to_owned()));
-    // `connections.rs` tests this one, with a body that does not arrive.
-    documented.remove(&("DEADLINE_EXCEEDED".to_owned(), "REQUEST_TOO_SLOW".to_owned()));
+    for (code, reason, tested_in) in [
+        ("RESOURCE_EXHAUSTED", "NOT_LOOKED_UP", "service.rs, with a log that is opened again"),
+        ("DEADLINE_EXCEEDED", "REQUEST_TOO_SLOW", "connections.rs, with a body that does not arrive"),
+        ("UNAUTHENTICATED", "TOKEN_MISSING", "tokens.rs"),
+        ("UNAUTHENTICATED", "TOKEN_UNKNOWN", "tokens.rs"),
+        ("PERMISSION_DENIED", "TOKEN_ONLY_READS", "tokens.rs"),
+        ("RESOURCE_EXHAUSTED", "TOO_MANY_OF_CLIENT", "limits.rs"),
+        ("RESOURCE_EXHAUSTED", "TOO_MANY_SUBMITS", "limits.rs"),
+    ] {
+        assert!(documented.remove(&(code.to_owned(), reason.to_owned())), "{reason}, tested in {tested_in}");
+    }
     assert_eq!(met, documented);
     leader.stop().await;
 }

@@ -187,7 +187,9 @@ fn packed(dockerfile: &str) -> Result<String> {
     let (_, images) = dockerfile
         .split_once(END_OF_COMPILING)
         .with_context(|| format!("the Dockerfile has no line {:?}", END_OF_COMPILING.trim_end()))?;
-    Ok(format!("ARG RUNTIME_IMAGE\nFROM scratch AS build\nCOPY bin /out/bin\nCOPY data /out/data\nCOPY certs /out/certs\n{images}"))
+    Ok(format!(
+        "ARG RUNTIME_IMAGE\nFROM scratch AS build\nCOPY bin /out/bin\nCOPY data /out/data\nCOPY certs /out/certs\n{images}"
+    ))
 }
 
 /// Copies a binary without its debug information, which would be most of the image.
