@@ -62,6 +62,10 @@ impl From<Status> for CallError {
             }
             cause = error.source();
         }
+        // What rustls says of a port that answers in cleartext.
+        if message.contains("InvalidContentType") {
+            message += ": the port does not speak TLS, use http://";
+        }
         Self::new(status.code(), message, status.details())
     }
 }
@@ -147,6 +151,13 @@ mod tests {
         for details in [&b""[..], b"\xff", b"\x1a\x03\x0a\x01x"] {
             assert_eq!(CallError::new(Code::Internal, "no".to_owned(), details).reason, "");
         }
+    }
+
+    #[test]
+    fn a_port_without_tls_is_named() {
+        let cause = std::io::Error::other("received corrupt message of type InvalidContentType");
+        let error = CallError::from(Status::from_error(Box::new(cause)));
+        assert!(error.message.ends_with("use http://"), "{error}");
     }
 
     #[test]
